@@ -1,0 +1,85 @@
+"""Seconds and memory of each stage of one SEEM network with random weights, on one image, on the CPU.
+
+    python benchmarks/seem_stages.py --config seem-focal-t-v1 --threads 1 --repeats 3
+
+Prints one JSON object. Image features are taken without gradient, as prompt learning takes them;
+`decoder_forward` keeps gradients for queries, positions and class embeddings, and each `backward` goes to those.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptseg.models.seem.config import NAMED
+from promptseg.models.seem.network import HeadOutputs, SeemNetwork, decoder_features
+
+SIZE = (512, 1024)
+CLASSES = 20
+CALLS: dict[str, list[float]] = {}
+
+
+def timed(stage: str, work: Callable[[], Any]) -> Any:
+    """Do the work and note its seconds under the stage's name."""
+    start = time.perf_counter()
+    result = work()
+    CALLS.setdefault(stage, []).append(time.perf_counter() - start)
+    return result
+
+
+def loss(heads: list[HeadOutputs]) -> Tensor:
+    """A loss that reaches every logit of the heads and costs next to nothing itself."""
+    terms = [head.class_logits.mean() + head.mask_logits.mean() for head in heads]
+    return torch.stack(terms).sum()
+
+
+def one_round(network: SeemNetwork, image: Tensor, prompts: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Every stage once."""
+    with torch.no_grad():
+        maps = timed("backbone", lambda: network.backbone(image))
+        pixels = timed("pixel_decoder", lambda: network.sem_seg_head.pixel_decoder(maps))
+        features = timed("resize_mask_features", lambda: decoder_features(pixels))
+        timed("decoder_no_grad", lambda: network.decode(features, *prompts))
+    last = timed("decoder_forward", lambda: network.decode(features, *prompts))
+    value = loss([last])
+    timed("backward_last_head", lambda: torch.autograd.grad(value, prompts))
+    heads = timed("decoder_forward_all_heads", lambda: network.decode(features, *prompts, all_heads=True))
+    total = loss(heads)
+    timed("backward_all_heads", lambda: torch.autograd.grad(total, prompts))
+
+
+def main() -> None:
+    """Run the benchmark and print its JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", choices=sorted(NAMED), default="seem-focal-t-v1")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    config = NAMED[arguments.config]
+    network = SeemNetwork(config).eval().requires_grad_(False)
+    queries, positions = network.decoder.query_feat.weight.clone(), network.decoder.query_embed.weight.clone()
+    text = torch.nn.functional.normalize(torch.randn(CLASSES, config.text_dim), dim=1)
+    prompts = (queries.requires_grad_(), positions.requires_grad_(), text.requires_grad_())
+    for _ in range(arguments.repeats):
+        one_round(network, torch.randn(1, 3, *SIZE), prompts)
+    report = vars(arguments) | {
+        "size": SIZE,
+        "classes": CLASSES,
+        "torch": torch.__version__,
+        "median_seconds": {stage: round(statistics.median(values), 3) for stage, values in CALLS.items()},
+        "least_seconds": {stage: round(min(values), 3) for stage, values in CALLS.items()},
+        "peak_rss_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+    }
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""`promptseg evaluate`: mean and per-class IoU of prompts on a labelled split."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promptseg.cli.options import DEFAULT_MODEL, Data, Device, Threads, use_threads
+from promptseg.cli.text import print_table
+from promptseg.errors import PromptsegError
+
+if TYPE_CHECKING:
+    from promptseg.data.label_space import LabelSpace
+    from promptseg.data.sample import Dataset, Split
+    from promptseg.models.base import PromptableSegmenter
+    from promptseg.prompts import Prompts
+
+ZERO_SHOT = "zero-shot"
+
+
+def evaluate(
+    data: Data,
+    prompts: Annotated[Path | None, typer.Option(metavar="DIR", help="Prompt folder (of fit or Prompts.save).")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="zero-shot: the model's default prompts; what is taken without --prompts.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help=f"Model name or folder (default: the prompts' own, else {DEFAULT_MODEL}).")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (fractions) instead of a table.")] = False,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Measure prompts on a labelled split."""
+    _check_choice(prompts, method)
+    from promptseg import Prompts, load_dataset, load_model
+    from promptseg import evaluate as evaluate_prompts
+
+    use_threads(threads)
+    loaded = None if prompts is None else Prompts.load(prompts)
+    dataset = load_dataset(data)
+    samples = pick_split(dataset, split)
+    name = model or (loaded.model_id if loaded else DEFAULT_MODEL)
+    frozen = load_model(name, device=device)
+    used = loaded or default_prompts(frozen, dataset.label_space)
+    result = evaluate_prompts(frozen, used, samples, progress=sys.stderr.isatty())
+    title = f"{prompts or ZERO_SHOT} on {data}, {split}: {result.num_images} images, IoU in percent"
+    if as_json:
+        about = {"data": data, "split": split, "model": name, "prompts": str(prompts) if prompts else ZERO_SHOT}
+        typer.echo(json.dumps(about | result.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        from promptseg.reports.tables import class_table
+
+        print_table(class_table(result.per_class, result.miou, title))
+
+
+def pick_split(dataset: "Dataset", name: str) -> "Split":
+    """The split of that name.
+
+    Raises:
+        PromptsegError: unknown, or the data set has no image in it.
+    """
+    splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    filled = [known for known, samples in splits.items() if len(samples)]
+    if name not in filled:
+        raise PromptsegError(f"{dataset.spec} has no images in split {name!r}: it has {', '.join(filled) or 'none'}")
+    return splits[name]
+
+
+def default_prompts(model: "PromptableSegmenter", label_space: "LabelSpace") -> "Prompts":
+    """The model's own prompts for the classes: what zero-shot means."""
+    from promptseg.engine.defaults import default_prompts as engine_defaults
+
+    return engine_defaults(model, label_space)
+
+
+def _check_choice(prompts: Path | None, method: str | None) -> None:
+    if prompts is not None and method is not None:
+        raise PromptsegError(f"--prompts {prompts} and --method {method}: give one of them")
+    if method not in (None, ZERO_SHOT):
+        raise PromptsegError(
+            f"--method {method}: only {ZERO_SHOT} needs no learning; run promptseg fit --method {method}, "
+            f"then give its prompts by --prompts"
+        )

@@ -1,0 +1,64 @@
+"""`promptseg fit`: learn prompts from a few labelled images."""
+
+import inspect
+from typing import Annotated
+
+import typer
+
+from promptseg.cli.errors import Interrupted
+from promptseg.cli.options import (
+    DEFAULT_MODEL,
+    Data,
+    Device,
+    OutFolder,
+    Rule,
+    Seed,
+    Shots,
+    Threads,
+    parse_settings,
+    use_threads,
+)
+from promptseg.cli.text import file_size, program, quoted
+
+
+def fit(
+    data: Data,
+    out: OutFolder,
+    model: Annotated[str, typer.Option(help="Name of `promptseg models list`, or a model folder.")] = DEFAULT_MODEL,
+    method: Annotated[str, typer.Option(help="ssprompt, spaprompt, semprompt or zero-shot.")] = "ssprompt",
+    shots: Shots = 16,
+    rule: Rule = "cover",
+    seed: Seed = 0,
+    preset: Annotated[str, typer.Option(help="tuned, or paper (its settings as written).")] = "tuned",
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Training steps (default: the preset's).")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; repeatable.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that was stopped in --out.")] = False,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Learn prompts from a few labelled images.
+
+    The model's weights stay as they are. DIR/prompts is the result; DIR/run.json is its record.
+    """
+    from promptseg import draw_shots, load_dataset, load_model
+    from promptseg import fit as fit_prompts
+
+    chosen = parse_settings(settings or (), inspect.signature(fit_prompts).parameters)
+    use_threads(threads)
+    dataset = load_dataset(data)
+    drawn = draw_shots(dataset.train, k=shots, seed=seed, rule=rule)
+    frozen = load_model(model, device=device)
+    typer.echo(
+        f"{method} on {model}: {len(drawn)} images of {data}, at least {shots} per class where there are", err=True
+    )
+    try:
+        run = fit_prompts(
+            frozen, drawn, method=method, preset=preset, steps=steps, seed=seed, out=out, resume=resume, **chosen
+        )
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; the same command with --resume goes on with {out}") from None
+    prompts = out / "prompts"
+    typer.echo(f"prompts: {prompts} ({file_size(prompts)}, learned in {run.seconds:.0f} s)")
+    typer.echo(f"next:    {program()} evaluate --prompts {quoted(prompts)} --data {quoted(data)}")

@@ -1,0 +1,61 @@
+"""The command `promptseg`: its groups, and the one place where errors become exit codes."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from promptseg import __version__
+from promptseg.cli import data, demo, evaluate, fit, models, predict
+from promptseg.cli.errors import INTERRUPTED, exit_code, explain
+from promptseg.cli.options import new_app, show_help
+
+app = new_app("Teach a frozen promptable segmenter your own classes by learning its prompts.")
+app.command("demo")(demo.demo)
+app.command("fit")(fit.fit)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Teach a frozen promptable segmenter your own classes by learning its prompts."""
+    if version:
+        typer.echo(f"promptseg {__version__}")
+        raise typer.Exit
+    show_help(context)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; `arguments` without the program name."""
+    try:
+        code = app(arguments, prog_name="promptseg", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone (`promptseg ... | head`): nothing is left to say, nor to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        print(f"promptseg: {message}", file=sys.stderr)
+        return exit_code(error)
+    if code == INTERRUPTED:
+        print("promptseg: stopped", file=sys.stderr)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    try:
+        sys.exit(run())
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

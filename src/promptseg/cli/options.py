@@ -1,0 +1,87 @@
+"""Options that several commands share, and how commands read them."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from promptseg.errors import PromptsegError
+
+DEFAULT_MODEL = "seem-nano"
+
+Data = Annotated[
+    str, typer.Option("--data", metavar="SPEC", help="streets:CONDITION, folder:PATH?train=LIST&val=LIST, or a path.")
+]
+DataArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="streets:CONDITION, folder:PATH?train=LIST&val=LIST, or a path.")
+]
+Shots = Annotated[int, typer.Option("--shots", metavar="K", help="Labelled images per class.")]
+Rule = Annotated[str, typer.Option("--rule", help="How shots are drawn: cover or union.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the draw of shots and of the training.")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda (default: cuda where there is one).")]
+Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads to use.")]
+OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
+
+
+def new_app(help_text: str) -> typer.Typer:
+    """A command group: plain help (rich alone would take a third of the time), our own error lines."""
+    return typer.Typer(
+        help=help_text,
+        rich_markup_mode=None,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+    )
+
+
+def show_help(context: typer.Context) -> None:
+    """Print the help of a group that was called without a command."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def use_threads(count: int | None) -> None:
+    """Limit PyTorch to `count` threads; None leaves its own choice."""
+    if count is not None and count < 1:
+        raise PromptsegError(f"--threads {count}: give a whole number of at least 1")
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def parse_settings(pairs: Iterable[str], taken: Iterable[str]) -> dict[str, Any]:
+    """Method settings given as `key=value`; a value is JSON where it parses as JSON, else text.
+
+    Args:
+        pairs: texts `key=value`.
+        taken: names that have an option of their own.
+
+    Raises:
+        PromptsegError: a pair without `=`, a key given twice, or one that has its own option.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        key = key.strip().replace("-", "_")
+        if not equals or not key.isidentifier():
+            raise PromptsegError(f"--set {pair}: expected KEY=VALUE, such as --set learning_rate=0.01")
+        if key in taken:
+            raise PromptsegError(f"--set {pair}: {key} is not a method setting; it has an option of its own (--help)")
+        if key in settings:
+            raise PromptsegError(f"--set {pair}: {key} was already set to {settings[key]!r}; give it once")
+        settings[key] = _value(value)
+    return settings
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except ValueError:
+        return text
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

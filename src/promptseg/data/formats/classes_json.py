@@ -1,0 +1,89 @@
+"""`classes.json`: the file in which a folder of photos names its classes."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from promptseg.data.defects import DefectError
+from promptseg.data.label_space import ClassInfo, Color, LabelSpace
+from promptseg.files import read_json
+
+MAX_CLASSES = 254
+_FORM = 'write ["road", "car"] or {"classes": [{"id": 0, "name": "road", "color": [128, 64, 128], "kind": "stuff"}]}'
+
+
+def read_classes(path: Path) -> LabelSpace:
+    """Read the classes of a folder data set.
+
+    Accepted: a list of names; `{"classes": LIST}` whose entries are names, or objects with "name" and
+    optionally "id", "color" ([r, g, b]) and "kind" ("thing" or "stuff"). Ids default to the position,
+    colours to `default_colors`. The label space is named by "dataset", else by the folder.
+
+    Raises:
+        PromptsegError: any other content; the line names the entry.
+    """
+    content = read_json(path)
+    entries = content.get("classes") if isinstance(content, dict) else content
+    if not isinstance(entries, list) or not 0 < len(entries) <= MAX_CLASSES:
+        raise DefectError(path, f"1..{MAX_CLASSES} classes in a list were expected", _FORM)
+    rows = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+    for entry in rows:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"].strip():
+            raise DefectError(path, f"{entry!r} is no class", _FORM)
+    rows = _by_id(path, rows)
+    colors = default_colors(len(rows))
+    classes = tuple(_class_info(path, row, color) for row, color in zip(rows, colors, strict=True))
+    _check_unique(path, [c.name for c in classes])
+    name = content.get("dataset") if isinstance(content, dict) else None
+    return LabelSpace(name if isinstance(name, str) and name else path.resolve().parent.name, classes)
+
+
+@cache
+def default_colors(count: int) -> tuple[Color, ...]:
+    """`count` colours, each as far as can be from those before it and from black and white.
+
+    The first n are the same for every count. Distance: squared RGB differences weighted (2, 4, 3), as eyes do roughly.
+    """
+    levels = np.linspace(0, 255, 8).round()
+    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    nearest = np.minimum(_distance(grid, np.zeros(3)), _distance(grid, np.full(3, 255.0)))
+    chosen: list[Color] = []
+    for _ in range(count):
+        color = grid[nearest.argmax()]
+        chosen.append((int(color[0]), int(color[1]), int(color[2])))
+        nearest = np.minimum(nearest, _distance(grid, color))
+    return tuple(chosen)
+
+
+def _distance(colors: np.ndarray[Any, Any], color: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    distance: np.ndarray[Any, Any] = ((colors - color) ** 2) @ np.array([2.0, 4.0, 3.0])
+    return distance
+
+
+def _by_id(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows in id order; without any id, in the given order."""
+    ids = [row.get("id") for row in rows]
+    if all(i is None for i in ids):
+        return rows
+    if not all(type(i) is int for i in ids) or sorted(ids) != list(range(len(rows))):  # type: ignore[type-var]
+        reason = f"the ids are {ids}, where each of 0..{len(rows) - 1} was expected once"
+        raise DefectError(path, reason, "number the classes from 0 without gaps, in the labels too")
+    return sorted(rows, key=lambda row: int(row["id"]))
+
+
+def _class_info(path: Path, row: dict[str, Any], default_color: Color) -> ClassInfo:
+    name, kind, color = row["name"].strip(), row.get("kind", "stuff"), row.get("color", default_color)
+    if kind not in ("thing", "stuff"):
+        raise DefectError(path, f"class {name!r} has the kind {kind!r}", 'write "thing" or "stuff"')
+    levels = list(color) if isinstance(color, list | tuple) else []
+    if len(levels) != 3 or not all(type(level) is int and 0 <= level <= 255 for level in levels):
+        raise DefectError(path, f"class {name!r} has the color {color!r}", "write [r, g, b], each 0..255")
+    return ClassInfo(name, (levels[0], levels[1], levels[2]), kind == "thing")
+
+
+def _check_unique(path: Path, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise DefectError(path, f"two classes are named {name!r}", "give each class its own name")

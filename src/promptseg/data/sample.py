@@ -1,0 +1,87 @@
+"""What the rest of the package knows of a data set: samples, splits and nothing of file layouts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.data.label_space import LabelSpace
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One labelled region of a panoptic map: an instance of a thing class, or all of a stuff class."""
+
+    id: int
+    class_id: int
+    is_crowd: bool = False
+
+
+@dataclass(frozen=True)
+class PanopticLabels:
+    """Panoptic labels: `map` (H, W) int32 holds segment ids, 0 where nothing is labelled."""
+
+    map: NDArray[np.int32]
+    segments: tuple[Segment, ...]
+
+
+class Sample(Protocol):
+    """One labelled image; reading is lazy, so a split of any length costs nothing to hold."""
+
+    @property
+    def id(self) -> str:
+        """Name of the image, unique in its data set: the path below the image root, no suffix."""
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The classes that the labels refer to."""
+
+    def image(self) -> NDArray[np.uint8]:
+        """The photo, (H, W, 3) uint8 RGB."""
+
+    def semantic(self) -> NDArray[np.uint8]:
+        """Class ids, (H, W) uint8, 255 = ignored; the size of the image."""
+
+    def panoptic(self) -> PanopticLabels:
+        """Panoptic labels.
+
+        Raises:
+            PromptsegError: the data set has no instance labels.
+        """
+
+
+class Split(Sequence[Sample]):
+    """The samples of one split, with what a record of an experiment must name."""
+
+    def __init__(self, samples: Sequence[Sample], dataset: str, name: str) -> None:
+        self._samples = samples
+        self.dataset = dataset
+        self.name = name
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Split": ...
+    def __getitem__(self, index: int | slice) -> "Sample | Split":
+        if isinstance(index, slice):
+            return Split(self._samples[index], self.dataset, self.name)
+        return self._samples[index]
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self._samples)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set as its spec names it; a split that the data set lacks is empty."""
+
+    spec: str
+    label_space: LabelSpace
+    train: Split
+    val: Split
+    test: Split

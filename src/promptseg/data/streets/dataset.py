@@ -1,0 +1,105 @@
+"""The data set `streets:CONDITION?size=256x128&train=200&val=60&test=60&seed=0`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.data.label_space import CITYSCAPES_19, LabelSpace
+from promptseg.data.sample import Dataset, PanopticLabels, Split
+from promptseg.data.streets.cache import Key, read_or_generate, unpack_panoptic
+from promptseg.data.streets.scene import DEFAULT_SIZE
+from promptseg.data.streets.weather import CONDITIONS
+from promptseg.errors import PromptsegError, unknown_name
+
+COUNTS = {"train": 200, "val": 60, "test": 60}
+"""Scenes of each split unless the spec says otherwise."""
+GROUPS = {
+    **{name: (name,) for name in CONDITIONS},
+    "adverse": ("fog", "night", "rain", "snow"),
+    "all": tuple(CONDITIONS),
+}
+"""What may stand behind `streets:`, and the conditions that it interleaves."""
+SMALLEST_SIDE, LARGEST_SIDE = 32, 4096
+
+
+@dataclass(frozen=True)
+class StreetSample:
+    """One scene; generated, or read from the cache, when asked for."""
+
+    id: str
+    key: Key
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The 19 classes of Cityscapes."""
+        return CITYSCAPES_19
+
+    def image(self) -> NDArray[np.uint8]:
+        """The photo, (H, W, 3) uint8 RGB."""
+        (image,) = read_or_generate(self.key, "image")
+        return np.asarray(image, dtype=np.uint8)
+
+    def semantic(self) -> NDArray[np.uint8]:
+        """Class ids, (H, W) uint8, 255 = ignored."""
+        map_, classes = read_or_generate(self.key, "map", "classes")
+        return np.asarray(classes[map_.astype(np.intp)], dtype=np.uint8)
+
+    def panoptic(self) -> PanopticLabels:
+        """Panoptic labels: one segment per stuff class and per thing."""
+        return unpack_panoptic(*read_or_generate(self.key, "map", "classes"))
+
+
+def load_streets(where: str, options: dict[str, str]) -> Dataset:
+    """Generated street scenes.
+
+    Args:
+        where: a condition, or `adverse` or `all` for several in turn.
+        options: `size` (WIDTHxHEIGHT), `train`, `val`, `test` (number of scenes), `seed`.
+
+    Raises:
+        PromptsegError: unknown condition or option, or a value that makes no sense.
+    """
+    if where not in GROUPS:
+        raise unknown_name("condition of streets", where, GROUPS)
+    known = ("size", *COUNTS, "seed")
+    for name in options:
+        if name not in known:
+            raise unknown_name("option of streets", name, known)
+    size = _size(options["size"]) if "size" in options else DEFAULT_SIZE
+    seed = _whole("seed", options.get("seed", "0"))
+    spec = f"streets:{where}" + ("?" + "&".join(f"{k}={v}" for k, v in options.items()) if options else "")
+    splits = {
+        name: Split(_samples(GROUPS[where], name, _whole(name, options.get(name, str(count))), seed, size), spec, name)
+        for name, count in COUNTS.items()
+    }
+    return Dataset(spec, CITYSCAPES_19, splits["train"], splits["val"], splits["test"])
+
+
+def _samples(
+    conditions: tuple[str, ...], split: str, count: int, seed: int, size: tuple[int, int]
+) -> list[StreetSample]:
+    """The scenes of a split, conditions in turn; each has a street of its own."""
+    samples = []
+    for i in range(count):
+        condition, number = conditions[i % len(conditions)], i // len(conditions)
+        name = f"{condition}/{split}/{number:05d}"
+        samples.append(StreetSample(name, (condition, f"{condition}/{split}/{seed}/{number}", size)))
+    return samples
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise PromptsegError(
+            f"{name}={text}: not a whole number from 0; write for example {name}={COUNTS.get(name, 0)}"
+        )
+    return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.split("x")
+    if len(parts) == 2 and all(p.isascii() and p.isdigit() and SMALLEST_SIDE <= int(p) <= LARGEST_SIDE for p in parts):
+        return int(parts[0]), int(parts[1])
+    raise PromptsegError(
+        f"size={text}: not WIDTHxHEIGHT with sides of {SMALLEST_SIDE} to {LARGEST_SIDE}; write for example size=256x128"
+    )

@@ -1,0 +1,30 @@
+"""The prompts a frozen model gives by itself: what zero-shot uses and what learners start from."""
+
+from promptseg.data.label_space import LabelSpace
+from promptseg.models.base import PromptableSegmenter
+from promptseg.prompts import Prompts
+
+
+def default_prompts(
+    model: PromptableSegmenter, label_space: LabelSpace, spatial_kind: str = "queries", templates: str = "photo"
+) -> Prompts:
+    """Default spatial prompts (N, D), and the text embeddings (C, D) of the class names.
+
+    Args:
+        model: the frozen segmenter; its prompt encoders run once, here.
+        label_space: the classes.
+        spatial_kind: which of the model's default spatial prompts.
+        templates: which of the model's text templates.
+
+    Raises:
+        PromptsegError: unknown kind or templates.
+    """
+    return Prompts(
+        spatial=model.default_spatial_prompts(spatial_kind),
+        semantic=model.encode_text(label_space.names, templates),
+        background=model.background_prompt(templates),
+        class_names=label_space.names,
+        model_id=model.id,
+        model_fingerprint=model.fingerprint,
+        spatial_kind=spatial_kind,
+    )

@@ -1,0 +1,51 @@
+"""From samples to image features: resize, mirror, encode once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from promptseg.data.images import resize_image, short_side_size
+from promptseg.data.sample import Sample
+from promptseg.engine.progress import Progress
+from promptseg.engine.settings import FitSettings
+from promptseg.models.base import ImageFeatures, PromptableSegmenter
+from promptseg.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One training image, possibly mirrored: its features (batch of 1) and the task's target."""
+
+    features: ImageFeatures
+    target: Any
+
+
+def image_tensor(image: NDArray[np.uint8], short_side: int) -> Tensor:
+    """A photo (H, W, 3) uint8, resized to `short_side` pixels: (3, h, w) uint8."""
+    size = short_side_size((image.shape[0], image.shape[1]), short_side)
+    return torch.from_numpy(np.array(resize_image(image, size))).permute(2, 0, 1)
+
+
+def encode_samples(
+    model: PromptableSegmenter, samples: Sequence[Sample], task: Task[Any], settings: FitSettings, progress: Progress
+) -> list[list[Encoded]]:
+    """Encode every sample once, and once more mirrored if the settings say so.
+
+    Returns:
+        One list per sample: as it is, and mirrored.
+    """
+    encoded = []
+    for sample in progress.track(samples, "encode"):
+        pixels = image_tensor(sample.image(), settings.short_side or model.short_side)
+        size = (pixels.shape[1], pixels.shape[2])
+        views = []
+        for mirrored in (False, True)[: 1 + settings.flip]:
+            features = model.encode_image([pixels.flip(-1) if mirrored else pixels])
+            views.append(Encoded(features, task.target(sample, size, mirrored)))
+        encoded.append(views)
+    return encoded

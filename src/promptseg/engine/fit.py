@@ -1,0 +1,97 @@
+"""`fit`: from a frozen model and a few labelled images to prompts."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from promptseg.data.label_space import LabelSpace
+from promptseg.data.sample import Sample
+from promptseg.engine.defaults import default_prompts
+from promptseg.engine.progress import Progress
+from promptseg.engine.runs import RECORD, Run, check_free, check_record, load_run
+from promptseg.engine.settings import resolve, settings_json
+from promptseg.engine.trainer import Trainer
+from promptseg.errors import PromptsegError
+from promptseg.learners.registry import find_method
+from promptseg.models.base import PromptableSegmenter
+from promptseg.tasks.registry import build_task
+
+
+def fit(
+    model: PromptableSegmenter,
+    shots: Sequence[Sample],
+    method: str = "ssprompt",
+    task: str = "semantic",
+    preset: str = "tuned",
+    steps: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    **settings: Any,
+) -> Run:
+    """Learn prompts for the classes of `shots` on a frozen model.
+
+    Args:
+        model: the segmenter; none of its tensors changes.
+        shots: labelled images of one label space, as `draw_shots` gives them.
+        method: a name of `learners.registry.METHODS`; `zero-shot` learns nothing.
+        task: a name of `tasks.registry.TASKS`.
+        preset: a name of `engine.settings.PRESETS`.
+        steps: overrides the preset's number of steps.
+        seed: of the random start and of the order of the images.
+        out: folder for checkpoint and result; none keeps nothing on disk.
+        resume: go on from the checkpoint in `out`; a finished run is read back.
+        progress: show a progress bar if standard error is a terminal.
+        settings: overrides of `FitSettings` and of the method's settings.
+
+    Raises:
+        PromptsegError: unknown name, value out of range, no shots, labels that do not fit, or an
+            `out` that holds another run.
+        KeyboardInterrupt: passed on, after the checkpoint is written.
+    """
+    overrides = settings if steps is None else settings | {"steps": steps}
+    found = find_method(method)
+    fit_settings, method_settings = resolve(preset, found, overrides)
+    fit_settings = replace(fit_settings, short_side=fit_settings.short_side or model.short_side)
+    built_task = build_task(task, fit_settings.loss)
+    label_space = _label_space(shots)
+    record = {
+        "method": method,
+        "task": task,
+        "preset": preset,
+        "settings": settings_json(fit_settings, method_settings),
+        "seed": seed,
+        "data": getattr(shots, "record", {"ids": [sample.id for sample in shots]}),
+        "label_space": _label_space_json(label_space),
+    }
+    # As a reader of the files will see it, so that a resumed run compares like with like.
+    record = json.loads(json.dumps(record))
+    folder = None if out is None else Path(out)
+    if folder is not None and not resume:
+        check_free(folder)
+    if folder is not None and (folder / RECORD).exists():
+        run = load_run(folder)
+        run.prompts.check_model(model.id, model.fingerprint)
+        check_record(run.record, record, folder)
+        return run
+    defaults = default_prompts(model, label_space, fit_settings.spatial_kind, fit_settings.templates)
+    learner = found.build(model, replace(defaults, record=record).to(model.device), method_settings, seed)
+    return Trainer(model, learner, built_task, fit_settings, seed, folder).run(shots, Progress(progress))
+
+
+def _label_space(shots: Sequence[Sample]) -> LabelSpace:
+    if not len(shots):
+        raise PromptsegError("there are no shots: give at least one labelled image")
+    spaces = {sample.label_space for sample in shots}
+    if len(spaces) > 1:
+        names = ", ".join(sorted(space.name for space in spaces))
+        raise PromptsegError(f"the shots mix label spaces ({names}): fit one data set at a time")
+    return spaces.pop()
+
+
+def _label_space_json(label_space: LabelSpace) -> dict[str, Any]:
+    classes = [{"name": c.name, "color": list(c.color), "is_thing": c.is_thing} for c in label_space.classes]
+    return {"name": label_space.name, "classes": classes}

@@ -1,0 +1,169 @@
+"""The training loop: one for every model, method and task.
+
+Images are encoded once; each step decodes a batch of cached features with the current prompts and
+follows the gradient of the task's loss. What is drawn at a step depends on the seed and the step
+alone, so a resumed run ends at the same prompts as an uninterrupted one.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptseg.data.sample import Sample
+from promptseg.engine.checkpoint import load_checkpoint, read_header, save_checkpoint
+from promptseg.engine.encode import Encoded, encode_samples
+from promptseg.engine.progress import Progress
+from promptseg.engine.runs import CHECKPOINT, Run, check_record
+from promptseg.engine.settings import FitSettings
+from promptseg.errors import PromptsegError
+from promptseg.learners.base import PromptLearner
+from promptseg.models.base import ImageFeatures, PromptableSegmenter
+from promptseg.tasks.base import Task
+
+CHECKPOINT_EVERY = 20
+"""Steps between two checkpoints: what a killed run loses at most."""
+
+
+class Trainer:
+    """One run: its loop and its files."""
+
+    def __init__(
+        self,
+        model: PromptableSegmenter,
+        learner: PromptLearner,
+        task: Task[Any],
+        settings: FitSettings,
+        seed: int,
+        out: Path | None,
+    ) -> None:
+        """Set up a run; an `out` with a checkpoint goes on from it.
+
+        Args:
+            model: the frozen segmenter.
+            learner: what is trained, on the model's device.
+            task: gives targets and loss.
+            settings: steps, batches, optimiser; `short_side` is set.
+            seed: of the order of the images.
+            out: folder of the run, or none to keep nothing on disk.
+        """
+        self._model, self._learner, self._task = model, learner, task
+        self._settings, self._seed, self._out = settings, seed, out
+
+    def run(self, shots: Sequence[Sample], progress: Progress) -> Run:
+        """Train all steps that are left, and write the finished run."""
+        losses: list[float] = []
+        seconds = 0.0
+        if self._learner.num_parameters():
+            with progress.running():
+                losses, seconds = self._train(shots, progress)
+        prompts = replace(self._learner(), parts=self._learner.parts()).detached()
+        run = Run(prompts, losses, seconds, None)
+        if self._out is None:
+            return run
+        saved = run.save(self._out)
+        (self._out / CHECKPOINT).unlink(missing_ok=True)
+        return saved
+
+    def _train(self, shots: Sequence[Sample], progress: Progress) -> tuple[list[float], float]:
+        """Returns the losses of all steps, and the seconds spent in the steps of this session."""
+        settings = self._settings
+        optimizer = build_optimizer(self._learner, settings)
+        losses = self._restore(optimizer)
+        start = len(losses)
+        encoded = encode_samples(self._model, shots, self._task, settings, progress)
+        draws = draw_batches(len(shots), settings.batch_size, settings.flip, self._seed, start)
+        began = time.perf_counter()
+        try:
+            for step in progress.track(range(start, settings.steps), "fit", done=start):
+                set_rate(optimizer, (1 - step / settings.steps) ** settings.power)
+                losses.append(self._step(optimizer, [encoded[index][view] for index, view in next(draws)]))
+                progress.note(f"loss {losses[-1]:.3f}")
+                if len(losses) % CHECKPOINT_EVERY == 0 and len(losses) < settings.steps:
+                    self._save(optimizer, losses)
+        except KeyboardInterrupt:
+            self._save(optimizer, losses)
+            raise
+        return losses, time.perf_counter() - began
+
+    def _step(self, optimizer: torch.optim.Optimizer, batch: Sequence[Encoded]) -> float:
+        """One step; images of different canvases are decoded apart and weighted by their number."""
+        optimizer.zero_grad(set_to_none=True)
+        prompts = self._learner()
+        total = torch.zeros((), device=self._model.device)
+        for group in _by_canvas(batch):
+            prediction = self._model.decode(ImageFeatures.cat([item.features for item in group]), prompts)
+            loss = self._task.loss(prediction, [item.target for item in group])
+            total = total + loss * (len(group) / len(batch))
+        if not math.isfinite(value := total.item()):
+            raise PromptsegError(f"the loss is {value}: lower the learning rate (rate) and fit again")
+        total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return value
+
+    def _save(self, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:
+        if self._out is not None:
+            header = {"record": self._learner().record, "losses": losses}
+            save_checkpoint(self._out / CHECKPOINT, self._learner, optimizer, header)
+
+    def _restore(self, optimizer: torch.optim.Optimizer) -> list[float]:
+        """Losses of the steps done; none if there is no checkpoint."""
+        if self._out is None or not (self._out / CHECKPOINT).exists():
+            return []
+        path = self._out / CHECKPOINT
+        header = read_header(path)
+        check_record(header.get("record"), self._learner().record, path)
+        load_checkpoint(path, self._learner, optimizer)
+        return list(header["losses"])
+
+
+def draw_batches(count: int, batch_size: int, flip: bool, seed: int, start: int = 0) -> Iterator[list[tuple[int, int]]]:
+    """Endless batches of (image, view) from step `start` on; view 1 is the mirrored image.
+
+    Every epoch is a fresh permutation of the `count` images. A draw depends on seed and position alone.
+    """
+    position = start * batch_size
+    order, views, epoch = torch.empty(0), torch.empty(0), -1
+    while True:
+        batch = []
+        for _ in range(batch_size):
+            if position // count != epoch:
+                epoch = position // count
+                order, views = _epoch(count, flip, seed, epoch)
+            index = position % count
+            batch.append((int(order[index]), int(views[index])))
+            position += 1
+        yield batch
+
+
+def _epoch(count: int, flip: bool, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(count, generator=generator), torch.randint(1 + flip, (count,), generator=generator)
+
+
+def build_optimizer(learner: PromptLearner, settings: FitSettings) -> torch.optim.Optimizer:
+    """One parameter group per parameter, at the learner's own relative rate."""
+    scales = learner.rate_scales()
+    kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[settings.optimizer]
+    groups = [{"params": [p], "lr": settings.rate * scales.get(name, 1.0)} for name, p in learner.named_parameters()]
+    for group in groups:
+        group["base_rate"] = group["lr"]
+    optimizer: torch.optim.Optimizer = kind(groups, lr=settings.rate, weight_decay=settings.weight_decay)
+    return optimizer
+
+
+def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's rate to `factor` times its base rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_rate"] * factor
+
+
+def _by_canvas(batch: Sequence[Encoded]) -> list[list[Encoded]]:
+    ordered = sorted(batch, key=lambda item: item.features.canvas)
+    return [list(group) for _, group in groupby(ordered, key=lambda item: item.features.canvas)]

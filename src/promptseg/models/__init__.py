@@ -1,0 +1,1 @@
+"""Models: what they are to the rest of the package, and how they are loaded by name."""

@@ -1,0 +1,136 @@
+"""What a promptable segmenter is to the rest of the package.
+
+The seam between `encode_image` and `decode` is the cache boundary: image features depend on no
+prompt, so they are computed once per image and reused at every step of prompt learning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from promptseg.prompts import Prompts
+
+Size = tuple[int, int]
+"""Height and width, in pixels."""
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """Everything the mask decoder needs of B images that share one padded canvas.
+
+    Attributes:
+        tensors: the model's own tensors by name, each (B, ...); only the model knows their meaning.
+        canvas: height and width of the padded input, pixels.
+        image_sizes: height and width of each image on the canvas (top left), pixels.
+    """
+
+    tensors: dict[str, Tensor]
+    canvas: Size
+    image_sizes: tuple[Size, ...]
+
+    def __len__(self) -> int:
+        return len(self.image_sizes)
+
+    def __getitem__(self, index: slice) -> "ImageFeatures":
+        """The features of some of the images."""
+        tensors = {name: tensor[index] for name, tensor in self.tensors.items()}
+        return ImageFeatures(tensors, self.canvas, self.image_sizes[index])
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tensors, bytes."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
+    def to(self, device: torch.device | str) -> "ImageFeatures":
+        """The same features on another device."""
+        tensors = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+        return ImageFeatures(tensors, self.canvas, self.image_sizes)
+
+    @staticmethod
+    def cat(parts: Sequence["ImageFeatures"]) -> "ImageFeatures":
+        """Join features of equal canvas along the batch."""
+        names = parts[0].tensors
+        tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in names}
+        sizes = tuple(size for part in parts for size in part.image_sizes)
+        return ImageFeatures(tensors, parts[0].canvas, sizes)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the mask decoder answers for B images and N spatial prompts.
+
+    Attributes:
+        class_logits: (B, N, C + 1), the background column last.
+        mask_logits: (B, N, h, w), at the decoder's own stride over the canvas.
+        canvas: height and width of the padded input, pixels.
+        image_sizes: height and width of each image on the canvas, pixels.
+    """
+
+    class_logits: Tensor
+    mask_logits: Tensor
+    canvas: Size
+    image_sizes: tuple[Size, ...]
+
+    def split(self) -> list["Prediction"]:
+        """One prediction (B = 1) per image.
+
+        Losses go through the images this way: the gradient of a split is one concatenation, that of
+        B indexings is B buffers of the full size.
+        """
+        rows = zip(torch.split(self.class_logits, 1), torch.split(self.mask_logits, 1), self.image_sizes, strict=True)
+        return [Prediction(classes, masks, self.canvas, (size,)) for classes, masks, size in rows]
+
+
+class PromptableSegmenter(Protocol):
+    """A frozen segmenter that is told what to find by prompts in embedding space.
+
+    No parameter of it ever requires a gradient. `decode` is differentiable with respect to the
+    tensors of its prompts, and to nothing else.
+    """
+
+    @property
+    def id(self) -> str:
+        """Name in the registry, or the folder it was loaded from."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of names, shapes and values of the weights."""
+
+    @property
+    def short_side(self) -> int:
+        """Shorter side that images are resized to, pixels, unless the user says otherwise."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    def parameter_tensors(self) -> dict[str, Tensor]:
+        """All weights by official name (the live tensors, not copies)."""
+
+    def encode_image(self, images: Sequence[Tensor] | Tensor) -> ImageFeatures:
+        """Features of B images, computed without gradient.
+
+        Args:
+            images: B tensors (3, H, W), RGB, 0..255, any dtype; sizes may differ, they are padded
+                to one canvas.
+        """
+
+    def encode_text(self, names: Sequence[str], templates: str = "photo") -> Tensor:
+        """Default semantic prompts (C, D) of class names, computed without gradient.
+
+        Args:
+            names: C class names.
+            templates: `photo` ("a photo of a {}."), `official` (the model's own list) or `raw`.
+        """
+
+    def background_prompt(self, templates: str = "photo") -> Tensor:
+        """The semantic prompt (1, D) of the last, void column of the class logits."""
+
+    def default_spatial_prompts(self, kind: str = "queries") -> Tensor:
+        """Default spatial prompts (N, D) of one of the model's kinds."""
+
+    def decode(self, features: ImageFeatures, prompts: Prompts) -> Prediction:
+        """Masks and their classes; tensors of `features` and `prompts` on the model's device."""

@@ -1,0 +1,1 @@
+"""SEEM in plain PyTorch, under the parameter names of the official checkpoints."""

@@ -1,0 +1,180 @@
+"""The numbers that shape one SEEM network, and the named networks."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, get_args, get_origin, get_type_hints
+
+from promptseg.errors import PromptsegError, unknown_name
+
+PIXEL_MEAN = (123.675, 116.280, 103.530)
+"""Mean of red, green and blue, for values 0..255."""
+PIXEL_STD = (58.395, 57.120, 57.375)
+"""Standard deviation of red, green and blue, for values 0..255."""
+LEVELS = 3
+"""Feature maps the decoder attends to, at strides 32, 16 and 8."""
+BACKBONES = ("focal", "focal_dw")
+"""`focal`: as in Focal-L; `focal_dw`: as in Focal-T, with depthwise convolutions around each branch."""
+
+
+@dataclass(frozen=True)
+class FocalConfig:
+    """A focal modulation backbone of four stages at strides 4, 8, 16 and 32.
+
+    Attributes:
+        kind: one of `BACKBONES`.
+        embed_dim: channels of the first stage; each stage doubles them.
+        depths: blocks per stage.
+        focal_levels: depthwise convolutions per modulation, kernels 3, 5, 7, ...
+    """
+
+    kind: str
+    embed_dim: int
+    depths: tuple[int, ...]
+    focal_levels: int
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Channels per stage."""
+        return tuple(self.embed_dim * 2**stage for stage in range(len(self.depths)))
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """A CLIP-style causal text encoder.
+
+    Attributes:
+        width: channels of its tokens.
+        heads: attention heads.
+        layers: residual blocks.
+        context: length that token lists are padded and cut to.
+        vocab: number of tokens.
+    """
+
+    width: int = 512
+    heads: int = 8
+    layers: int = 12
+    context: int = 77
+    vocab: int = 49408
+
+
+@dataclass(frozen=True)
+class SeemConfig:
+    """One SEEM network.
+
+    Attributes:
+        backbone: the image backbone.
+        text: the text encoder.
+        hidden_dim: channels of the pixel decoder's maps and of the queries.
+        mask_dim: channels of mask features and mask vectors.
+        text_dim: channels in which queries and texts are compared.
+        num_queries: learned object queries.
+        heads: attention heads of pixel decoder and decoder.
+        ffn_dim: hidden channels of their feed-forward parts.
+        encoder_layers: transformer layers on the stride-32 map.
+        decoder_layers: decoder layers; there is one prediction head more.
+        norm_groups: groups of the pixel decoder's group norms.
+        spatial_memories: rows that carry a previous mask into the next round.
+        queries_per_candidate: spatial queries for each object that is pointed at.
+        max_points: points sampled from one spatial prompt at most.
+        num_classes: classes of the official training data (shapes one buffer of the checkpoint).
+        size_divisor: height and width of the padded input are multiples of it, pixels.
+        short_side: shorter side that images are resized to by default, pixels.
+    """
+
+    backbone: FocalConfig
+    text: TextConfig
+    hidden_dim: int = 512
+    mask_dim: int = 512
+    text_dim: int = 512
+    num_queries: int = 101
+    heads: int = 8
+    ffn_dim: int = 2048
+    encoder_layers: int = 6
+    decoder_layers: int = 9
+    norm_groups: int = 32
+    spatial_memories: int = 32
+    queries_per_candidate: int = 3
+    max_points: int = 512
+    num_classes: int = 133
+    size_divisor: int = 32
+    short_side: int = 512
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no network can be built from."""
+        if self.backbone.kind not in BACKBONES:
+            raise unknown_name("backbone", self.backbone.kind, BACKBONES)
+        if len(self.backbone.depths) != 4:
+            raise PromptsegError(f"depths {list(self.backbone.depths)} has not one entry for each of the 4 stages")
+        for name, value, divisor in (
+            ("hidden_dim", self.hidden_dim, 4),
+            ("hidden_dim", self.hidden_dim, self.heads),
+            ("hidden_dim", self.hidden_dim, self.norm_groups),
+            ("text.width", self.text.width, self.text.heads),
+            ("size_divisor", self.size_divisor, 32),
+        ):
+            if value % divisor:
+                raise PromptsegError(f"{name} {value} is not a multiple of {divisor}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers as a JSON object."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(content: Any) -> "SeemConfig":
+        """The config that `to_json` wrote.
+
+        Raises:
+            PromptsegError: a field is missing, unknown, of the wrong type, or the numbers do not fit together.
+        """
+        config: SeemConfig = _build(SeemConfig, content, "config")
+        return config
+
+
+def _build(cls: Any, content: Any, where: str) -> Any:
+    if not isinstance(content, dict):
+        raise PromptsegError(f"{where} is {content!r}, expected a JSON object")
+    hints = get_type_hints(cls)
+    names = [field.name for field in fields(cls)]
+    for name in content:
+        if name not in names:
+            raise unknown_name(f"field in {where}", str(name), names)
+    missing = [name for name in names if name not in content]
+    if missing:
+        raise PromptsegError(f"{where} lacks the field {missing[0]}: write it with to_json")
+    return cls(**{name: _value(hints[name], content[name], f"{where}.{name}") for name in names})
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise PromptsegError(f"{where} is {value!r}, expected a list of whole numbers")
+        return tuple(_value(get_args(kind)[0], item, where) for item in value)
+    if kind is str:
+        if not isinstance(value, str):
+            raise PromptsegError(f"{where} is {value!r}, expected text")
+        return value
+    if kind is int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise PromptsegError(f"{where} is {value!r}, expected a whole number of at least 1")
+        return value
+    return _build(kind, value, where)
+
+
+FOCAL_T = SeemConfig(FocalConfig("focal_dw", 96, (2, 2, 6, 2), 3), TextConfig())
+NAMED: dict[str, SeemConfig] = {
+    "seem-focal-t-v1": FOCAL_T,
+    "seem-focal-l-v1": replace(FOCAL_T, backbone=FocalConfig("focal", 192, (2, 2, 18, 2), 4)),
+    "seem-nano": SeemConfig(
+        backbone=FocalConfig("focal_dw", 32, (2, 2, 4, 1), 3),
+        text=TextConfig(width=128, heads=4, layers=2, context=24, vocab=1024),
+        hidden_dim=128,
+        mask_dim=128,
+        text_dim=128,
+        heads=8,
+        ffn_dim=512,
+        encoder_layers=2,
+        decoder_layers=6,
+        spatial_memories=8,
+        short_side=128,
+    ),
+}
+"""The networks that are known by name."""

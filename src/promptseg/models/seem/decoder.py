@@ -1,0 +1,122 @@
+"""The prompt decoder: one loop over layers for every kind of rows (ARCHITECTURE 7.2 and 7.3)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from promptseg.models.seem.attention import CrossAttentionLayer, FeedForwardLayer, Perceptron, SelfAttentionLayer
+from promptseg.models.seem.config import LEVELS, SeemConfig
+from promptseg.models.seem.position import sine_positions
+from promptseg.models.seem.rows import LayerRows, Rows, joined
+from promptseg.models.seem.text import TextEncoder, normalise
+
+
+@dataclass(frozen=True)
+class Head:
+    """The rows that look at the image, after some layers.
+
+    Attributes:
+        hidden: (B, R, D).
+        normed: (B, R, D), what the heads read.
+        mask_vectors: (B, R, M), their product with mask features gives mask logits.
+        blocked: (B, R, S), True where the mask is negative at the next layer's level.
+    """
+
+    hidden: Tensor
+    normed: Tensor
+    mask_vectors: Tensor
+    blocked: Tensor
+
+
+class SeemDecoder(nn.Module):
+    """Queries look at the image, at each other, and answer with masks and embeddings."""
+
+    def __init__(self, config: SeemConfig) -> None:
+        super().__init__()
+        dim, heads, layers = config.hidden_dim, config.heads, range(config.decoder_layers)
+        self.class_embed = nn.Parameter(torch.empty(dim, config.text_dim))
+        self.transformer_self_attention_layers = nn.ModuleList(SelfAttentionLayer(dim, heads) for _ in layers)
+        self.transformer_cross_attention_layers = nn.ModuleList(CrossAttentionLayer(dim, heads) for _ in layers)
+        self.transformer_ffn_layers = nn.ModuleList(FeedForwardLayer(dim, config.ffn_dim) for _ in layers)
+        self.decoder_norm = nn.LayerNorm(dim)
+        self.query_feat = nn.Embedding(config.num_queries, dim)
+        self.query_embed = nn.Embedding(config.num_queries, dim)
+        self.level_embed = nn.Embedding(LEVELS, dim)
+        self.lang_encoder = TextEncoder(config)
+        self.mask_embed = Perceptron(dim, config.mask_dim, depth=3)
+        self.mask_sptial_embed = nn.ParameterList(nn.Parameter(torch.empty(dim, dim)) for _ in range(LEVELS))
+        self.spatial_embed = nn.Embedding(config.spatial_memories, dim)
+        self.spatial_featured = nn.Embedding(config.spatial_memories, dim)
+        self.pn_indicator = nn.Embedding(2, dim)
+        for weight in (self.class_embed, *self.mask_sptial_embed):
+            nn.init.trunc_normal_(weight, std=0.02)
+
+    def forward(self, rows: Rows, features: Mapping[str, Tensor], all_heads: bool = True) -> list[Head]:
+        """Run every layer; returns a head before the first layer and one after each.
+
+        Args:
+            rows: what goes through the layers.
+            features: as `SeemNetwork.encode` gives them.
+            all_heads: keep gradients of all heads, not of the last one only.
+        """
+        values, keys = zip(*(self._memory(features[f"level_{i}"], i) for i in range(LEVELS)), strict=True)
+        shrunk = [features[f"shrunk_{i}"].flatten(2) for i in range(LEVELS)]
+        hidden, tokens, count = rows.states, rows.tokens, len(rows.layers)
+        heads = [self._head(hidden, shrunk[0], all_heads)]
+        for i, layer in enumerate(rows.layers):
+            blocked = _cross_blocked(heads[-1].blocked, layer)
+            cross = self.transformer_cross_attention_layers[i]
+            hidden = cross(hidden, rows.positions, keys[i % LEVELS], values[i % LEVELS], blocked)
+            hidden, tokens = self._mix(i, rows, hidden, tokens)
+            heads.append(self._head(hidden, shrunk[(i + 1) % LEVELS], all_heads or i + 1 == count))
+        return heads
+
+    def _memory(self, level: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        height, width = level.shape[2:]
+        values = level.flatten(2).transpose(1, 2).contiguous() + self.level_embed.weight[index]
+        return values, values + sine_positions(height, width, level.shape[1], like=level)
+
+    def _mix(self, index: int, rows: Rows, hidden: Tensor, tokens: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Self-attention and feed-forward over rows and tokens; new rows and new lasting tokens."""
+        layer = rows.layers[index]
+        everyone = joined(hidden, tokens, layer.tokens)
+        positions = joined(rows.positions, rows.tokens, layer.tokens)
+        everyone = self.transformer_self_attention_layers[index](everyone, positions, layer.blocked)
+        everyone = self.transformer_ffn_layers[index](everyone)
+        count = hidden.shape[1]
+        lasting = None if tokens is None else everyone[:, count : count + tokens.shape[1]]
+        return everyone[:, :count], lasting
+
+    def _head(self, hidden: Tensor, shrunk: Tensor, keep_graph: bool) -> Head:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and keep_graph):
+            normed = self.decoder_norm(hidden)
+            mask_vectors = self.mask_embed(normed)
+        return Head(hidden, normed, mask_vectors, mask_vectors.detach() @ shrunk.detach() < 0)
+
+    def captions(self, head: Head) -> Tensor:
+        """Embeddings (B, R, D_text) of the rows, to compare with texts; not normalised."""
+        captions: Tensor = head.normed @ self.class_embed
+        return captions
+
+    def classify(self, head: Head, text: Tensor) -> Tensor:
+        """Class logits (B, R, K) against text embeddings (K, D_text), taken as they are."""
+        logits = functional.linear(normalise(self.captions(head)), text)
+        scaled: Tensor = self.lang_encoder.logit_scale.exp() * logits
+        return scaled
+
+
+def mask_logits(vectors: Tensor, mask_features: Tensor) -> Tensor:
+    """Mask logits (B, R, h, w) of mask vectors (B, R, M) on mask features (B, M, h, w)."""
+    products = vectors @ mask_features.flatten(2)
+    return products.view(*products.shape[:2], *mask_features.shape[2:])
+
+
+def _cross_blocked(predicted: Tensor, layer: LayerRows) -> Tensor:
+    """The mask (B, R, S) one layer uses: as predicted, but rows blocked everywhere look everywhere."""
+    blocked = predicted
+    if layer.cross_blocked is not None:
+        blocked = torch.cat((blocked[:, : -layer.cross_blocked.shape[1]], layer.cross_blocked), dim=1)
+    return blocked & ~blocked.all(dim=2, keepdim=True)

@@ -1,0 +1,184 @@
+"""Prompts that point (strokes, clicks, boxes as masks) and prompts that refer (phrases); ARCHITECTURE 7.4 to 7.7.
+
+They are turned into rows and masks for the one decoder loop; object queries never see them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from promptseg.models.seem.config import LEVELS, SeemConfig
+from promptseg.models.seem.decoder import Head, SeemDecoder, mask_logits
+from promptseg.models.seem.points import Points, points_from_masks
+from promptseg.models.seem.rows import Group, LayerRows, Rows, per_image, self_blocked
+from promptseg.models.seem.text import normalise
+
+_LARGEST_SCALE = 100.0
+
+
+@dataclass(frozen=True)
+class SpatialPrompt:
+    """Candidate objects that are pointed at, and the draws their rows start from.
+
+    Attributes:
+        points: what is pointed at, on B images.
+        queries: (C, q), the object query that each spatial query of each candidate is a copy of.
+        previous: (B, C, h, w), mask logits of the round before, or None in the first round.
+        memories: (L, S), the candidate of each memory row in each layer; read with `previous` only.
+    """
+
+    points: Points
+    queries: Tensor
+    previous: Tensor | None
+    memories: Tensor
+
+
+@dataclass(frozen=True)
+class GroundingPrompt:
+    """Phrases, as the text encoder's vectors of their tokens.
+
+    Attributes:
+        tokens: (B, T, D), not normalised, from BOS to EOS; those of several phrases follow each other.
+        present: (B, T), False where a shorter list is filled up.
+    """
+
+    tokens: Tensor
+    present: Tensor
+
+
+@dataclass(frozen=True)
+class PromptRows:
+    """Rows for the decoder and where each group of looking rows lies among them."""
+
+    rows: Rows
+    spans: dict[str, slice]
+
+
+def spatial_prompt(
+    config: SeemConfig,
+    positive: Sequence[Tensor],
+    negative: Sequence[Tensor],
+    previous: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> SpatialPrompt:
+    """A spatial prompt with fresh draws.
+
+    Args:
+        config: of the network it is for.
+        positive: for each of B images (C, H, W), bool, on the padded canvas; C is the same for all.
+        negative: the same for what is not the object.
+        previous: (B, C, h, w), mask logits of the round before.
+        generator: source of the draws, on the masks' device.
+    """
+    device, candidates = positive[0].device, len(positive[0])
+    queries = (candidates, config.queries_per_candidate)
+    memories = (config.decoder_layers, config.spatial_memories)
+    return SpatialPrompt(
+        points_from_masks(positive, negative, config.max_points, generator),
+        torch.randint(config.num_queries, queries, generator=generator, device=device),
+        previous,
+        torch.randint(candidates, memories, generator=generator, device=device).sort(dim=1).values,
+    )
+
+
+def prompt_rows(
+    decoder: SeemDecoder,
+    features: Mapping[str, Tensor],
+    spatial: SpatialPrompt | None = None,
+    grounding: GroundingPrompt | None = None,
+) -> PromptRows:
+    """Rows of all object queries and of the given prompts."""
+    states, positions = decoder.query_feat.weight, decoder.query_embed.weight
+    looking = [("object", states, positions)]
+    if grounding is not None:
+        looking.append(("grounding", states, positions))
+    if spatial is not None:
+        drawn = spatial.queries.flatten()
+        looking.append(("spatial", states[drawn], positions[drawn]))
+        if spatial.previous is not None:
+            looking.append(("memories", decoder.spatial_featured.weight, decoder.spatial_embed.weight))
+    batch = len(features["mask_features"])
+    counts = {name: len(rows) for name, rows, _ in looking}
+    layers = range(len(decoder.transformer_ffn_layers))
+    rows = Rows(
+        per_image(torch.cat([rows for _, rows, _ in looking]), batch),
+        per_image(torch.cat([rows for _, _, rows in looking]), batch),
+        None if grounding is None else grounding.tokens,
+        [_layer(decoder, features, counts, layer, spatial, grounding) for layer in layers],
+    )
+    return PromptRows(rows, _spans(counts))
+
+
+def _spans(counts: Mapping[str, int]) -> dict[str, slice]:
+    spans, start = {}, 0
+    for name, count in counts.items():
+        spans[name] = slice(start, start + count)
+        start += count
+    return spans
+
+
+def _layer(
+    decoder: SeemDecoder,
+    features: Mapping[str, Tensor],
+    counts: Mapping[str, int],
+    layer: int,
+    spatial: SpatialPrompt | None,
+    grounding: GroundingPrompt | None,
+) -> LayerRows:
+    mask_features = features["mask_features"]
+    batch = len(mask_features)
+    candidates = {} if spatial is None else _row_candidates(spatial, layer, batch)
+    groups = [Group(name, count, candidates.get(name)) for name, count in counts.items()]
+    tokens = None
+    if grounding is not None:
+        groups.append(Group("grounding_tokens", grounding.tokens.shape[1], present=grounding.present))
+    if spatial is not None:
+        tokens = spatial_tokens(decoder, features[f"level_{layer % LEVELS}"], layer % LEVELS, spatial.points)
+        groups.append(Group("spatial_tokens", tokens.shape[1], spatial.points.candidates))
+    remembered = None
+    if spatial is not None and spatial.previous is not None:
+        size = features[f"level_{layer % LEVELS}"].shape[2:]
+        remembered = _memory_blocked(spatial.previous, spatial.memories[layer], size)
+    return LayerRows(tokens, self_blocked(groups, batch, mask_features.device), remembered)
+
+
+def _row_candidates(spatial: SpatialPrompt, layer: int, batch: int) -> dict[str, Tensor]:
+    numbers = torch.arange(len(spatial.queries), device=spatial.queries.device)
+    own = numbers.repeat_interleave(spatial.queries.shape[1])
+    return {"spatial": own.expand(batch, -1), "memories": spatial.memories[layer].expand(batch, -1)}
+
+
+def spatial_tokens(decoder: SeemDecoder, level: Tensor, index: int, points: Points) -> Tensor:
+    """Tokens (B, P, D) of points, from the decoder's map (B, D, h, w) of one level."""
+    # Reading is linear and its weights add up to 1: first reading, then projecting gives the same from less.
+    read = points.read(level) + decoder.level_embed.weight[index]
+    signs = decoder.pn_indicator.weight[(~points.positive).long()]
+    tokens: Tensor = read @ decoder.mask_sptial_embed[index] + signs
+    return tokens
+
+
+def _memory_blocked(previous: Tensor, candidates: Tensor, size: Sequence[int]) -> Tensor:
+    resized = functional.interpolate(previous, size=tuple(size), mode="bilinear", align_corners=False)
+    return (resized < 0).flatten(2)[:, candidates]
+
+
+def spatial_masks(head: Head, spans: Mapping[str, slice], spatial: SpatialPrompt, mask_features: Tensor) -> Tensor:
+    """Mask logits (B, C, h, w): of each candidate's queries the one that fits its positive points best."""
+    candidates = len(spatial.queries)
+    vectors = head.mask_vectors[:, spans["spatial"]]
+    vectors = vectors.view(len(vectors), candidates, -1, vectors.shape[2])
+    wanted = spatial.points.means(mask_features, positive=True, candidates=candidates)
+    best = (vectors @ wanted[:, :, :, None]).argmax(dim=2)[:, :, :, None]
+    chosen = vectors.gather(2, best.expand(-1, -1, 1, vectors.shape[3]))[:, :, 0]
+    return mask_logits(chosen, mask_features)
+
+
+def grounding_similarity(decoder: SeemDecoder, head: Head, spans: Mapping[str, slice], phrases: Tensor) -> Tensor:
+    """Similarity (B, N, T) of grounding queries to pooled phrases (T, D_text); the largest one answers."""
+    captions = normalise(decoder.captions(head)[:, spans["grounding"]])
+    scale = decoder.lang_encoder.logit_scale.exp().clamp(max=_LARGEST_SCALE)
+    similarity: Tensor = scale * functional.linear(captions, normalise(phrases))
+    return similarity

@@ -1,0 +1,153 @@
+"""The whole network, under the parameter names of the official checkpoints."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, overload
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from promptseg.errors import PromptsegError
+from promptseg.models.seem.config import LEVELS, SeemConfig
+from promptseg.models.seem.decoder import Head, SeemDecoder, mask_logits
+from promptseg.models.seem.focalnet import FocalNet
+from promptseg.models.seem.pixel_decoder import PixelDecoder, PixelFeatures
+from promptseg.models.seem.rows import object_rows
+from promptseg.models.seem.text import TextEncoder
+
+_VOID_WEIGHT = 0.1
+
+
+@dataclass(frozen=True)
+class HeadOutputs:
+    """What one prediction head says of B images and N queries.
+
+    Attributes:
+        class_logits: (B, N, K).
+        mask_logits: (B, N, h, w), at stride 4 of the canvas.
+    """
+
+    class_logits: Tensor
+    mask_logits: Tensor
+
+
+class SegmentationHead(nn.Module):
+    """Pixel decoder and decoder, as the checkpoint nests them."""
+
+    def __init__(self, config: SeemConfig) -> None:
+        super().__init__()
+        self.pixel_decoder = PixelDecoder(config)
+        self.predictor = SeemDecoder(config)
+
+
+class Criterion(nn.Module):
+    """Holds the class weights of the official training loss, which the checkpoint carries along."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("empty_weight", torch.cat((torch.ones(classes), torch.tensor([_VOID_WEIGHT]))))
+
+
+class SeemNetwork(nn.Module):
+    """SEEM v1: backbone, pixel decoder, text encoder and decoder."""
+
+    def __init__(self, config: SeemConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("dilation_kernel", torch.ones(1, 1, 3, 3))
+        self.backbone = FocalNet(config.backbone)
+        self.sem_seg_head = SegmentationHead(config)
+        self.criterion = Criterion(config.num_classes)
+
+    @property
+    def decoder(self) -> SeemDecoder:
+        """The decoder, with the learned queries."""
+        return self.sem_seg_head.predictor
+
+    @property
+    def text(self) -> TextEncoder:
+        """The text encoder."""
+        return self.decoder.lang_encoder
+
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        """Everything the decoder needs of a batch.
+
+        Args:
+            images: (B, 3, H, W), normalised and padded to multiples of the size divisor.
+
+        Returns:
+            `mask_features` (B, M, H / 4, W / 4); `level_0..2` (B, D, h, w) at strides 32, 16, 8;
+            `shrunk_0..2` (B, M, h, w), the mask features resized to those levels.
+
+        Raises:
+            PromptsegError: height or width is not a multiple of the size divisor.
+        """
+        height, width = images.shape[2:]
+        divisor = self.config.size_divisor
+        if height % divisor or width % divisor:
+            raise PromptsegError(f"image batch of {height} x {width}: pad both sides to multiples of {divisor}")
+        return decoder_features(self.sem_seg_head.pixel_decoder(self.backbone(images)))
+
+    @overload
+    def decode(
+        self,
+        features: Mapping[str, Tensor],
+        queries: Tensor,
+        positions: Tensor,
+        text: Tensor,
+        all_heads: Literal[False] = False,
+    ) -> HeadOutputs: ...
+
+    @overload
+    def decode(
+        self,
+        features: Mapping[str, Tensor],
+        queries: Tensor,
+        positions: Tensor,
+        text: Tensor,
+        all_heads: Literal[True],
+    ) -> list[HeadOutputs]: ...
+
+    def decode(
+        self,
+        features: Mapping[str, Tensor],
+        queries: Tensor,
+        positions: Tensor,
+        text: Tensor,
+        all_heads: bool = False,
+    ) -> HeadOutputs | list[HeadOutputs]:
+        """Masks and classes of object queries.
+
+        Args:
+            features: as `encode` gives them.
+            queries: (N, D) or (B, N, D), start states.
+            positions: (N, D) or (B, N, D), position terms.
+            text: (K, D_text), class embeddings.
+            all_heads: answer from every head (before the first layer and after each), not from
+                the last one only.
+        """
+        batch = features["mask_features"].shape[0]
+        rows = object_rows(queries, positions, batch, self.config.decoder_layers)
+        heads = self.decoder(rows, features, all_heads)
+        if all_heads:
+            return [self._answer(head, features, text) for head in heads]
+        return self._answer(heads[-1], features, text)
+
+    def _answer(self, head: Head, features: Mapping[str, Tensor], text: Tensor) -> HeadOutputs:
+        return HeadOutputs(self.decoder.classify(head, text), mask_logits(head.mask_vectors, features["mask_features"]))
+
+
+def decoder_features(pixels: PixelFeatures) -> dict[str, Tensor]:
+    """Name the pixel decoder's maps, with the mask features resized to each level.
+
+    The resize is linear, so a mask logit resized to a level is the product of the mask vector with
+    these resized features, up to rounding.
+    """
+    features = {"mask_features": pixels.mask_features}
+    for i in range(LEVELS):
+        features[f"level_{i}"] = pixels.levels[i]
+        features[f"shrunk_{i}"] = functional.interpolate(
+            pixels.mask_features, size=pixels.levels[i].shape[2:], mode="bilinear", align_corners=False
+        )
+    return features

@@ -1,0 +1,208 @@
+"""`SeemSegmenter`: a frozen SEEM network behind the interface of models/base.py."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from math import isqrt
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from promptseg.errors import PromptsegError, unknown_name
+from promptseg.models.base import ImageFeatures, Prediction, Size
+from promptseg.models.seem.checkpoint import fingerprint
+from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
+from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.position import axis_code
+from promptseg.models.seem.templates import fill_templates
+from promptseg.models.seem.text import normalise
+from promptseg.models.seem.tokenizer import Tokenizer
+from promptseg.prompts import Prompts
+
+SPATIAL_KINDS = ("queries", "grid")
+BACKGROUND = "background"
+"""The name whose text is the void class; it goes through the same templates as any other."""
+_TEXTS_AT_ONCE = 256
+
+
+class SeemSegmenter:
+    """SEEM as a `PromptableSegmenter`.
+
+    Spatial prompts replace the first N <= `num_prompts` object queries; the rows after them, the last
+    one always, stay the network's own and answer too. Kind `queries`: prompts are the queries' start
+    states. Kind `grid`: prompts are the queries' position terms, sine codes of points by default.
+
+    Attributes:
+        network: the frozen network; `network.text` gives access at the level of tokens.
+        tokenizer: None where the model folder has none; class names cannot be encoded then.
+        config: the numbers that shape the network.
+    """
+
+    def __init__(self, network: SeemNetwork, tokenizer: Tokenizer | None, model_id: str) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.config = network.config
+        self._id = model_id
+        self._texts: dict[tuple[tuple[str, ...], str], Tensor] = {}
+        self._has_text_encoder = True
+
+    @property
+    def id(self) -> str:
+        """Name in the registry, or the folder it was loaded from."""
+        return self._id
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of names, shapes and values of the weights."""
+        return fingerprint(self.network)
+
+    @property
+    def short_side(self) -> int:
+        """Shorter side that images are resized to by default, pixels."""
+        return self.config.short_side
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.network.decoder.class_embed.device
+
+    @property
+    def num_prompts(self) -> int:
+        """Most spatial prompts that can be given: every object query but the last."""
+        return self.config.num_queries - 1
+
+    @property
+    def dim(self) -> int:
+        """Length D of a spatial prompt."""
+        return self.config.hidden_dim
+
+    def parameter_tensors(self) -> dict[str, Tensor]:
+        """All weights by official name (the live tensors, not copies)."""
+        return dict(self.network.named_parameters())
+
+    @torch.no_grad()
+    def encode_image(self, images: Sequence[Tensor] | Tensor) -> ImageFeatures:
+        """Features of B images (3, H, W), RGB, 0..255, any dtype; smaller ones are padded right and below.
+
+        Raises:
+            PromptsegError: no image, or one that is not (3, H, W).
+        """
+        for index, image in enumerate(images):
+            if image.ndim != 3 or image.shape[0] != 3:
+                raise PromptsegError(f"image {index} has shape {tuple(image.shape)}, expected (3, H, W)")
+        if not len(images):
+            raise PromptsegError("got 0 images, expected at least one (3, H, W) tensor")
+        sizes = tuple((image.shape[1], image.shape[2]) for image in images)
+        canvas = self._canvas(sizes)
+        batch = torch.stack([self._padded(image, canvas) for image in images])
+        return ImageFeatures(self.network.encode(batch), canvas, sizes)
+
+    def _canvas(self, sizes: Sequence[Size]) -> Size:
+        """The least size that holds all images and is a multiple of the divisor."""
+        divisor = self.config.size_divisor
+        height, width = (-(-max(sides) // divisor) * divisor for sides in zip(*sizes, strict=True))
+        return height, width
+
+    def _padded(self, image: Tensor, canvas: Size) -> Tensor:
+        """Normalise, then pad with 0, which is the mean colour."""
+        pixels = image.to(self.device, torch.float32)
+        mean, std = (pixels.new_tensor(values)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
+        return F.pad((pixels - mean) / std, (0, canvas[1] - image.shape[2], 0, canvas[0] - image.shape[1]))
+
+    def encode_text(self, names: Sequence[str], templates: str = "photo") -> Tensor:
+        """Default semantic prompts (C, D_text) of class names: the mean over templates, of length 1.
+
+        Args:
+            names: C class names.
+            templates: `photo`, `raw`, or `official`, which also cleans the names.
+
+        Raises:
+            PromptsegError: unknown templates, an empty name, no tokenizer, or the text encoder was dropped.
+        """
+        key = (tuple(names), templates)
+        if key not in self._texts:
+            self._texts[key] = self._encode_text(names, templates)
+        return self._texts[key].clone()
+
+    @torch.no_grad()
+    def _encode_text(self, names: Sequence[str], templates: str) -> Tensor:
+        if not self._has_text_encoder:
+            raise PromptsegError(f"{self.id}: the text encoder was dropped to save memory: load the model again")
+        if self.tokenizer is None:
+            raise PromptsegError(
+                f"{self.id}: no tokenizer in the model folder, so class names cannot be encoded: put tokenizer.json of"
+                " openai/clip-vit-base-patch32 there, or CLIP's bpe_simple_vocab_16e6.txt.gz"
+            )
+        texts = fill_templates(names, templates)
+        ids = self.tokenizer.encode([text for row in texts for text in row], self.config.text.context).to(self.device)
+        pooled = [normalise(self.network.text.encode_tokens(chunk)) for chunk in torch.split(ids, _TEXTS_AT_ONCE)]
+        means = torch.cat(pooled).view(len(names), -1, self.config.text_dim).mean(dim=1)
+        lengths: Tensor = torch.linalg.vector_norm(means, dim=1, keepdim=True)
+        return means / lengths
+
+    def background_prompt(self, templates: str = "photo") -> Tensor:
+        """The semantic prompt (1, D_text) of the last, void column: a text class like any other."""
+        return self.encode_text((BACKGROUND,), templates)
+
+    def drop_text_encoder(self) -> None:
+        """Free the text encoder's memory, for use with prompts that are already there."""
+        _ = self.fingerprint  # of the whole model: prompts know it by that
+        del self.network.text.lang_encoder
+        self._texts.clear()
+        self._has_text_encoder = False
+
+    def default_spatial_prompts(self, kind: str = "queries") -> Tensor:
+        """Default spatial prompts (N, D).
+
+        `queries`: N = `num_prompts` start states. `grid`: position terms of the largest square grid of
+        points that fits (10 x 10 for 100), row by row, each in the middle of its cell.
+
+        Raises:
+            PromptsegError: unknown kind.
+        """
+        _check_kind(kind)
+        if kind == "queries":
+            return self.network.decoder.query_feat.weight[: self.num_prompts].detach().clone()
+        side = isqrt(self.num_prompts)
+        middles = (torch.arange(side, device=self.device) + 0.5) / side
+        rows, columns = torch.meshgrid(middles, middles, indexing="ij")
+        return self.encode_points(torch.stack((columns, rows), dim=2).flatten(0, 1))
+
+    def encode_points(self, points: Tensor) -> Tensor:
+        """Sine codes (N, D) of points (N, 2), x and y in [0, 1]; differentiable. The half of y comes first."""
+        half = self.dim // 2
+        return torch.cat((axis_code(points[:, 1], half), axis_code(points[:, 0], half)), dim=1)
+
+    def decode(self, features: ImageFeatures, prompts: Prompts) -> Prediction:
+        """Masks and classes of all object queries, the prompted ones first.
+
+        Raises:
+            PromptsegError: unknown spatial kind, or prompts whose shape this model cannot take.
+        """
+        self._check(prompts)
+        decoder, spatial = self.network.decoder, prompts.spatial
+        queries, positions = decoder.query_feat.weight, decoder.query_embed.weight
+        if prompts.spatial_kind == "queries":
+            queries = torch.cat((spatial, queries[len(spatial) :]))
+        else:
+            positions = torch.cat((spatial, positions[len(spatial) :]))
+        text = torch.cat((prompts.semantic, prompts.background))
+        outputs = self.network.decode(features.tensors, queries, positions, text)
+        return Prediction(outputs.class_logits, outputs.mask_logits, features.canvas, features.image_sizes)
+
+    def _check(self, prompts: Prompts) -> None:
+        _check_kind(prompts.spatial_kind)
+        shape = tuple(prompts.spatial.shape)
+        if len(shape) != 2 or shape[0] > self.num_prompts or shape[1] != self.dim:
+            raise PromptsegError(
+                f"spatial prompts have shape {shape}, {self.id} takes (N, {self.dim}) with N <= {self.num_prompts}"
+            )
+        for name in ("semantic", "background"):
+            shape = tuple(getattr(prompts, name).shape)
+            if len(shape) != 2 or shape[1] != self.config.text_dim:
+                raise PromptsegError(f"{name} prompts have shape {shape}, {self.id} takes (C, {self.config.text_dim})")
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in SPATIAL_KINDS:
+        raise unknown_name("spatial kind", kind, SPATIAL_KINDS)

@@ -1,0 +1,104 @@
+"""A small table that prints to a terminal or as Markdown, and the tables of results."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+MISSING = "–"
+"""Shown where there is no value, such as the IoU of a class that no image holds."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headers: the first column is left-aligned, the others right-aligned.
+
+    Attributes:
+        headers: one header for each column.
+        rows: cells as text, as many as there are headers.
+        total: the last row, set apart by a line; may be left out.
+        title: what the table shows; may be empty.
+    """
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    total: tuple[str, ...] | None = None
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.all_rows:
+            if len(row) != len(self.headers):
+                raise ValueError(f"row {row} has {len(row)} cells, the table has {len(self.headers)} columns")
+
+    @property
+    def all_rows(self) -> tuple[tuple[str, ...], ...]:
+        """The rows with the total, if any, as the last one."""
+        return self.rows if self.total is None else (*self.rows, self.total)
+
+    def to_markdown(self) -> str:
+        """The table in GitHub's Markdown, without the title, ending in a newline."""
+        rule = ("---", *("---:" for _ in self.headers[1:]))
+        lines = (self.headers, rule, *self.all_rows)
+        return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+    def to_rich(self) -> "RichTable":
+        """The table for a rich console."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(title=self.title or None, box=SIMPLE_HEAD, title_justify="left")
+        for column, header in enumerate(self.headers):
+            table.add_column(Text(header), justify="right" if column else "left", no_wrap=column > 0)
+        for row in self.rows:
+            table.add_row(*map(Text, row))
+        if self.total is not None:
+            table.add_section()
+            table.add_row(*(Text(cell, style="bold") for cell in self.total))
+        return table
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction as a percentage with one digit, `–` for None."""
+    return MISSING if fraction is None else f"{100 * fraction:.1f}"
+
+
+def points(before: float | None, after: float | None) -> str:
+    """The change between two fractions in signed percentage points, `–` where one is None."""
+    return MISSING if before is None or after is None else f"{100 * (after - before):+.1f}"
+
+
+def class_table(per_class: Mapping[str, float | None], miou: float, title: str = "") -> Table:
+    """The IoU of every class in percent, with the mean as the last row.
+
+    Args:
+        per_class: IoU as a fraction by class name, None where no pixel of the class was seen.
+        miou: mean IoU as a fraction.
+        title: what the numbers are of.
+    """
+    rows = tuple((name, percent(value)) for name, value in per_class.items())
+    return Table(("class", "IoU"), rows, ("mean", percent(miou)), title)
+
+
+def change_table(
+    names: tuple[str, str],
+    per_class: Sequence[Mapping[str, float | None]],
+    mious: tuple[float, float],
+    title: str = "",
+) -> Table:
+    """Two results side by side, per class and in the mean, with the change in points.
+
+    Args:
+        names: headers of the two results.
+        per_class: for each result, IoU as a fraction by class name; the same classes in both.
+        mious: mean IoU of each result as a fraction.
+        title: what the numbers are of.
+    """
+    before, after = per_class
+    rows = tuple(
+        (name, percent(value), percent(after[name]), points(value, after[name])) for name, value in before.items()
+    )
+    total = ("mean", percent(mious[0]), percent(mious[1]), points(*mious))
+    return Table(("class", *names, "change"), rows, total, title)

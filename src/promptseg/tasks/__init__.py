@@ -1,0 +1,1 @@
+"""What is asked of a segmenter: loss, post-processing and metric of each task."""

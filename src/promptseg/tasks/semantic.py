@@ -1,0 +1,130 @@
+"""Semantic segmentation: every pixel gets one of C classes.
+
+Loss: cross-entropy of the per-pixel class distribution, that is the semantic map normalised over the
+C classes, at label resolution; optionally a soft dice term per class. Metric: mIoU from one confusion
+matrix over the whole split.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from promptseg.data.images import resize_labels
+from promptseg.data.label_space import IGNORE, LabelSpace
+from promptseg.data.sample import Sample
+from promptseg.errors import unknown_name
+from promptseg.models.base import Prediction, Size
+from promptseg.tasks.masks import masks_at, masks_on_canvas, semantic_map
+from promptseg.tasks.matching import dice_loss
+
+LOSSES = ("cross-entropy", "cross-entropy+dice")
+_TINY = 1e-8
+
+
+@dataclass(frozen=True)
+class SemanticTask:
+    """The semantic task; `loss_name` is one of `LOSSES`."""
+
+    loss_name: str = "cross-entropy+dice"
+    name: str = "semantic"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown loss."""
+        if self.loss_name not in LOSSES:
+            raise unknown_name("semantic loss", self.loss_name, LOSSES)
+
+    def target(self, sample: Sample, size: Size, flip: bool) -> Tensor:
+        """Class ids (h, w) int64, 255 = ignored."""
+        labels = resize_labels(sample.semantic(), size)
+        return torch.from_numpy(np.ascontiguousarray(labels[:, ::-1] if flip else labels)).long()
+
+    def loss(self, prediction: Prediction, targets: Sequence[Tensor]) -> Tensor:
+        """Mean over the images of the loss at label resolution."""
+        losses = []
+        for single, target in zip(prediction.split(), targets, strict=True):
+            height, width = single.image_sizes[0]
+            class_map = semantic_map(single.class_logits, masks_on_canvas(single)[..., :height, :width])[0]
+            losses.append(self._image_loss(class_map, target.to(class_map.device)))
+        return torch.stack(losses).mean()
+
+    def _image_loss(self, class_map: Tensor, target: Tensor) -> Tensor:
+        loss = map_cross_entropy(class_map, target)
+        return loss + map_dice(class_map, target) if self.loss_name == "cross-entropy+dice" else loss
+
+    def metric(self, label_space: LabelSpace) -> "MeanIoU":
+        """A fresh confusion matrix."""
+        return MeanIoU(label_space.names)
+
+
+def map_cross_entropy(class_map: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of the normalised semantic map.
+
+    Args:
+        class_map: (C, H, W), not negative: the evidence for each class.
+        target: (H, W) class ids, 255 = ignored.
+
+    Returns:
+        The mean over labelled pixels; 0 where there is none.
+    """
+    labelled = target != IGNORE
+    evidence = class_map.gather(0, target.where(labelled, 0)[None])[0]
+    losses = (class_map.sum(0) + _TINY).log() - (evidence + _TINY).log()
+    return (losses * labelled).sum() / labelled.sum().clamp(min=1)
+
+
+def map_dice(class_map: Tensor, target: Tensor) -> Tensor:
+    """Soft dice loss of the normalised semantic map, mean over the classes present; arguments as above."""
+    labelled = (target != IGNORE).flatten()
+    shares = (class_map / (class_map.sum(0) + _TINY)).flatten(1) * labelled
+    present = torch.unique(target.flatten()[labelled])
+    truth = (target.flatten() == present[:, None]).to(shares.dtype)
+    return dice_loss(shares[present], truth).mean() if len(present) else shares.sum() * 0
+
+
+@torch.no_grad()
+def label_map(prediction: Prediction, index: int, size: Size) -> NDArray[np.uint8]:
+    """The most likely class of every pixel of image `index`: (H, W) uint8 at `size`."""
+    class_map = semantic_map(prediction.class_logits[index], masks_at(prediction, index, size))
+    return class_map.argmax(0).to("cpu", torch.uint8).numpy()
+
+
+class MeanIoU:
+    """One confusion matrix over all images; pixels with ignored truth count for no class."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = tuple(class_names)
+        classes = len(self.class_names)
+        self.confusion = np.zeros((classes, classes), dtype=np.int64)
+        """(C, C) pixel counts: row = true class, column = predicted class."""
+
+    def update(self, prediction: Prediction, index: int, sample: Sample) -> None:
+        """Count one image at the size of its labels."""
+        truth = sample.semantic()
+        self.count(truth, label_map(prediction, index, (truth.shape[0], truth.shape[1])))
+
+    def count(self, truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> None:
+        """Add the pixels of two label maps (H, W)."""
+        classes = len(self.class_names)
+        labelled = truth != IGNORE
+        pairs = truth[labelled].astype(np.int64) * classes + predicted[labelled]
+        self.confusion += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+    def compute(self) -> dict[str, Any]:
+        """`miou` and `per_class` IoU.
+
+        A class without true pixels scores 0 if it was predicted somewhere and is left out (`None`)
+        if it was not, as the Cityscapes benchmark counts.
+        """
+        hit = np.diag(self.confusion)
+        union = self.confusion.sum(0) + self.confusion.sum(1) - hit
+        scores = [float(h / u) if u else None for h, u in zip(hit, union, strict=True)]
+        counted = [score for score in scores if score is not None]
+        return {
+            "miou": float(np.mean(counted)) if counted else None,
+            "per_class": dict(zip(self.class_names, scores, strict=True)),
+        }

@@ -1,0 +1,250 @@
+"""The engine: frozen model, exact caching, repeatability, resuming, refusals."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from shapes import SHAPES, SPACE, ShapeSample
+from tiny import tiny_folder, tiny_segmenter
+
+import promptseg
+from promptseg.data.label_space import ClassInfo, LabelSpace
+from promptseg.engine.defaults import default_prompts
+from promptseg.engine.encode import encode_samples, image_tensor
+from promptseg.engine.progress import Progress
+from promptseg.engine.settings import PRESETS, FitSettings
+from promptseg.engine.trainer import draw_batches
+from promptseg.errors import PromptsegError
+from promptseg.learners.registry import METHODS
+from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.tasks.semantic import SemanticTask
+
+FEW = {"steps": 6, "batch_size": 2}
+
+
+@pytest.fixture(scope="module")
+def model() -> SeemSegmenter:
+    return tiny_segmenter()
+
+
+def same(first: promptseg.Prompts, second: promptseg.Prompts) -> bool:
+    names = ("spatial", "semantic", "background")
+    return all(torch.equal(getattr(first, name), getattr(second, name)) for name in names)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_frozen_means_frozen(method: str) -> None:
+    model = tiny_segmenter()
+    before = {name: tensor.clone() for name, tensor in model.parameter_tensors().items()}
+    promptseg.fit(model, SHAPES, method=method, progress=False, **FEW)
+    for name, tensor in model.parameter_tensors().items():
+        assert torch.equal(tensor, before[name]), name
+        assert tensor.grad is None and not tensor.requires_grad, name
+
+
+def test_training_lowers_the_loss_and_raises_miou(model: SeemSegmenter) -> None:
+    zero_shot = promptseg.fit(model, SHAPES, method="zero-shot", progress=False)
+    run = promptseg.fit(model, SHAPES, steps=120, batch_size=3, progress=False)
+    assert zero_shot.losses == []
+    assert sum(run.losses[-10:]) < 0.98 * sum(run.losses[:10])
+    scores = [promptseg.evaluate(model, r.prompts, SHAPES).miou for r in (zero_shot, run)]
+    assert scores[1] > scores[0] + 0.05
+
+
+def test_zero_shot_is_the_default_prompts(model: SeemSegmenter) -> None:
+    run = promptseg.fit(model, SHAPES, method="zero-shot", progress=False)
+    assert same(run.prompts, default_prompts(model, SPACE))
+
+
+def test_the_prompt_gradient_agrees_with_finite_differences() -> None:
+    model = tiny_segmenter()
+    sample = SHAPES[0]
+    features = model.encode_image([image_tensor(sample.image(), 48)])
+    features = replace(features, tensors={name: tensor.double() for name, tensor in features.tensors.items()})
+    prompts = default_prompts(model, SPACE)
+    model.network.double()
+    prompts = replace(prompts, **{n: getattr(prompts, n).double() for n in ("spatial", "semantic", "background")})
+    target = [SemanticTask().target(sample, (48, 80), flip=False)]
+
+    def loss(spatial: torch.Tensor, semantic: torch.Tensor) -> torch.Tensor:
+        prediction = model.decode(features, replace(prompts, spatial=spatial, semantic=semantic))
+        return SemanticTask().loss(prediction, target)
+
+    leaves = [prompts.spatial.clone().requires_grad_(), prompts.semantic.clone().requires_grad_()]
+    gradients = torch.autograd.grad(loss(*leaves), leaves)
+    generator = torch.Generator().manual_seed(0)
+    for index, gradient in enumerate(gradients):
+        direction = torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
+        direction /= direction.norm()
+        values = []
+        for sign in (1, -1):
+            moved = [leaf.detach().clone() for leaf in leaves]
+            moved[index] += sign * 1e-6 * direction
+            values.append(loss(*moved).item())
+        numeric = (values[0] - values[1]) / 2e-6
+        assert numeric == pytest.approx((gradient * direction).sum().item(), rel=1e-4, abs=1e-9)
+
+
+def test_cached_features_are_those_of_the_image_as_it_is_and_mirrored(model: SeemSegmenter) -> None:
+    settings = replace(PRESETS["tuned"], flip=True)
+    views = encode_samples(model, SHAPES[:1], SemanticTask(), settings, Progress(False))[0]
+    pixels = image_tensor(SHAPES[0].image(), model.short_side)
+    for view, image in zip(views, (pixels, pixels.flip(-1)), strict=True):
+        for name, tensor in model.encode_image([image]).tensors.items():
+            assert torch.equal(view.features.tensors[name], tensor)
+    assert torch.equal(views[1].target, views[0].target.flip(-1))
+
+
+def test_same_seed_same_prompts_other_seed_other_prompts(model: SeemSegmenter) -> None:
+    runs = [promptseg.fit(model, SHAPES, seed=seed, progress=False, **FEW) for seed in (0, 0, 1)]
+    assert same(runs[0].prompts, runs[1].prompts)
+    assert not same(runs[0].prompts, runs[2].prompts)
+    assert runs[0].losses == runs[1].losses
+
+
+def test_photos_of_different_sizes_train_together(model: SeemSegmenter) -> None:
+    mixed = [SHAPES[0], ShapeSample(1, height=80, width=48), ShapeSample(2, height=64, width=150)]
+    run = promptseg.fit(model, mixed, steps=4, batch_size=3, progress=False)
+    assert len(run.losses) == 4
+
+
+def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_segmenter()
+    whole = promptseg.fit(model, SHAPES, out=tmp_path / "whole", progress=False, **FEW)
+    decode, calls = model.decode, []
+
+    def interrupted(*args: object) -> object:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return decode(*args)
+
+    monkeypatch.setattr(model, "decode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        promptseg.fit(model, SHAPES, out=tmp_path / "cut", progress=False, **FEW)
+    monkeypatch.undo()
+    assert not (tmp_path / "cut" / "prompts").exists()
+    with pytest.raises(PromptsegError, match="holds an unfinished run; resume it"):
+        promptseg.fit(model, SHAPES, out=tmp_path / "cut", progress=False, **FEW)
+    with pytest.raises(PromptsegError, match="belongs to a run with other seed"):
+        promptseg.fit(model, SHAPES, seed=5, out=tmp_path / "cut", resume=True, progress=False, **FEW)
+    resumed = promptseg.fit(model, SHAPES, out=tmp_path / "cut", resume=True, progress=False, **FEW)
+    assert same(whole.prompts, resumed.prompts)
+    assert resumed.losses == whole.losses
+    assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == ["prompts", "run.json"]
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+import promptseg
+from shapes import SHAPES
+model = promptseg.load_model({model!r})
+decode, calls = model.decode, []
+def dying(*args):
+    calls.append(1)
+    if len(calls) == 30:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return decode(*args)
+model.decode = dying
+promptseg.fit(model, SHAPES, steps=40, batch_size=1, out={out!r}, progress=False)
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_prompts(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path / "model")
+    script = KILLED.format(tests=str(Path(__file__).parent), model=str(folder), out=str(tmp_path / "run"))
+    done = subprocess.run([sys.executable, "-c", script], timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "run" / "run.json").exists()
+    model = promptseg.load_model(str(folder), device="cpu")
+    few = {"steps": 40, "batch_size": 1, "progress": False}
+    resumed = promptseg.fit(model, SHAPES, out=tmp_path / "run", resume=True, **few)
+    assert same(resumed.prompts, promptseg.fit(model, SHAPES, **few).prompts)
+
+
+def test_a_finished_run_is_kept_and_read_back(tmp_path: Path, model: SeemSegmenter) -> None:
+    first = promptseg.fit(model, SHAPES, out=tmp_path, progress=False, **FEW)
+    with pytest.raises(PromptsegError, match="holds a finished run"):
+        promptseg.fit(model, SHAPES, out=tmp_path, progress=False, **FEW)
+    again = promptseg.fit(model, SHAPES, out=tmp_path, resume=True, progress=False, **FEW)
+    assert same(first.prompts, again.prompts)
+    assert same(first.prompts, promptseg.Prompts.load(tmp_path / "prompts"))
+    content = json.loads((tmp_path / "run.json").read_text())
+    assert content["record"]["settings"]["steps"] == 6
+    assert content["record"]["data"]["ids"] == [sample.id for sample in SHAPES]
+
+
+def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
+    run = promptseg.fit(model, SHAPES, progress=False, **FEW)
+    expected = promptseg.predict(model, run.prompts, SHAPES[0].image())
+    bare = tiny_segmenter()
+    bare.drop_text_encoder()
+    assert (promptseg.predict(bare, run.prompts, SHAPES[0].image()) == expected).all()
+    assert expected.shape == (48, 80)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "lora"}, "unknown method 'lora': choose one of semprompt, spaprompt, ssprompt, zero-shot"),
+        ({"task": "depth"}, "unknown task 'depth': choose one of semantic"),
+        ({"preset": "fast"}, "unknown preset 'fast': choose one of paper, tuned"),
+        ({"momentum": 0.9}, "unknown setting 'momentum': choose one of batch_size, "),
+        ({"steps": 0}, "steps is 0: give a whole number of at least 1"),
+        ({"rate": -1.0}, "rate is -1.0: give a number of at least 0"),
+        ({"optimizer": "lion"}, "unknown optimizer 'lion': choose one of adamw, sgd"),
+        ({"spatial_kind": "dots"}, "unknown spatial kind 'dots'"),
+        ({"templates": "poem"}, "unknown templates 'poem'"),
+        ({"flip": "yes"}, "flip is 'yes': give true or false"),
+    ],
+)
+def test_what_is_unknown_or_out_of_range_is_one_line(model: SeemSegmenter, settings: dict, message: str) -> None:
+    with pytest.raises(PromptsegError) as error:
+        promptseg.fit(model, SHAPES, progress=False, **settings)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_no_shots_and_mixed_data_are_refused(model: SeemSegmenter) -> None:
+    with pytest.raises(PromptsegError, match="there are no shots"):
+        promptseg.fit(model, [], progress=False)
+    other = ShapeSample(0, label_space=LabelSpace("other", (ClassInfo("a", (0, 0, 0)),)))
+    with pytest.raises(PromptsegError, match="mix label spaces"):
+        promptseg.fit(model, [SHAPES[0], other], progress=False)
+
+
+def test_evaluate_refuses_foreign_prompts_and_classes(model: SeemSegmenter) -> None:
+    prompts = default_prompts(tiny_segmenter(seed=1), SPACE)
+    with pytest.raises(PromptsegError, match="these prompts belong to tiny-1"):
+        promptseg.evaluate(model, prompts, SHAPES)
+    wrong = default_prompts(model, LabelSpace("other", (ClassInfo("tree", (0, 0, 0)),)))
+    with pytest.raises(PromptsegError, match="the prompts are for 1 classes"):
+        promptseg.evaluate(model, wrong, SHAPES)
+    with pytest.raises(PromptsegError, match="the split is empty"):
+        promptseg.evaluate(model, default_prompts(model, SPACE), [])
+
+
+def test_draws_cover_every_epoch_and_restart_anywhere() -> None:
+    draws = draw_batches(count=5, batch_size=2, flip=True, seed=3)
+    batches = [next(draws) for _ in range(20)]
+    flat = [item for batch in batches for item in batch]
+    for epoch in range(8):
+        assert sorted(index for index, _ in flat[5 * epoch : 5 * epoch + 5]) == [0, 1, 2, 3, 4]
+    assert {view for _, view in flat} == {0, 1}
+    later = draw_batches(count=5, batch_size=2, flip=True, seed=3, start=7)
+    assert [next(later) for _ in range(13)] == batches[7:]
+    plain = draw_batches(count=5, batch_size=2, flip=False, seed=3)
+    assert {view for _ in range(10) for _, view in next(plain)} == {0}
+
+
+def test_the_paper_preset_is_the_papers() -> None:
+    expected = FitSettings(
+        steps=1000, batch_size=2, optimizer="sgd", rate=1e-3, weight_decay=1e-4, loss="cross-entropy", power=0.9
+    )
+    assert PRESETS["paper"] == expected

@@ -1,0 +1,54 @@
+"""A SEEM of random weights, small enough to build and run in a blink, for tests of everything around it."""
+
+from pathlib import Path
+
+import torch
+
+from promptseg.models.registry import NANO_FOLDER
+from promptseg.models.seem.checkpoint import save_model_folder
+from promptseg.models.seem.config import FocalConfig, SeemConfig, TextConfig
+from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.models.seem.tokenizer import Tokenizer
+
+TOKENIZER = NANO_FOLDER / "tokenizer.json"
+NUM_PROMPTS = 16
+DIM = 32
+TEXT_DIM = 48  # unlike DIM, so that mixing them up fails
+CONFIG = SeemConfig(
+    backbone=FocalConfig("focal_dw", 8, (1, 1, 1, 1), 2),
+    text=TextConfig(width=16, heads=2, layers=1, context=24, vocab=1024),
+    hidden_dim=DIM,
+    mask_dim=32,
+    text_dim=TEXT_DIM,
+    num_queries=NUM_PROMPTS + 1,
+    heads=4,
+    ffn_dim=64,
+    encoder_layers=1,
+    decoder_layers=3,
+    spatial_memories=4,
+    short_side=64,
+)
+
+
+def tiny_network(seed: int = 0) -> SeemNetwork:
+    """A network whose norms and scales are random too, so that every parameter changes the output."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = SeemNetwork(CONFIG)
+        for name, parameter in network.named_parameters():
+            if parameter.ndim == 1:
+                centre = 0.0 if name.endswith("bias") else 1.0
+                torch.nn.init.normal_(parameter, centre, 0.2)
+    return network.eval()
+
+
+def tiny_segmenter(seed: int = 0) -> SeemSegmenter:
+    """A segmenter with the bundled tokenizer: 16 spatial prompts of 32, texts of 48 numbers."""
+    return SeemSegmenter(tiny_network(seed), Tokenizer.from_file(TOKENIZER), f"tiny-{seed}")
+
+
+def tiny_folder(folder: Path, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
+    """The same as a model folder on disk."""
+    save_model_folder(folder, tiny_network(seed), CONFIG, TOKENIZER, "# tiny\n", dtype)
+    return folder
