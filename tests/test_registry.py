@@ -61,7 +61,7 @@ def test_list_says_size_place_and_licence(cache):
 
 def test_cache_is_in_the_home_folder_by_default(monkeypatch):
     monkeypatch.delenv("PROMPTSEG_CACHE", raising=False)
-    assert registry.cache_folder() == Path.home() / ".cache" / "promptseg" / "models"
+    assert registry.list_models()[1].folder == Path.home() / ".cache" / "promptseg" / "models" / "seem-focal-t-v1"
 
 
 def test_a_folder_loads_and_is_called_by_its_path(tmp_path):

@@ -240,8 +240,7 @@ def test_texts_are_encoded_once_and_never_shared():
 
 
 def test_without_text_encoder_prompts_still_work_and_names_do_not(features):
-    segmenter = tiny_segmenter()
-    prompts = default_prompts(segmenter)
+    segmenter, prompts = tiny_segmenter(), default_prompts(tiny_segmenter())
     before = segmenter.decode(features, prompts)
     segmenter.drop_text_encoder()
     assert not any("resblocks" in name for name in segmenter.parameter_tensors())

@@ -101,7 +101,7 @@ def test_things_are_never_a_handful_of_pixels(scenes):
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_any_size(condition, size):
     scene = generate_scene(condition, 3, size)
-    width, height = size
+    height, width = size
     assert scene.image.shape == (height, width, 3) and scene.image.dtype == np.uint8
     assert scene.semantic.shape == scene.panoptic.map.shape == scene.depth.shape == (height, width)
 

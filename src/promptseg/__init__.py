@@ -6,7 +6,7 @@ The public names load what they need on first use, so `import promptseg` costs n
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from promptseg.version import __version__
 
 if TYPE_CHECKING:
     from promptseg.data.few_shot import draw_shots
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Prompts",
     "PromptsegError",
+    "__version__",
     "draw_shots",
     "evaluate",
     "fit",

@@ -29,6 +29,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def cache_folder() -> Path:
+    """Where what can be made or fetched again is kept: $PROMPTSEG_CACHE, by default ~/.cache/promptseg."""
+    chosen = os.environ.get("PROMPTSEG_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "promptseg"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_path(path) as temporary:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, read_json, write_json, write_text
+from promptseg.version import __version__
 
 FORMAT_VERSION = 1
 TENSOR_FILE = "prompts.safetensors"
@@ -113,8 +114,6 @@ def _plain(tensor: Tensor) -> Tensor:
 
 
 def _header(prompts: Prompts) -> dict[str, Any]:
-    from promptseg import __version__
-
     return {
         "format_version": FORMAT_VERSION,
         "promptseg_version": __version__,

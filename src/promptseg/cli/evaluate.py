@@ -12,10 +12,7 @@ from promptseg.cli.text import print_table
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
-    from promptseg.data.label_space import LabelSpace
     from promptseg.data.sample import Dataset, Split
-    from promptseg.models.base import PromptableSegmenter
-    from promptseg.prompts import Prompts
 
 ZERO_SHOT = "zero-shot"
 
@@ -38,6 +35,7 @@ def evaluate(
     _check_choice(prompts, method)
     from promptseg import Prompts, load_dataset, load_model
     from promptseg import evaluate as evaluate_prompts
+    from promptseg.engine.defaults import default_prompts
 
     use_threads(threads)
     loaded = None if prompts is None else Prompts.load(prompts)
@@ -68,13 +66,6 @@ def pick_split(dataset: "Dataset", name: str) -> "Split":
     if name not in filled:
         raise PromptsegError(f"{dataset.spec} has no images in split {name!r}: it has {', '.join(filled) or 'none'}")
     return splits[name]
-
-
-def default_prompts(model: "PromptableSegmenter", label_space: "LabelSpace") -> "Prompts":
-    """The model's own prompts for the classes: what zero-shot means."""
-    from promptseg.engine.defaults import default_prompts as engine_defaults
-
-    return engine_defaults(model, label_space)
 
 
 def _check_choice(prompts: Path | None, method: str | None) -> None:

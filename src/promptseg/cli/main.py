@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from promptseg import __version__
 from promptseg.cli import data, demo, evaluate, fit, models, predict
 from promptseg.cli.errors import INTERRUPTED, exit_code, explain
 from promptseg.cli.options import new_app, show_help
+from promptseg.version import __version__
 
 app = new_app("Teach a frozen promptable segmenter your own classes by learning its prompts.")
 app.command("demo")(demo.demo)

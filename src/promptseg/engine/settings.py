@@ -6,7 +6,6 @@ from typing import Any
 
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.learners.registry import Method
-from promptseg.tasks.semantic import LOSSES
 
 OPTIMIZERS = ("sgd", "adamw")
 
@@ -23,7 +22,7 @@ class FitSettings:
         weight_decay: decoupled for adamw, added to the gradient for sgd.
         power: of the poly schedule, rate * (1 - step / steps) ** power.
         flip: mirror each drawn image with probability one half.
-        loss: name of the task's loss.
+        loss: name of one of the task's losses.
         short_side: shorter side images are resized to, pixels; none = the model's own.
         spatial_kind: which of the model's default spatial prompts are used.
         templates: text templates of the default semantic prompts.
@@ -45,8 +44,6 @@ class FitSettings:
         """Refuse values outside their range."""
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("optimizer", str(self.optimizer), OPTIMIZERS)
-        if self.loss not in LOSSES:
-            raise unknown_name("loss", str(self.loss), LOSSES)
         for name in ("steps", "batch_size", "short_side"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):

@@ -3,12 +3,12 @@
 This module imports torch only when a model is loaded, so names can be listed at no cost.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptseg.errors import PromptsegError, unknown_name
+from promptseg.files import cache_folder
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,7 @@ class ModelEntry:
     @property
     def folder(self) -> Path:
         """Where the weights are, or will be."""
-        return NANO_FOLDER if self.hub is None else cache_folder() / self.name
+        return NANO_FOLDER if self.hub is None else cache_folder() / "models" / self.name
 
     @property
     def available(self) -> bool:
@@ -69,11 +69,6 @@ _ENTRIES = (
 def list_models() -> tuple[ModelEntry, ...]:
     """The models known by name."""
     return _ENTRIES
-
-
-def cache_folder() -> Path:
-    """Folder of downloaded models: `models` in $PROMPTSEG_CACHE, by default in ~/.cache/promptseg."""
-    return Path(os.environ.get("PROMPTSEG_CACHE") or Path.home() / ".cache" / "promptseg") / "models"
 
 
 def load_model(name_or_folder: str | Path, device: "str | torch.device | None" = None) -> "PromptableSegmenter":

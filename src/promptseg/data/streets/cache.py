@@ -1,6 +1,5 @@
 """Scenes kept on disk, so that a second look at one costs a file read."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from promptseg.data.label_space import IGNORE
 from promptseg.data.sample import PanopticLabels, Segment
 from promptseg.data.streets.scene import Scene, generate_scene
-from promptseg.files import atomic_path
+from promptseg.files import atomic_path, cache_folder
 
 VERSION = 1
 """Raised whenever the generator's pixels change: files of other versions are left alone."""
@@ -18,15 +17,9 @@ Key = tuple[str, str, tuple[int, int]]
 Arrays = dict[str, NDArray[np.generic]]
 
 
-def cache_folder() -> Path:
-    """`$PROMPTSEG_CACHE`, or `.cache/promptseg` in the home folder."""
-    chosen = os.environ.get("PROMPTSEG_CACHE")
-    return Path(chosen) if chosen else Path("~/.cache/promptseg").expanduser()
-
-
 def cache_path(key: Key) -> Path:
     """File of the scene of (condition, seed, size)."""
-    condition, seed, (width, height) = key
+    condition, seed, (height, width) = key
     return cache_folder() / f"streets-v{VERSION}" / f"{width}x{height}" / condition / f"{seed.replace('/', '-')}.npz"
 
 

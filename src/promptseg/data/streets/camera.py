@@ -30,8 +30,8 @@ class Camera:
 
     @classmethod
     def draw(cls, dice: Dice, size: tuple[int, int], slide: float) -> "Camera":
-        """A camera in a car for photos of `size` (width, height)."""
-        width, height = size
+        """A camera in a car for photos of `size` (height, width)."""
+        height, width = size
         return cls(
             width=width,
             height=height,

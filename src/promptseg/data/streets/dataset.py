@@ -97,9 +97,10 @@ def _whole(name: str, text: str) -> int:
 
 
 def _size(text: str) -> tuple[int, int]:
+    """(height, width) of `WIDTHxHEIGHT`, the order in which people name the size of a photo."""
     parts = text.split("x")
     if len(parts) == 2 and all(p.isascii() and p.isdigit() and SMALLEST_SIDE <= int(p) <= LARGEST_SIDE for p in parts):
-        return int(parts[0]), int(parts[1])
+        return int(parts[1]), int(parts[0])
     raise PromptsegError(
         f"size={text}: not WIDTHxHEIGHT with sides of {SMALLEST_SIDE} to {LARGEST_SIDE}; write for example size=256x128"
     )

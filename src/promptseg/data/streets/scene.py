@@ -15,7 +15,7 @@ from promptseg.errors import unknown_name
 
 SMALLEST_THING = 12
 """Things that show fewer pixels (at 256 x 128; more in larger photos) are unlabelled."""
-DEFAULT_SIZE = (256, 128)
+DEFAULT_SIZE = (128, 256)
 _IS_STUFF = ~np.isin(np.arange(256), CITYSCAPES_19.thing_ids)
 
 
@@ -35,7 +35,7 @@ def generate_scene(condition: str, seed: str | int, size: tuple[int, int] = DEFA
     Args:
         condition: one of `CONDITIONS`.
         seed: any text or number.
-        size: (width, height) in pixels.
+        size: (height, width) in pixels.
 
     Raises:
         PromptsegError: unknown condition.

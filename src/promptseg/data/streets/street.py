@@ -10,7 +10,7 @@ from promptseg.data.streets.traffic import place_people, place_vehicles
 
 
 def paint_street(dice: Dice, size: tuple[int, int]) -> Canvas:
-    """The street of a seed, on a canvas of `size` (width, height)."""
+    """The street of a seed, on a canvas of `size` (height, width)."""
     layout = Layout(dice, size)
     paint_sky(layout.canvas, dice)
     paint_ground(layout.canvas, dice, layout.plan)

@@ -201,7 +201,7 @@ def read_checkpoint(file: Path) -> Any:
 
 
 def plain_state(content: Any, file: Path) -> dict[str, Tensor]:
-    """The tensors (float32) of a checkpoint's content under the official names.
+    """The tensors of a checkpoint's content under the official names.
 
     Raises:
         PromptsegError: there are none, two have one name, or one holds values that are not finite.
@@ -210,7 +210,7 @@ def plain_state(content: Any, file: Path) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     tensors = {n: v for n, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
-    state = {_without_prefix(str(name)): tensor.float() for name, tensor in tensors.items()}
+    state = {_without_prefix(str(name)): tensor for name, tensor in tensors.items()}
     if not state:
         raise PromptsegError(f"{file}: holds no tensors by name, expected a state dict")
     if len(state) != len(tensors):
