@@ -9,7 +9,7 @@ from torch import Tensor
 from promptseg.data.sample import Segment
 from promptseg.models.base import Prediction
 from promptseg.tasks.instance import instance_inference
-from promptseg.tasks.masks import masks_at, masks_on_canvas, semantic_map
+from promptseg.tasks.masks import masks_at, masks_on_canvas, resize_bilinear, semantic_map
 from promptseg.tasks.panoptic import panoptic_inference
 
 INK = {"#": 4.0, "+": float(np.log(3)), "~": -1.0, ".": -4.0}  # "+" has a sigmoid of 3/4
@@ -196,3 +196,14 @@ def test_equally_likely_detections_are_taken_in_query_order() -> None:
     found = instance_inference(torch.zeros(3, 3), masks, None, max_detections=3)
     assert found.class_ids.tolist() == [0, 1, 0]
     assert torch.equal(found.masks, masks[[0, 0, 1]] > 0)
+
+
+@pytest.mark.parametrize(("old", "new"), [((5, 7), (20, 28)), ((6, 9), (13, 31)), ((8, 8), (5, 3)), ((4, 6), (4, 6))])
+def test_bilinear_resize_equals_that_of_torch(old: tuple[int, int], new: tuple[int, int]) -> None:
+    maps = torch.randn(2, 3, *old, dtype=torch.float64, requires_grad=True)
+    expected = torch.nn.functional.interpolate(maps, new, mode="bilinear", align_corners=False)
+    weights = torch.randn_like(expected)
+    resized = resize_bilinear(maps, new)
+    assert torch.allclose(resized, expected, atol=1e-12)
+    gradients = [torch.autograd.grad((answer * weights).sum(), maps)[0] for answer in (resized, expected)]
+    assert torch.allclose(*gradients, atol=1e-12)

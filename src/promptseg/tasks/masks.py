@@ -4,8 +4,9 @@ Every resize works on logits, before any sigmoid: bilinear up to the padded canv
 image, then bicubic with antialias to the output size, as SEEM's official evaluation does.
 """
 
-from typing import Literal
+from functools import lru_cache
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,13 +23,15 @@ def masks_at(prediction: Prediction, index: int, size: Size) -> Tensor:
     """
     height, width = prediction.image_sizes[index]
     # Only this image is brought up to the canvas: a whole batch there would be B times the memory.
-    canvas = _resize(prediction.mask_logits[index : index + 1], prediction.canvas, "bilinear")
-    return _resize(canvas[..., :height, :width], size, "bicubic")[0]
+    canvas = resize_bilinear(prediction.mask_logits[index : index + 1], prediction.canvas)[..., :height, :width]
+    if tuple(canvas.shape[-2:]) == tuple(size):
+        return canvas[0]
+    return F.interpolate(canvas, size, mode="bicubic", align_corners=False, antialias=True)[0]
 
 
 def masks_on_canvas(prediction: Prediction) -> Tensor:
     """Mask logits (B, N, H, W) of all images on the padded canvas, padding included; differentiable."""
-    return _resize(prediction.mask_logits, prediction.canvas, "bilinear")
+    return resize_bilinear(prediction.mask_logits, prediction.canvas)
 
 
 def semantic_map(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
@@ -47,8 +50,23 @@ def semantic_map(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
     return scores.view(*scores.shape[:-1], *mask_logits.shape[-2:])
 
 
-def _resize(logits: Tensor, size: Size, mode: Literal["bilinear", "bicubic"]) -> Tensor:
-    """Resize (B, N, h, w) with corners not aligned; bicubic is antialiased; an equal size is returned as it is."""
-    if tuple(logits.shape[-2:]) == tuple(size):
-        return logits
-    return F.interpolate(logits, size, mode=mode, align_corners=False, antialias=mode == "bicubic")
+def resize_bilinear(maps: Tensor, size: Size) -> Tensor:
+    """Resize (..., h, w) to `size` bilinearly, corners not aligned; an equal size is returned as it is.
+
+    Written as a product with one matrix per axis: the gradient is two products again, which is several
+    times faster on a CPU than that of `F.interpolate`, and repeatable on a GPU, which that is not.
+    """
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    rows, columns = (
+        _bilinear_matrix(old, new, maps.dtype, maps.device) for old, new in zip(maps.shape[-2:], size, strict=True)
+    )
+    return rows @ (maps @ columns.mT)
+
+
+@lru_cache(maxsize=64)
+def _bilinear_matrix(old: int, new: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Weights (new, old) of the old samples of one axis in the new ones."""
+    centres = ((torch.arange(new, dtype=torch.float64) + 0.5) * old / new - 0.5).clamp(0, old - 1)
+    distance = (centres[:, None] - torch.arange(old, dtype=torch.float64)).abs()
+    return (1 - distance).clamp(min=0).to(device, dtype)

@@ -8,17 +8,16 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.files import atomic_path, read_json, write_json, write_text
 from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.state import plain_state, read_checkpoint, read_safetensors
 from promptseg.models.seem.tokenizer import Tokenizer
 
 FORMAT_VERSION = 1
@@ -104,7 +103,7 @@ def load_model_folder(folder: Path) -> tuple[SeemNetwork, SeemConfig]:
     except PromptsegError as error:
         raise PromptsegError(f"{folder / CONFIG_FILE}: {error}") from None
     path = folder / WEIGHTS_FILE
-    state = {name: value.float() for name, value in _read_safetensors(path).items()}
+    state = {name: value.float() for name, value in read_safetensors(path).items()}
     with torch.device("meta"):
         network = SeemNetwork(config)
     found = difference(network, state)
@@ -181,46 +180,6 @@ def import_checkpoint(file: Path, config_name: str, out: Path, tokenizer: Path |
     return ImportReport(out, config_name, found, source, fingerprint(network))
 
 
-def read_checkpoint(file: Path) -> Any:
-    """The content of a checkpoint file, tensors and plain containers only.
-
-    Raises:
-        PromptsegError: the file is missing, is no checkpoint, or holds objects that need code to be built.
-    """
-    if not file.is_file():
-        raise PromptsegError(f"{file}: no such file")
-    if file.suffix == ".safetensors":
-        return _read_safetensors(file)
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # which one depends on where the file stops making sense
-        reason = " ".join(str(error).split())[:120]
-        raise PromptsegError(
-            f"{file}: refused, not a plain checkpoint of tensors ({reason}): give the published file, or a state dict"
-        ) from None
-
-
-def plain_state(content: Any, file: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint's content under the official names.
-
-    Raises:
-        PromptsegError: there are none, two have one name, or one holds values that are not finite.
-    """
-    for key in ("module", "state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    tensors = {n: v for n, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
-    state = {_without_prefix(str(name)): tensor for name, tensor in tensors.items()}
-    if not state:
-        raise PromptsegError(f"{file}: holds no tensors by name, expected a state dict")
-    if len(state) != len(tensors):
-        raise PromptsegError(f"{file}: holds some tensors twice, with and without a prefix: keep one of each")
-    for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
-            raise PromptsegError(f"{file}: tensor {name} holds values that are not finite numbers: get the file again")
-    return state
-
-
 def difference(network: SeemNetwork, state: Mapping[str, Tensor]) -> StateDifference:
     """Compare names and shapes of a network's entries with those of a file."""
     wanted = network.state_dict()
@@ -229,12 +188,6 @@ def difference(network: SeemNetwork, state: Mapping[str, Tensor]) -> StateDiffer
         unexpected=tuple(sorted(state.keys() - wanted.keys())),
         misshapen=tuple(sorted(n for n in wanted.keys() & state.keys() if wanted[n].shape != state[n].shape)),
     )
-
-
-def _without_prefix(name: str) -> str:
-    while name.startswith(("module.", "model.")):
-        name = name.partition(".")[2]
-    return name
 
 
 def _hint(state: Mapping[str, Tensor], tried: str) -> str:
@@ -255,15 +208,6 @@ def _described(found: StateDifference) -> str:
 def _listed(names: tuple[str, ...]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise PromptsegError(f"{path}: no such file; the model folder is incomplete") from None
-    except (SafetensorError, OSError) as error:
-        raise PromptsegError(f"{path}: not a readable safetensors file ({error})") from None
 
 
 def _sha256(path: Path) -> str:
