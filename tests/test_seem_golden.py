@@ -191,7 +191,7 @@ def _check_grounding(
 
 
 def _resized(masks: Tensor, case: GoldenCase) -> Tensor:
-    """Masks at the output size (ARCHITECTURE 8.1)."""
+    """Masks at the output size."""
     (height, width), size = case.record["image_sizes_hw"][0], case.record["output_sizes_hw"][0]
     masks = interpolate(masks, scale_factor=4, mode="bilinear", align_corners=False)[..., :height, :width]
     return interpolate(masks, size=size, mode="bicubic", align_corners=False, antialias=True)

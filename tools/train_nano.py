@@ -139,7 +139,7 @@ def train(network: SeemNetwork, short_side: int, texts: TextBatch, args: argpars
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
         loss = training_loss(network, examples, texts.step(step))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         if step % 20 == 0 or step == args.steps - 1:

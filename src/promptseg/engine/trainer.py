@@ -103,7 +103,7 @@ class Trainer:
             total = total + loss * (len(group) / len(batch))
         if not math.isfinite(value := total.item()):
             raise PromptsegError(f"the loss is {value}: lower the learning rate (rate) and fit again")
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         optimizer.step()
         return value
 

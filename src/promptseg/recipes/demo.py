@@ -7,7 +7,7 @@ from pathlib import Path
 from promptseg.data.few_shot import draw_shots
 from promptseg.data.registry import load_dataset
 from promptseg.data.sample import Sample
-from promptseg.engine.evaluate import evaluate
+from promptseg.engine.evaluate import Result, evaluate
 from promptseg.engine.fit import fit
 from promptseg.engine.predict import predict
 from promptseg.models.base import PromptableSegmenter
@@ -15,10 +15,11 @@ from promptseg.models.registry import load_model
 from promptseg.prompts import Prompts
 from promptseg.reports.layout import grid, legend, stack
 from promptseg.reports.pictures import Picture, colorize, write_picture
-from promptseg.reports.tables import Table, change_table
+from promptseg.reports.tables import Table, change_table, percent
 
 MODEL = "seem-nano"
-METHODS = ("zero-shot", "ssprompt")
+METHODS = {"zero-shot": "zero-shot", "ssprompt": "SSPrompt"}
+"""The methods compared, and how they are written in table and picture."""
 SHOTS = 16
 ROWS = 4
 """Rows of the picture: the first images of the split, whatever they show."""
@@ -65,12 +66,11 @@ def run_demo(out: Path, condition: str = "fog", seed: int = 0, say: Callable[[st
     say(f"evaluating both on {len(data.val)} images that no prompt has seen")
     results = {method: evaluate(model, prompts[method], data.val, progress=True) for method in METHODS}
     shown = data.val[:ROWS]
-    write_picture(out / "grid.png", comparison(model, list(prompts.values()), shown, METHODS))
+    titles = [f"{METHODS[method]}, {percent(result.miou)} mIoU" for method, result in results.items()]
+    write_picture(out / "grid.png", comparison(model, list(prompts.values()), shown, titles))
     for sample in shown:
         write_picture(out / "photos" / f"{sample.id.replace('/', '-')}.png", sample.image())
-    before, after = (results[method] for method in METHODS)
-    title = f"{MODEL} on streets:{condition}, IoU in percent"
-    table = change_table(METHODS, (before.per_class, after.per_class), (before.miou, after.miou), title)
+    table = _table(results["zero-shot"], results["ssprompt"], f"{MODEL} on streets:{condition}, IoU in percent")
     mious = {method: result.miou for method, result in results.items()}
     return Outcome(table, mious, out / "grid.png", folder, out / "photos")
 
@@ -87,3 +87,8 @@ def comparison(
         rows.append([photo, *(colorize(labels, space.colors) for labels in (sample.semantic(), *answers))])
     picture = grid(rows, ("photo", "truth", *names))
     return stack([picture, legend(space.names, space.colors, picture.shape[1])])
+
+
+def _table(before: Result, after: Result, title: str) -> Table:
+    names = (METHODS["zero-shot"], METHODS["ssprompt"])
+    return change_table(names, (before.per_class, after.per_class), (before.miou, after.miou), title)

@@ -1,4 +1,4 @@
-"""The prompt decoder: one loop over layers for every kind of rows (ARCHITECTURE 7.2 and 7.3)."""
+"""The prompt decoder: one loop over layers for every kind of rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Focal modulation backbones: `focal` (Focal-L) and `focal_dw` (Focal-T); ARCHITECTURE 3.1 and 3.2.
+"""Focal modulation backbones: `focal` (Focal-L) and `focal_dw` (Focal-T).
 
 Maps are kept with channels last, (B, H, W, D), so that linear maps and norms need no copy; a
 convolution sees the same memory as a channels-last (B, D, H, W).

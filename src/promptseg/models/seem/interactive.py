@@ -1,4 +1,4 @@
-"""Prompts that point (strokes, clicks, boxes as masks) and prompts that refer (phrases); ARCHITECTURE 7.4 to 7.7.
+"""Prompts that point (strokes, clicks, boxes as masks) and prompts that refer (phrases).
 
 They are turned into rows and masks for the one decoder loop; object queries never see them.
 """

@@ -1,4 +1,4 @@
-"""The pixel decoder: a transformer on the stride-32 map, then a feature pyramid (ARCHITECTURE 5.1)."""
+"""The pixel decoder: a transformer on the stride-32 map, then a feature pyramid."""
 
 from dataclasses import dataclass
 

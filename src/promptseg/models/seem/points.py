@@ -1,4 +1,4 @@
-"""Points of spatial prompts, and feature maps read at them (ARCHITECTURE 7.6)."""
+"""Points of spatial prompts, and feature maps read at them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

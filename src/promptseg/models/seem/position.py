@@ -1,4 +1,4 @@
-"""Sine codes of places on a map (ARCHITECTURE section 4)."""
+"""Sine codes of places on a map."""
 
 import math
 

@@ -20,7 +20,7 @@ LOOKS_AT: Mapping[str, tuple[str, ...]] = {
     "grounding_tokens": ("grounding", "grounding_tokens"),
     "spatial_tokens": ("spatial_tokens",),
 }
-"""Who sees whom in self-attention in SEEM v1 (ARCHITECTURE 7.5)."""
+"""Who sees whom in self-attention in SEEM v1."""
 
 
 @dataclass(frozen=True)
