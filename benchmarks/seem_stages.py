@@ -55,7 +55,7 @@ def one_round(network: SeemNetwork, image: Tensor, prompts: tuple[Tensor, Tensor
     last = timed("decoder_forward", lambda: network.decode(features, *prompts))
     value = loss([last])
     timed("backward_last_head", lambda: torch.autograd.grad(value, prompts))
-    heads = timed("decoder_forward_all_heads", lambda: network.decode(features, *prompts, all_heads=True))
+    heads = timed("decoder_forward_all_heads", lambda: network.decode_all(features, *prompts))
     total = loss(heads)
     timed("backward_all_heads", lambda: torch.autograd.grad(total, prompts))
 

@@ -75,7 +75,7 @@ BREAKS = {
     "no classes": (lambda f: broken_header(f, class_names=[]), "field class_names is []"),
     "record": (lambda f: broken_header(f, record=3), "field record is 3"),
     "class count": (lambda f: broken_header(f, class_names=["a"]), "tensor semantic has shape (2, 5), expected (1, D)"),
-    "no tensors": (lambda f: (f / "prompts.safetensors").unlink(), "the prompt folder is incomplete"),
+    "no tensors": (lambda f: (f / "prompts.safetensors").unlink(), "the folder is incomplete"),
     "garbage": (lambda f: (f / "prompts.safetensors").write_bytes(b"x" * 50), "not a readable safetensors file"),
     "missing": (lambda f: broken_tensors(f, semantic=None), "tensor semantic is missing"),
     "extra": (lambda f: broken_tensors(f, more=torch.zeros(1)), "unexpected tensor more"),

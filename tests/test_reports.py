@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 
 from promptseg.errors import PromptsegError
+from promptseg.prompts import Prompts
 from promptseg.reports.layout import grid, legend, stack
+from promptseg.reports.photos import class_colors, class_shares, labelled_overlay
 from promptseg.reports.pictures import colorize, overlay, write_labels, write_picture
 from promptseg.reports.tables import Table, change_table, class_table, percent, points
 
@@ -112,3 +115,38 @@ def test_change_table_on_a_terminal():
 def test_table_refuses_a_row_of_another_length():
     with pytest.raises(ValueError, match="2 cells"):
         Table(("a",), (("1", "2"),))
+
+
+def prompts_of(record):
+    ones = torch.ones(1, 4)
+    return Prompts(ones, ones.expand(2, 4), ones, ("road", "car"), "model", "0" * 64, record=record)
+
+
+def test_class_colors_come_from_the_record():
+    classes = [{"name": "road", "color": list(RED)}, {"name": "car", "color": list(BLUE)}]
+    assert class_colors(prompts_of({"label_space": {"classes": classes}})) == (RED, BLUE)
+
+
+def test_class_colors_are_made_up_where_the_record_has_none():
+    first, second = class_colors(prompts_of({}))
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    "space", [{}, [], {"classes": [{"color": [1, 2, 3]}]}, {"classes": [{"color": [1, 2, 999]}] * 2}]
+)
+def test_class_colors_refuses_a_damaged_record(space):
+    with pytest.raises(PromptsegError, match="no RGB color for each of the 2 classes"):
+        class_colors(prompts_of({"label_space": space}))
+
+
+def test_class_shares_are_sorted_and_leave_out_what_is_not_there():
+    labels = np.array([[1, 1, 1, 0]], np.uint8)
+    assert list(class_shares(labels, ("road", "car", "sky")).items()) == [("car", 0.75), ("road", 0.25)]
+
+
+def test_labelled_overlay_adds_a_legend_of_the_classes_that_occur():
+    photo, labels = np.zeros((20, 200, 3), np.uint8), np.ones((20, 200), np.uint8)
+    picture = labelled_overlay(photo, labels, ("road", "car"), (RED, BLUE))
+    assert picture.shape[0] > 20 and picture.shape[1] == 200
+    assert (picture[20:] == BLUE).all(-1).any() and not (picture[20:] == RED).all(-1).any()

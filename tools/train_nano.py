@@ -73,9 +73,7 @@ def training_loss(network: SeemNetwork, examples: list[Example], token_ids: Tens
     pixels = (pixels - torch.tensor(PIXEL_MEAN)[:, None, None]) / torch.tensor(PIXEL_STD)[:, None, None]
     features = network.encode(pixels.contiguous(memory_format=torch.channels_last))
     texts = F.normalize(network.text.encode_tokens(token_ids), dim=-1)
-    heads = network.decode(
-        features, network.decoder.query_feat.weight, network.decoder.query_embed.weight, texts, all_heads=True
-    )
+    heads = network.decode_all(features, network.decoder.query_feat.weight, network.decoder.query_embed.weight, texts)
     targets, weights = [e.segments for e in examples], MatchingWeights()
     last = heads[-1]
     matchings = [

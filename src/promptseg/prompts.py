@@ -1,4 +1,4 @@
-"""`Prompts`: what is learned, kept and shared. It knows nothing else of the package.
+"""`Prompts`: what is learned, kept and shared.
 
 A saved prompt is a folder of `prompts.safetensors`, `prompts.json` and `README.md` (a model card).
 The fused tensors are plain: using them costs what zero-shot costs.
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, read_json, write_json, write_text
+from promptseg.tensor_files import read_safetensors
 from promptseg.version import __version__
 
 FORMAT_VERSION = 1
@@ -103,7 +103,7 @@ class Prompts:
         if not folder.is_dir():
             raise PromptsegError(f"{folder}: no such prompt folder; give the folder that fit or Prompts.save wrote")
         header = read_json(folder / RECORD_FILE)
-        tensors = _read_tensors(folder / TENSOR_FILE)
+        tensors = read_safetensors(folder / TENSOR_FILE)
         prompts = _assemble(folder, header, tensors)
         _check(folder, prompts)
         return prompts
@@ -122,15 +122,6 @@ def _header(prompts: Prompts) -> dict[str, Any]:
         "spatial_kind": prompts.spatial_kind,
         "class_names": list(prompts.class_names),
     }
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise PromptsegError(f"{path}: no such file; the prompt folder is incomplete") from None
-    except (SafetensorError, OSError) as error:
-        raise PromptsegError(f"{path}: not a readable safetensors file ({error})") from None
 
 
 def _assemble(folder: Path, header: Any, tensors: dict[str, Tensor]) -> Prompts:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path
+from promptseg.tensor_files import read_safetensors
 
 _HEADER = "promptseg"
 
@@ -46,8 +47,7 @@ def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
         PromptsegError: the file is not a checkpoint of such a module and optimiser.
     """
     header = read_header(path)
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors = read_safetensors(path)
     try:
         module.load_state_dict(_part(tensors, "module."))
     except RuntimeError as error:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from promptseg.models.seem.config import LEVELS, SeemConfig
 from promptseg.models.seem.decoder import Head, SeemDecoder, mask_logits
 from promptseg.models.seem.focalnet import FocalNet
 from promptseg.models.seem.pixel_decoder import PixelDecoder, PixelFeatures
-from promptseg.models.seem.rows import object_rows
+from promptseg.models.seem.rows import Rows, object_rows
 from promptseg.models.seem.text import TextEncoder
 
 _VOID_WEIGHT = 0.1
@@ -89,50 +88,27 @@ class SeemNetwork(nn.Module):
             raise PromptsegError(f"image batch of {height} x {width}: pad both sides to multiples of {divisor}")
         return decoder_features(self.sem_seg_head.pixel_decoder(self.backbone(images)))
 
-    @overload
-    def decode(
-        self,
-        features: Mapping[str, Tensor],
-        queries: Tensor,
-        positions: Tensor,
-        text: Tensor,
-        all_heads: Literal[False] = False,
-    ) -> HeadOutputs: ...
-
-    @overload
-    def decode(
-        self,
-        features: Mapping[str, Tensor],
-        queries: Tensor,
-        positions: Tensor,
-        text: Tensor,
-        all_heads: Literal[True],
-    ) -> list[HeadOutputs]: ...
-
-    def decode(
-        self,
-        features: Mapping[str, Tensor],
-        queries: Tensor,
-        positions: Tensor,
-        text: Tensor,
-        all_heads: bool = False,
-    ) -> HeadOutputs | list[HeadOutputs]:
-        """Masks and classes of object queries.
+    def decode(self, features: Mapping[str, Tensor], queries: Tensor, positions: Tensor, text: Tensor) -> HeadOutputs:
+        """Masks and classes of object queries, from the last head.
 
         Args:
             features: as `encode` gives them.
             queries: (N, D) or (B, N, D), start states.
             positions: (N, D) or (B, N, D), position terms.
             text: (K, D_text), class embeddings.
-            all_heads: answer from every head (before the first layer and after each), not from
-                the last one only.
         """
-        batch = features["mask_features"].shape[0]
-        rows = object_rows(queries, positions, batch, self.config.decoder_layers)
-        heads = self.decoder(rows, features, all_heads)
-        if all_heads:
-            return [self._answer(head, features, text) for head in heads]
+        heads = self.decoder(self._rows(features, queries, positions), features, all_heads=False)
         return self._answer(heads[-1], features, text)
+
+    def decode_all(
+        self, features: Mapping[str, Tensor], queries: Tensor, positions: Tensor, text: Tensor
+    ) -> list[HeadOutputs]:
+        """As `decode`, from every head: before the first layer, and after each."""
+        heads = self.decoder(self._rows(features, queries, positions), features, all_heads=True)
+        return [self._answer(head, features, text) for head in heads]
+
+    def _rows(self, features: Mapping[str, Tensor], queries: Tensor, positions: Tensor) -> Rows:
+        return object_rows(queries, positions, len(features["mask_features"]), self.config.decoder_layers)
 
     def _answer(self, head: Head, features: Mapping[str, Tensor], text: Tensor) -> HeadOutputs:
         return HeadOutputs(self.decoder.classify(head, text), mask_logits(head.mask_vectors, features["mask_features"]))
