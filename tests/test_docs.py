@@ -30,6 +30,9 @@ def commands(document):
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("promptseg ")]
 
 
+FEW_STEPS = 20
+"""Enough to show that an example runs; the demo's test trains in full."""
+
 ALL_COMMANDS = [(document.name, command) for document in DOCUMENTS for command in commands(document)]
 ALL_PYTHON = [(document.name, block) for document in DOCUMENTS for block in blocks(document, "python")]
 
@@ -96,7 +99,8 @@ def test_every_command_is_documented():
 @pytest.mark.slow
 def test_the_readme_python_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    example = blocks(ROOT / "README.md", "python")[0]
+    example = blocks(ROOT / "README.md", "python")[0].replace('out="runs/fog"', f'out="runs/fog", steps={FEW_STEPS}')
+    assert f"steps={FEW_STEPS}" in example
     names = {}
     exec(compile(example, "README.md", "exec"), names)
     assert names["result"].miou > 0
@@ -120,7 +124,8 @@ def test_the_readme_commands_for_own_photos_run(tmp_path, monkeypatch):
     own = [command for command in commands(ROOT / "README.md") if command[0] != "models" and "--model" not in command]
     assert [command[0] for command in own] == ["data", "fit", "predict", "evaluate", "evaluate"]
     for command in own:
-        assert run(command) == 0, command
+        shorter = ["--steps", str(FEW_STEPS)] if command[0] == "fit" else []
+        assert run([*command, *shorter]) == 0, command
     assert len(list((tmp_path / "labelled/overlays").iterdir())) == 2
 
 
@@ -131,6 +136,6 @@ def test_the_demo_runs(tmp_path, capsys):
     assert (tmp_path / "grid.png").stat().st_size > 10_000
     mean = next(line.split() for line in said.splitlines() if line.split()[:1] == ["mean"])
     before, after, change = map(float, mean[1:])
-    assert after > before and change == pytest.approx(after - before, abs=0.11)
+    assert after > before and change == pytest.approx(after - before, abs=0.05)
     following = shlex.split(said.splitlines()[-1].partition("promptseg ")[2])
     assert run(following) == 0

@@ -92,6 +92,7 @@ def test_stack_fills_the_narrower_picture():
 def test_numbers_as_text():
     assert [percent(value) for value in (0.5, 0.12345, 0.0, None)] == ["50.0", "12.3", "0.0", "–"]
     assert [points(0.2, 0.25), points(0.25, 0.2), points(None, 0.2)] == ["+5.0", "-5.0", "–"]
+    assert [points(0.0004, 0.0), points(0.10752, 0.03048)] == ["+0.0", "-7.8"]
 
 
 def test_class_table_as_markdown():

@@ -168,7 +168,7 @@ def model_card(args: argparse.Namespace, minutes: float, scores: dict[str, float
         "",
         "| data | mIoU |",
         "| --- | --- |",
-        *(f"| {spec} val | {100 * score:.1f} |" for spec, score in scores.items()),
+        *(f"| {name} | {100 * score:.1f} |" for name, score in scores.items()),
         "",
         "Limits: it knows what it was trained on and nothing else.",
         "",
@@ -220,8 +220,10 @@ def evaluate_all(folder: Path, spec: str) -> dict[str, float]:
     for name in specs:
         data = promptseg.load_dataset(name)
         run = promptseg.fit(model, data.train[:1], method="zero-shot", progress=False)
-        scores[name] = promptseg.evaluate(model, run.prompts, data.val or data.train).miou
-        print(f"{name}: {100 * scores[name]:.1f} mIoU", flush=True)
+        split = data.val if len(data.val) else data.train
+        label = f"{name}, {'val' if split is data.val else 'its training images'}"
+        scores[label] = promptseg.evaluate(model, run.prompts, split).miou
+        print(f"{label}: {100 * scores[label]:.1f} mIoU", flush=True)
     return scores
 
 

@@ -66,8 +66,14 @@ def percent(fraction: float | None) -> str:
 
 
 def points(before: float | None, after: float | None) -> str:
-    """The change between two fractions in signed percentage points, `–` where one is None."""
-    return MISSING if before is None or after is None else f"{100 * (after - before):+.1f}"
+    """The change between two fractions in signed percentage points, `–` where one is None.
+
+    It is the difference of what `percent` shows, so that a table agrees with itself.
+    """
+    if before is None or after is None:
+        return MISSING
+    # Adding 0.0 turns the -0.0 of floating point into 0.0.
+    return f"{round(round(100 * after, 1) - round(100 * before, 1), 1) + 0.0:+.1f}"
 
 
 def class_table(per_class: Mapping[str, float | None], miou: float, title: str = "") -> Table:

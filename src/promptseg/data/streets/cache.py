@@ -11,7 +11,7 @@ from promptseg.data.sample import PanopticLabels, Segment
 from promptseg.data.streets.scene import Scene, generate_scene
 from promptseg.files import atomic_path, cache_folder
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the generator's pixels change: files of other versions are left alone."""
 Key = tuple[str, str, tuple[int, int]]
 Arrays = dict[str, NDArray[np.generic]]

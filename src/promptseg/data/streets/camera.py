@@ -67,6 +67,11 @@ class Camera:
         return self.pixel(s0, 0.0, z)[0] < self.width and self.pixel(s1, 0.0, z)[0] >= 0
 
     @property
+    def nearest_ground(self) -> float:
+        """Distance in metres from which the ground is painted: 2, or less where a tall photo looks down further."""
+        return min(2.0, 0.9 * self.focal * self.eye / (self.height - self.horizon))
+
+    @property
     def ground(self) -> tuple[float, float, float]:
         """Plane of the ground: 1/z = a + b u + c v."""
         c = 1.0 / (self.focal * self.eye)

@@ -59,11 +59,17 @@ class GroundPainter:
         """A surface that lies on the ground."""
         return self._canvas.surface(class_id, self._canvas.camera.ground, texture, flat=True)
 
+    @property
+    def reach(self) -> tuple[float, float]:
+        """Distances in metres between which the ground is painted."""
+        return self._canvas.camera.nearest_ground, 200.0
+
     def band(
-        self, surface: Surface, s0: float, s1: float, color: Color, reach: tuple[float, float] = (2.0, 200.0)
+        self, surface: Surface, s0: float, s1: float, color: Color, reach: tuple[float, float] | None = None
     ) -> None:
-        """A band along the street between two offsets."""
+        """A band along the street between two offsets, and two distances if not over all of it."""
         at = self._canvas.camera.pixel
+        reach = reach or self.reach
         stops = [reach[0], *(z for z in DISTANCES if reach[0] < z < reach[1]), reach[1]]
         surface.polygon([at(s0, 0, z) for z in stops] + [at(s1, 0, z) for z in reversed(stops)], color)
 
@@ -97,7 +103,8 @@ def paint_ground(canvas: Canvas, dice: Dice, plan: Plan) -> None:
     curb = shaded(stone, 1.15)
     for side, sign in ((0, -1.0), (1, 1.0)):
         border = painter.surface(TERRAIN if plan.verge[side] and plan.verge_inside[side] else SIDEWALK, (0.03, 0.05))
-        spans = [(2.0, 200.0)] if not plan.crossing else [(2.0, plan.crossing[0]), (plan.crossing[1], 200.0)]
+        near, far = painter.reach
+        spans = [(near, far)] if not plan.crossing else [(near, plan.crossing[0]), (plan.crossing[1], far)]
         if not (plan.verge[side] and plan.verge_inside[side]):
             for span in spans:
                 painter.band(border, sign * plan.road, sign * (plan.road + 0.22), curb, span)

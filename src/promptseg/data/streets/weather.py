@@ -41,10 +41,10 @@ def clear(photo: Photo, dice: Dice) -> Floats:
 
 
 def fog(photo: Photo, dice: Dice) -> Floats:
-    """Fog of 30 to 110 m visibility."""
+    """Fog of 80 to 300 m visibility."""
     tone = dice.uniform(185.0, 225.0)
     air = rgb(tone, tone + 2.0, tone + 5.0)
-    return haze(grey(photo.color, 0.35) * F(0.92), photo.depth, air, dice.uniform(30.0, 110.0))
+    return haze(grey(photo.color, 0.35) * F(0.92), photo.depth, air, dice.uniform(80.0, 300.0))
 
 
 def rain(photo: Photo, dice: Dice) -> Floats:
@@ -56,7 +56,7 @@ def rain(photo: Photo, dice: Dice) -> Floats:
     color = grey(photo.color, 0.5) * F(dim)
     sky = (photo.classes == SKY)[..., None]
     color = np.where(sky, air + (color - air) * F(0.25), color)
-    color = haze(color, photo.depth, air, dice.uniform(90.0, 220.0))
+    color = haze(color, photo.depth, air, dice.uniform(150.0, 400.0))
     color = _mirror(photo, color, dice)
     color = color + _streaks(dice, h, w)[..., None] * (rgb(190.0, 196.0, 204.0) - color)
     return _drops(color, dice)
@@ -125,7 +125,7 @@ def snow(photo: Photo, dice: Dice) -> Floats:
     leaves = (photo.classes == VEGETATION) * np.clip(lumps + F(0.35), 0.0, 1.0) * F(0.7)
     cover = np.maximum(np.maximum(cover, top), leaves)[..., None]
     color = color + (white - color) * cover
-    color = haze(color, photo.depth, air, dice.uniform(60.0, 180.0))
+    color = haze(color, photo.depth, air, dice.uniform(150.0, 400.0))
     return _flakes(color, dice)
 
 
