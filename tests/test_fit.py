@@ -116,7 +116,7 @@ def test_photos_of_different_sizes_train_together(model: SeemSegmenter) -> None:
 def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_segmenter()
     whole = promptseg.fit(model, SHAPES, out=tmp_path / "whole", progress=False, **FEW)
-    decode, calls = model.decode, []
+    decode, calls = model.decode_all, []
 
     def interrupted(*args: object) -> object:
         calls.append(1)
@@ -124,7 +124,7 @@ def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_prompts(tmp_path: Path, mo
             raise KeyboardInterrupt
         return decode(*args)
 
-    monkeypatch.setattr(model, "decode", interrupted)
+    monkeypatch.setattr(model, "decode_all", interrupted)
     with pytest.raises(KeyboardInterrupt):
         promptseg.fit(model, SHAPES, out=tmp_path / "cut", progress=False, **FEW)
     monkeypatch.undo()
@@ -145,13 +145,13 @@ sys.path.insert(0, {tests!r})
 import promptseg
 from shapes import SHAPES
 model = promptseg.load_model({model!r})
-decode, calls = model.decode, []
+decode, calls = model.decode_all, []
 def dying(*args):
     calls.append(1)
     if len(calls) == 30:
         os.kill(os.getpid(), signal.SIGKILL)
     return decode(*args)
-model.decode = dying
+model.decode_all = dying
 promptseg.fit(model, SHAPES, steps=40, batch_size=1, out={out!r}, progress=False)
 """
 
@@ -195,7 +195,7 @@ def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
         ({"method": "lora"}, "unknown method 'lora': choose one of semprompt, spaprompt, ssprompt, zero-shot"),
         ({"task": "depth"}, "unknown task 'depth': choose one of semantic"),
         ({"preset": "fast"}, "unknown preset 'fast': choose one of paper, tuned"),
-        ({"momentum": 0.9}, "unknown setting 'momentum': choose one of batch_size, "),
+        ({"momentum": 0.9}, "unknown setting 'momentum': choose one of auxiliary, batch_size, "),
         ({"steps": 0}, "steps is 0: give a whole number of at least 1"),
         ({"rate": -1.0}, "rate is -1.0: give a number of at least 0"),
         ({"optimizer": "lion"}, "unknown optimizer 'lion': choose one of adamw, sgd"),
@@ -245,6 +245,24 @@ def test_draws_cover_every_epoch_and_restart_anywhere() -> None:
 
 def test_the_paper_preset_is_the_papers() -> None:
     expected = FitSettings(
-        steps=1000, batch_size=2, optimizer="sgd", rate=1e-3, weight_decay=1e-4, loss="cross-entropy", power=0.9
+        steps=1000,
+        batch_size=2,
+        optimizer="sgd",
+        rate=1e-3,
+        weight_decay=1e-4,
+        loss="cross-entropy",
+        auxiliary=0.0,
+        power=0.9,
     )
     assert PRESETS["paper"] == expected
+
+
+def test_the_last_of_all_heads_is_the_answer(model: SeemSegmenter) -> None:
+    features = model.encode_image([image_tensor(SHAPES[0].image(), 64)])
+    prompts = default_prompts(model, SPACE)
+    heads = model.decode_all(features, prompts)
+    answer = model.decode(features, prompts)
+    assert len(heads) == model.config.decoder_layers + 1
+    assert torch.allclose(heads[-1].mask_logits, answer.mask_logits, atol=1e-5)
+    assert torch.allclose(heads[-1].class_logits, answer.class_logits, atol=1e-5)
+    assert not torch.allclose(heads[0].mask_logits, answer.mask_logits, atol=1e-2)

@@ -22,7 +22,7 @@ PUBLIC = {
 
 
 def test_exactly_these_names_are_public():
-    assert set(promptseg.__all__) == set(PUBLIC)
+    assert set(promptseg.__all__) == {*PUBLIC, "__version__"}
     assert set(PUBLIC) < set(dir(promptseg))
 
 

@@ -117,3 +117,11 @@ def test_names_are_checked() -> None:
     with pytest.raises(PromptsegError, match="unknown task 'depth': choose one of semantic"):
         build_task("depth", "cross-entropy")
     assert build_task("semantic", "cross-entropy").metric(SPACE).compute()["miou"] is None
+
+
+def test_a_stride_compares_the_pixels_in_the_middle_of_each_cell() -> None:
+    labels = torch.randint(3, (8, 12))
+    logits = torch.randn(1, 5, 4), torch.randn(1, 5, 2, 3)
+    coarse = SemanticTask("cross-entropy").loss(Prediction(*logits, (8, 12), ((8, 12),)), [labels], stride=4)
+    small = SemanticTask("cross-entropy").loss(Prediction(*logits, (2, 3), ((2, 3),)), [labels[2::4, 2::4]])
+    assert coarse == small

@@ -12,6 +12,7 @@ cross-entropy and dice of the semantic map, as that is what the model is judged 
 
 import argparse
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -25,7 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import promptseg
-from promptseg.engine.checkpoint import load_checkpoint, save_checkpoint
+from promptseg.engine.checkpoint import load_checkpoint, read_header, save_checkpoint
+from promptseg.engine.runs import check_record
+from promptseg.errors import PromptsegError
 from promptseg.models.base import Prediction
 from promptseg.models.registry import NANO_FOLDER
 from promptseg.models.seem.checkpoint import load_model_folder, save_model_folder
@@ -128,7 +131,11 @@ def train(network: SeemNetwork, short_side: int, texts: TextBatch, args: argpars
     """Run the steps that are left; writes a checkpoint now and then."""
     optimizer = torch.optim.AdamW(parameter_groups(network), lr=args.lr)
     path = args.out / "checkpoint.safetensors"
-    start = load_checkpoint(path, network, optimizer)["step"] if path.exists() else 0
+    record = {name: str(value) for name, value in vars(args).items() if name != "threads"}
+    start = 0
+    if path.exists():
+        check_record(read_header(path).get("record"), record, path)
+        start = load_checkpoint(path, network, optimizer)["step"]
     network.train()
     began = time.perf_counter()
     for step, examples in enumerate(prefetched(args, short_side, start), start):
@@ -144,7 +151,7 @@ def train(network: SeemNetwork, short_side: int, texts: TextBatch, args: argpars
             seconds = (time.perf_counter() - began) / (step - start + 1)
             print(f"step {step}/{args.steps}  loss {loss.item():.3f}  {seconds:.2f} s per step", flush=True)
         if (step + 1) % CHECKPOINT_EVERY == 0:
-            save_checkpoint(path, network, optimizer, {"step": step + 1})
+            save_checkpoint(path, network, optimizer, {"step": step + 1, "record": record})
 
 
 def model_card(args: argparse.Namespace, minutes: float, scores: dict[str, float]) -> str:
@@ -182,7 +189,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", default=GENERATED, help="a data spec; generated streets are endless")
     parser.add_argument("--init", help="model name or folder to start from (default: from scratch)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=6e-4)
     parser.add_argument("--short-side", type=int, help="pixels; default: the model's own")
@@ -246,4 +253,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except PromptsegError as error:
+        sys.exit(f"train_nano: {error}")

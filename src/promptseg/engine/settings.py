@@ -23,6 +23,8 @@ class FitSettings:
         power: of the poly schedule, rate * (1 - step / steps) ** power.
         flip: mirror each drawn image with probability one half.
         loss: name of one of the task's losses.
+        auxiliary: weight of the loss of each earlier head of the decoder. They place the attention of the
+            next layer without a gradient from the last head, so only this teaches them where to look.
         short_side: shorter side images are resized to, pixels; none = the model's own.
         spatial_kind: which of the model's default spatial prompts are used.
         templates: text templates of the default semantic prompts.
@@ -34,6 +36,7 @@ class FitSettings:
     rate: float
     weight_decay: float
     loss: str
+    auxiliary: float
     power: float = 0.9
     flip: bool = True
     short_side: int | None = None
@@ -48,7 +51,7 @@ class FitSettings:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise PromptsegError(f"{name} is {value!r}: give a whole number of at least 1")
-        for name in ("rate", "weight_decay", "power"):
+        for name in ("rate", "weight_decay", "auxiliary", "power"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
                 raise PromptsegError(f"{name} is {value!r}: give a number of at least 0")
@@ -58,9 +61,23 @@ class FitSettings:
 
 PRESETS: dict[str, FitSettings] = {
     # As the paper states it (section 4 and its appendix); it names no number of steps.
-    "paper": FitSettings(steps=1000, batch_size=2, optimizer="sgd", rate=1e-3, weight_decay=1e-4, loss="cross-entropy"),
+    "paper": FitSettings(
+        steps=1000,
+        batch_size=2,
+        optimizer="sgd",
+        rate=1e-3,
+        weight_decay=1e-4,
+        loss="cross-entropy",
+        auxiliary=0.0,
+    ),
     "tuned": FitSettings(
-        steps=400, batch_size=4, optimizer="adamw", rate=1e-2, weight_decay=1e-4, loss="cross-entropy+dice"
+        steps=300,
+        batch_size=2,
+        optimizer="adamw",
+        rate=1e-2,
+        weight_decay=1e-4,
+        loss="cross-entropy+dice",
+        auxiliary=0.3,
     ),
 }
 """Named settings; every field can be overridden by keyword."""

@@ -25,10 +25,14 @@ from promptseg.engine.settings import FitSettings
 from promptseg.errors import PromptsegError
 from promptseg.learners.base import PromptLearner
 from promptseg.models.base import ImageFeatures, PromptableSegmenter
+from promptseg.prompts import Prompts
 from promptseg.tasks.base import Task
 
 CHECKPOINT_EVERY = 20
 """Steps between two checkpoints: what a killed run loses at most."""
+
+AUXILIARY_STRIDE = 4
+"""Earlier heads are compared at every fourth pixel each way: a sixteenth of the cost."""
 
 
 class Trainer:
@@ -98,14 +102,24 @@ class Trainer:
         prompts = self._learner()
         total = torch.zeros((), device=self._model.device)
         for group in _by_canvas(batch):
-            prediction = self._model.decode(ImageFeatures.cat([item.features for item in group]), prompts)
-            loss = self._task.loss(prediction, [item.target for item in group])
-            total = total + loss * (len(group) / len(batch))
+            total = total + self._loss(group, prompts) * (len(group) / len(batch))
         if not math.isfinite(value := total.item()):
             raise PromptsegError(f"the loss is {value}: lower the learning rate (rate) and fit again")
         total.backward()
         optimizer.step()
         return value
+
+    def _loss(self, group: Sequence[Encoded], prompts: Prompts) -> Tensor:
+        """Loss of images that share a canvas: that of the last head, and of the others if they count."""
+        features = ImageFeatures.cat([item.features for item in group])
+        targets = [item.target for item in group]
+        if not self._settings.auxiliary:
+            return self._task.loss(self._model.decode(features, prompts), targets)
+        *earlier, last = self._model.decode_all(features, prompts)
+        loss = self._task.loss(last, targets)
+        for prediction in earlier:
+            loss = loss + self._settings.auxiliary * self._task.loss(prediction, targets, AUXILIARY_STRIDE)
+        return loss
 
     def _save(self, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:
         if self._out is not None:

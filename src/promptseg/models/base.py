@@ -134,3 +134,6 @@ class PromptableSegmenter(Protocol):
 
     def decode(self, features: ImageFeatures, prompts: Prompts) -> Prediction:
         """Masks and their classes; tensors of `features` and `prompts` on the model's device."""
+
+    def decode_all(self, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
+        """The answers of all heads of a decoder that refines its answer in steps, that of `decode` last."""

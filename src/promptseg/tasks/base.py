@@ -32,8 +32,8 @@ class Task(Protocol, Generic[TargetT]):
     def target(self, sample: Sample, size: Size, flip: bool) -> TargetT:
         """What the loss compares with: the labels at training size (height, width), mirrored if `flip`."""
 
-    def loss(self, prediction: Prediction, targets: Sequence[TargetT]) -> Tensor:
-        """Mean loss over the images of the prediction, a scalar."""
+    def loss(self, prediction: Prediction, targets: Sequence[TargetT], stride: int = 1) -> Tensor:
+        """Mean loss over the images of the prediction, a scalar; of every `stride`-th pixel each way."""
 
     def metric(self, label_space: LabelSpace) -> Metric:
         """A fresh metric."""

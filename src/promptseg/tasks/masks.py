@@ -29,9 +29,10 @@ def masks_at(prediction: Prediction, index: int, size: Size) -> Tensor:
     return F.interpolate(canvas, size, mode="bicubic", align_corners=False, antialias=True)[0]
 
 
-def masks_on_canvas(prediction: Prediction) -> Tensor:
-    """Mask logits (B, N, H, W) of all images on the padded canvas, padding included; differentiable."""
-    return resize_bilinear(prediction.mask_logits, prediction.canvas)
+def masks_on_canvas(prediction: Prediction, stride: int = 1) -> Tensor:
+    """Mask logits (B, N, H / stride, W / stride) on the padded canvas, padding included; differentiable."""
+    height, width = prediction.canvas
+    return resize_bilinear(prediction.mask_logits, (height // stride, width // stride))
 
 
 def semantic_map(class_logits: Tensor, mask_logits: Tensor) -> Tensor:

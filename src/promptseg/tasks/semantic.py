@@ -43,13 +43,14 @@ class SemanticTask:
         labels = resize_labels(sample.semantic(), size)
         return torch.from_numpy(np.ascontiguousarray(labels[:, ::-1] if flip else labels)).long()
 
-    def loss(self, prediction: Prediction, targets: Sequence[Tensor]) -> Tensor:
-        """Mean over the images of the loss at label resolution."""
+    def loss(self, prediction: Prediction, targets: Sequence[Tensor], stride: int = 1) -> Tensor:
+        """Mean over the images of the loss at label resolution, or at every `stride`-th pixel each way."""
         losses = []
         for single, target in zip(prediction.split(), targets, strict=True):
-            height, width = single.image_sizes[0]
-            class_map = semantic_map(single.class_logits, masks_on_canvas(single)[..., :height, :width])[0]
-            losses.append(self._image_loss(class_map, target.to(class_map.device)))
+            labels = target[stride // 2 :: stride, stride // 2 :: stride].to(single.mask_logits.device)
+            height, width = labels.shape
+            masks = masks_on_canvas(single, stride)[..., :height, :width]
+            losses.append(self._image_loss(semantic_map(single.class_logits, masks)[0], labels))
         return torch.stack(losses).mean()
 
     def _image_loss(self, class_map: Tensor, target: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from promptseg.errors import PromptsegError, unknown_name
 from promptseg.models.base import ImageFeatures, Prediction, Size
 from promptseg.models.seem.checkpoint import fingerprint
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
-from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.network import HeadOutputs, SeemNetwork
 from promptseg.models.seem.position import axis_code
 from promptseg.models.seem.templates import fill_templates
 from promptseg.models.seem.text import normalise
@@ -179,6 +179,20 @@ class SeemSegmenter:
         Raises:
             PromptsegError: unknown spatial kind, or prompts whose shape this model cannot take.
         """
+        outputs = self.network.decode(features.tensors, *self._inputs(prompts))
+        return _prediction(outputs, features)
+
+    def decode_all(self, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
+        """As `decode`, from every head: before the first layer, and after each.
+
+        Raises:
+            PromptsegError: as `decode`.
+        """
+        outputs = self.network.decode_all(features.tensors, *self._inputs(prompts))
+        return [_prediction(output, features) for output in outputs]
+
+    def _inputs(self, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, positions and texts, with the prompts in their places."""
         self._check(prompts)
         decoder, spatial = self.network.decoder, prompts.spatial
         queries, positions = decoder.query_feat.weight, decoder.query_embed.weight
@@ -186,9 +200,7 @@ class SeemSegmenter:
             queries = torch.cat((spatial, queries[len(spatial) :]))
         else:
             positions = torch.cat((spatial, positions[len(spatial) :]))
-        text = torch.cat((prompts.semantic, prompts.background))
-        outputs = self.network.decode(features.tensors, queries, positions, text)
-        return Prediction(outputs.class_logits, outputs.mask_logits, features.canvas, features.image_sizes)
+        return queries, positions, torch.cat((prompts.semantic, prompts.background))
 
     def _check(self, prompts: Prompts) -> None:
         _check_kind(prompts.spatial_kind)
@@ -201,6 +213,10 @@ class SeemSegmenter:
             shape = tuple(getattr(prompts, name).shape)
             if len(shape) != 2 or shape[1] != self.config.text_dim:
                 raise PromptsegError(f"{name} prompts have shape {shape}, {self.id} takes (C, {self.config.text_dim})")
+
+
+def _prediction(outputs: HeadOutputs, features: ImageFeatures) -> Prediction:
+    return Prediction(outputs.class_logits, outputs.mask_logits, features.canvas, features.image_sizes)
 
 
 def _check_kind(kind: str) -> None:
