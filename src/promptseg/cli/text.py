@@ -28,7 +28,11 @@ def print_table(table: "Table") -> None:
 
     # Without a terminal rich would cut the table at 80 columns.
     width = None if sys.stdout.isatty() else 200
-    Console(width=width).print(table.to_rich())
+    console = Console(width=width, highlight=False)
+    if table.title:
+        # Above the table, not inside: rich would wrap it to the table's width.
+        console.print(table.title, markup=False)
+    console.print(table.to_rich())
 
 
 def program() -> str:

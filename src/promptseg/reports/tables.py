@@ -44,12 +44,12 @@ class Table:
         return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
     def to_rich(self) -> "RichTable":
-        """The table for a rich console."""
+        """The table for a rich console, without the title."""
         from rich.box import SIMPLE_HEAD
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        table = RichTable(title=self.title or None, box=SIMPLE_HEAD, title_justify="left")
+        table = RichTable(box=SIMPLE_HEAD)
         for column, header in enumerate(self.headers):
             table.add_column(Text(header), justify="right" if column else "left", no_wrap=column > 0)
         for row in self.rows:

@@ -43,13 +43,14 @@ class _Block(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.ln_1 = _LayerNorm(width)
+        # In the order of the official checkpoints.
         self.attn = MultiHeadAttention(width, heads)
-        self.ln_2 = _LayerNorm(width)
+        self.ln_1 = _LayerNorm(width)
         self.mlp = nn.Sequential()
         self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
         self.mlp.add_module("gelu", _QuickGelu())
         self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
+        self.ln_2 = _LayerNorm(width)
 
     def forward(self, x: Tensor, later: Tensor) -> Tensor:
         """Map (T, L, W) to (T, L, W); no token looks where `later` (1, L, L) is True."""
