@@ -12,10 +12,13 @@ from promptseg.errors import PromptsegError
 DEFAULT_MODEL = "seem-nano"
 
 Data = Annotated[
-    str, typer.Option("--data", metavar="SPEC", help="streets:CONDITION, folder:PATH?train=LIST&val=LIST, or a path.")
+    str,
+    typer.Option(
+        "--data", metavar="SPEC", help="FORMAT:FOLDER?key=value (see data list), streets:CONDITION, or a path."
+    ),
 ]
 DataArgument = Annotated[
-    str, typer.Argument(metavar="SPEC", help="streets:CONDITION, folder:PATH?train=LIST&val=LIST, or a path.")
+    str, typer.Argument(metavar="SPEC", help="FORMAT:FOLDER?key=value (see data list), streets:CONDITION, or a path.")
 ]
 Shots = Annotated[int, typer.Option("--shots", metavar="K", help="Labelled images per class.")]
 Rule = Annotated[str, typer.Option("--rule", help="How shots are drawn: cover or union.")]

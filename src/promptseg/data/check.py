@@ -6,19 +6,25 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.data.class_order import Heights, heights, upside_down
 from promptseg.data.defects import Defect, DefectError
-from promptseg.data.formats.folder import FolderDataset, FolderError, FolderSample
-from promptseg.data.images import read_labels
-from promptseg.data.registry import load_dataset
+from promptseg.data.file_sample import FileSample
+from promptseg.data.formats.folder import FolderError
+from promptseg.data.registry import FORMATS, load_dataset, parse_spec
 from promptseg.data.sample import Dataset, Sample, Split
 from promptseg.errors import PromptsegError
 
 __all__ = ["CheckReport", "Defect", "SplitCounts", "check_dataset"]
+
+
+ReadT = TypeVar("ReadT")
+_OWN = ("folder", "coco", "labelme")
+"""Formats of people's own photos, who choose the splits themselves."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,11 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class _Finding:
-    """What the walk keeps of one sample: pixels (256,) by id, a digest of the photo's pixels, defects."""
+    """What the walk keeps of a sample: pixels (256,) by id, how high they lie, a digest of the photo, defects."""
 
     sample: Sample
     pixels: NDArray[np.int64]
+    heights: Heights
     digest: bytes | None
     defects: tuple[Defect, ...]
 
@@ -78,8 +85,9 @@ def check_dataset(spec: str, progress: Callable[[int, int], None] | None = None)
     counts = {name: _counts(dataset, findings) for name, findings in found.items()}
     for findings in found.values():
         defects += [d for finding in findings for d in finding.defects]
-    defects += dataset.warnings if isinstance(dataset, FolderDataset) else ()
+    defects += dataset.warnings
     defects += [*_empty_splits(dataset, splits), *_unseen_classes(dataset, counts["train"]), *_shared_photos(found)]
+    defects += _strange_order(dataset, [finding for findings in found.values() for finding in findings])
     return CheckReport(dataset.spec, counts, tuple(dict.fromkeys(defects)))
 
 
@@ -101,18 +109,23 @@ def _walk(splits: dict[str, Split], progress: Callable[[int, int], None] | None)
 def _inspect(sample: Sample) -> _Finding:
     defects: list[Defect] = []
     photo = _attempt(sample, sample.image, defects)
-    if isinstance(sample, FolderSample):
-        labels = _attempt(sample, lambda: read_labels(sample.label_path), defects)
+    if isinstance(sample, FileSample):
+        labels = _attempt(sample, lambda: sample.read_semantic(sample.label_path), defects)
         if labels is not None:
             size = labels.shape if photo is None else photo.shape
             defects += sample.label_defects(labels, (size[0], size[1]))
     else:
         labels = _attempt(sample, sample.semantic, defects)
-    pixels = np.zeros(256, np.int64) if labels is None else np.bincount(labels.ravel(), minlength=256)
-    return _Finding(sample, pixels, None if photo is None else _digest(photo), tuple(defects))
+    if photo is not None and labels is not None and isinstance(sample, FileSample) and sample.read_panoptic:
+        _attempt(sample, sample.panoptic, defects)
+    digest = None if photo is None else _digest(photo)
+    if labels is None:
+        return _Finding(sample, np.zeros(256, np.int64), np.zeros((2, 256)), digest, tuple(defects))
+    pixels = np.bincount(labels.ravel(), minlength=256)
+    return _Finding(sample, pixels, heights(labels), digest, tuple(defects))
 
 
-def _attempt(sample: Sample, read: Callable[[], NDArray[np.uint8]], defects: list[Defect]) -> NDArray[np.uint8] | None:
+def _attempt(sample: Sample, read: Callable[[], ReadT], defects: list[Defect]) -> ReadT | None:
     """What `read` gives, or None with the defect noted."""
     try:
         return read()
@@ -130,11 +143,12 @@ def _counts(dataset: Dataset, findings: list[_Finding]) -> SplitCounts:
 
 
 def _empty_splits(dataset: Dataset, splits: dict[str, Split]) -> Iterator[Defect]:
+    own = parse_spec(dataset.spec)[0] in _OWN
     for name, split in splits.items():
-        if not split:
-            reason = f"the {name} split is empty"
-            mend = f"put photos into images/{name}, or name a list: ?{name}=LIST"
-            yield Defect(dataset.spec, reason, mend, "error" if name == "train" else "warning")
+        # The test labels of the benchmarks are not public.
+        if not split and (own or name != "test"):
+            mend = f"put photos into images/{name}, or name a list: ?{name}=LIST" if own else f"add its {name} files"
+            yield Defect(dataset.spec, f"the {name} split is empty", mend, "error" if name == "train" else "warning")
 
 
 def _unseen_classes(dataset: Dataset, train: SplitCounts) -> Iterator[Defect]:
@@ -142,6 +156,24 @@ def _unseen_classes(dataset: Dataset, train: SplitCounts) -> Iterator[Defect]:
         if train.images and not pixels:
             reason = f"class {name!r} is in no training label, so nothing can be learned for it"
             yield Defect(dataset.spec, reason, "add a photo that shows it, or remove the class", "warning")
+
+
+def _strange_order(dataset: Dataset, findings: list[_Finding]) -> Iterator[Defect]:
+    """Signs that the ids of the label files mean other classes than they are read as."""
+    if not findings:
+        return
+    name, _, options = parse_spec(dataset.spec)
+    suspect = FORMATS[name].suspect
+    pixels = np.sum([f.pixels for f in findings], axis=0)[: len(dataset.label_space)]
+    better = suspect(options, pixels) if suspect else None
+    if better:
+        reason = f"the classes fit the label files better with {better}, so their order may be wrong"
+        yield Defect(dataset.spec, reason, f"look at `promptseg data preview`, and write ?{better}", "warning")
+        return
+    total = np.sum([f.heights for f in findings], axis=0)
+    for sign in upside_down(dataset.label_space.names, total):
+        reason = f"{sign}, so the class order may be wrong"
+        yield Defect(dataset.spec, reason, "look at `promptseg data preview`, and compare the classes", "warning")
 
 
 def _shared_photos(found: dict[str, list[_Finding]]) -> Iterator[Defect]:
@@ -159,7 +191,7 @@ def _shared_photos(found: dict[str, list[_Finding]]) -> Iterator[Defect]:
 
 
 def _file(sample: Sample) -> str:
-    return str(sample.image_path) if isinstance(sample, FolderSample) else sample.id
+    return str(sample.image_path) if isinstance(sample, FileSample) else sample.id
 
 
 def _digest(photo: NDArray[np.uint8]) -> bytes:
