@@ -18,7 +18,7 @@ _SHADES = 60
 
 
 def contact_sheet(samples: Sequence[Sample], cell_width: int = 400) -> Picture:
-    """Photos in rows, each beside its classes and, where the data have them, its objects; the legend lists what is seen.
+    """Photos in rows, each beside its classes and, where the data have them, its objects; a legend of what is seen.
 
     Args:
         samples: at least one, all of one label space.

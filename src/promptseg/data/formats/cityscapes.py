@@ -1,7 +1,11 @@
 """Cityscapes: `cityscapes:FOLDER` with leftImg8bit and gtFine."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample
@@ -24,7 +28,7 @@ from promptseg.data.label_space import CITYSCAPES_19
 from promptseg.data.sample import Dataset
 
 _INSTANCES = "_gtFine_instanceIds.png"
-_READERS = {
+_READERS: dict[str, Callable[[Path], NDArray[np.uint8]]] = {
     "_gtFine_labelIds.png": LABEL_ID_TABLE,
     "_gtFine_labelTrainIds.png": TRAIN_ID_TABLE,
     _INSTANCES: read_instance_classes,
