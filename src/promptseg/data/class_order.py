@@ -9,7 +9,8 @@ _ABOVE = ("sky",)
 _BELOW = ("road", "floor", "ground", "grass", "sidewalk")
 _LEAST_SHARE = 1e-3
 """Classes with fewer of the labelled pixels tell nothing."""
-_STRIDE = 4
+_GRID = 128
+"""Pixels of the shorter side that are looked at, roughly: enough to place a class."""
 
 Heights = NDArray[np.float64]
 """(2, 256): for each id its pixels on a coarse grid, and the sum of their distances from the top edge (0..1)."""
@@ -17,7 +18,8 @@ Heights = NDArray[np.float64]
 
 def heights(labels: NDArray[np.uint8]) -> Heights:
     """How high the ids of a label map (H, W) lie."""
-    coarse = labels[::_STRIDE, ::_STRIDE]
+    stride = max(1, min(labels.shape) // _GRID)
+    coarse = labels[::stride, ::stride]
     rows = (np.arange(len(coarse)) + 0.5) / len(coarse)
     weights = np.repeat(rows, coarse.shape[1])
     ids = coarse.ravel()

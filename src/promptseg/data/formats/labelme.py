@@ -77,9 +77,8 @@ def _read_shapes(path: Path, photo: Path, names: tuple[str, ...]) -> PanopticLab
     for number, shape in enumerate(_shapes(path)):
         label, group = field(path, shape, "label", str), shape.get("group_id")
         if label != VOID and label not in names:
-            raise DefectError(
-                path, f"shape {number} has the label {label!r}, which is no class", "add it to the classes"
-            )
+            reason = f"shape {number} has the label {label!r}, which is no class"
+            raise DefectError(path, reason, "add it to classes.json, or rename it")
         class_id = IGNORE if label == VOID else names.index(label)
         key = number if group is None else (label, str(group))
         parts.setdefault(key, (class_id, []))[1].append(_corners(path, shape, number))
