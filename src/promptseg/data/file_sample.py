@@ -60,10 +60,9 @@ class FileSample:
     def label_defects(self, labels: NDArray[np.uint8], size: tuple[int, int]) -> Iterator[Defect]:
         """What is wrong with the `labels` of a photo of `size` (H, W): ids that are no class, another size."""
         count = len(self.label_space)
-        pixels = np.bincount(labels.ravel(), minlength=256)
-        strange = [i for i in range(count, IGNORE) if pixels[i]]
-        if strange:
-            reason = f"{pixels[strange].sum()} pixels of the ids {listed(strange)}"
+        strange = labels[(labels >= count) & (labels != IGNORE)]
+        if strange.size:
+            reason = f"{strange.size} pixels of the ids {listed(np.unique(strange).tolist())}"
             known = f"where 0..{count - 1} or {IGNORE} was expected"
             mend = f"add the classes to classes.json, or paint {IGNORE} there"
             yield Defect(str(self.label_path), f"{reason}, {known}", mend)

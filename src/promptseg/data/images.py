@@ -42,7 +42,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         elif upright.has_transparency_data:
             rgba = upright.convert("RGBA")
             upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-        return np.array(upright.convert("RGB"))
+        # Pillow would copy the pixels of what is RGB already.
+        return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

@@ -11,6 +11,9 @@ from promptseg.data.file_sample import listed
 from promptseg.data.images import read_values
 from promptseg.data.label_space import IGNORE
 
+_UNKNOWN = 254
+"""Marks raw ids that are not in a table; no label space has so many classes."""
+
 
 class IdTable:
     """A table of raw ids; called with a path, it reads the class ids of that file, (H, W) uint8."""
@@ -23,11 +26,10 @@ class IdTable:
             ignored: raw ids that may occur and belong to no class.
             mend: what to do about a file with any other id.
         """
-        self._classes = np.full(256, IGNORE, np.uint8)
-        self._known = np.zeros(256, bool)
-        self._known[list(ignored)] = True
+        self._classes = np.full(256, _UNKNOWN, np.uint8)
+        self._classes[list(ignored)] = IGNORE
         for raw, class_id in classes.items():
-            self._classes[raw], self._known[raw] = class_id, True
+            self._classes[raw] = class_id
         self._mend = mend
 
     def __call__(self, path: Path) -> NDArray[np.uint8]:
@@ -40,22 +42,25 @@ class IdTable:
 
     def apply(self, raw: NDArray[np.uint8 | np.int32], path: Path) -> NDArray[np.uint8]:
         """Class ids of raw ids (H, W); errors name `path`."""
-        if raw.max() > IGNORE or not self._known[raw].all():
+        if raw.dtype != np.uint8 and raw.max() > IGNORE:
             raise self._unknown(raw, path)
-        labels: NDArray[np.uint8] = self._classes[raw]
+        labels: NDArray[np.uint8] = self._classes.take(raw)
+        if (labels == _UNKNOWN).any():
+            raise self._unknown(raw, path)
         return labels
 
     def class_of(self, raw: int, path: Path) -> int:
         """The class of one raw id, 255 if it is ignored."""
-        if raw > IGNORE or not self._known[raw]:
+        if raw > IGNORE or self._classes[raw] == _UNKNOWN:
             raise self._unknown(np.array([raw], np.int32), path)
         return int(self._classes[raw])
 
     def _unknown(self, raw: NDArray[np.uint8 | np.int32], path: Path) -> DefectError:
         ids, pixels = np.unique(raw, return_counts=True)
-        strange = ~np.isin(ids, np.flatnonzero(self._known))
+        known = self._classes != _UNKNOWN
+        strange = ~np.isin(ids, np.flatnonzero(known))
         reason = f"{pixels[strange].sum()} pixels of the ids {listed(ids[strange].tolist())}"
-        return DefectError(path, f"{reason}, where {_ranges(self._known)} was expected", self._mend)
+        return DefectError(path, f"{reason}, where {_ranges(known)} was expected", self._mend)
 
 
 def _ranges(known: NDArray[np.bool_]) -> str:
