@@ -247,6 +247,24 @@ def test_coco_lists_of_splits(tmp_path):
     assert [s.id for s in data.train] == ["val/b"] and len(data.val) == 0
 
 
+@pytest.mark.parametrize(
+    ("file", "photo", "file_name", "id_"),
+    [
+        ("result.json", "images/8f-a.jpg", "images/8f-a.jpg", "8f-a"),
+        ("annotations/instances_default.json", "images/default/a.jpg", "a.jpg", "a"),
+        ("train/_annotations.coco.json", "train/a.jpg", "a.jpg", "train/a"),
+    ],
+)
+def test_coco_as_tools_export_it(tmp_path, file, photo, file_name, id_):
+    trees.photo(tmp_path / photo)
+    images = [{"id": 1, "file_name": file_name, "height": 4, "width": 6}]
+    content = {"images": images, "annotations": trees.COCO_OBJECTS[:2],
+               "categories": [{"id": 7, "name": "road"}, {"id": 2, "name": "car"}]}  # fmt: skip
+    trees.write(tmp_path / file, content)
+    (sample,) = promptseg.load_dataset(f"coco:{tmp_path}").train
+    assert sample.id == id_ and sample.image().shape == (4, 6, 3) and sample.semantic()[1, 1] == 0
+
+
 def test_labelme(tmp_path):
     data = promptseg.load_dataset(f"labelme:{trees.labelme(tmp_path)}")
     (sample,) = data.train

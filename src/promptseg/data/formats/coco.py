@@ -1,6 +1,7 @@
 """COCO instance files, as labelling tools export them: `coco:FOLDER` with images and annotations.json."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,17 @@ from promptseg.data.file_sample import FileSample
 from promptseg.data.formats.coco_json import category_classes, field, read_coco
 from promptseg.data.formats.data_format import DataFormat
 from promptseg.data.formats.files import check_options, find_root, make_dataset
-from promptseg.data.formats.folder_files import SPLITS, FolderFiles, split_ids
+from promptseg.data.formats.folder_files import FolderFiles, split_ids
 from promptseg.data.formats.outlines import outline, paint
 from promptseg.data.formats.segments import semantic_of
 from promptseg.data.images import image_size
 from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Dataset, PanopticLabels
 
-_POOLS = ("annotations.json", "annotations/instances_default.json")
-"""Files that hold all images, whatever their split; the second is CVAT's."""
+_POOLS = ("annotations.json", "result.json", "annotations/instances_default.json")
+"""Files that hold all images, whatever their split; the second is Label Studio's, the third CVAT's."""
+_ONE_SPLIT = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
+"""What file and folder names call each split; `valid` is Roboflow's."""
 
 
 def load_coco(where: str, options: dict[str, str]) -> Dataset:
@@ -53,16 +56,26 @@ def _in_files(root: Path, where: str) -> Dataset:
     """One file of annotations for each split."""
     splits: dict[str, list[FileSample]] = {}
     spaces: list[LabelSpace] = []
-    for split in SPLITS:
-        for path in sorted((root / "annotations").glob(f"instances_{split}*.json"))[:1]:
-            label_space, samples = _samples(root, path, path.stem.removeprefix("instances_"))
-            splits[split] = list(samples.values())
-            spaces.append(label_space)
-            if label_space.names != spaces[0].names:
-                raise DefectError(path, "has other categories than the file of another split", "export them together")
+    for split, names in _ONE_SPLIT.items():
+        found = next((found for name in names for found in _files_of(root, name)), None)
+        if found is None:
+            continue
+        label_space, samples = _samples(root, *found)
+        splits[split] = list(samples.values())
+        spaces.append(label_space)
+        if label_space.names != spaces[0].names:
+            raise DefectError(found[0], "has other categories than the file of another split", "export them together")
     if not spaces:
         raise DefectError(root, "has no annotations.json", "export COCO JSON there, with the photos in images/")
     return make_dataset("coco", where, {}, spaces[0], splits)
+
+
+def _files_of(root: Path, name: str) -> Iterator[tuple[Path, str]]:
+    """Files of annotations of one split, each with the folder of its photos; the second kind is Roboflow's."""
+    for path in sorted((root / "annotations").glob(f"instances_{name}*.json")):
+        yield path, path.stem.removeprefix("instances_")
+    if (path := root / name / "_annotations.coco.json").is_file():
+        yield path, name
 
 
 def _samples(root: Path, path: Path, split: str) -> tuple[LabelSpace, dict[str, FileSample]]:
@@ -87,7 +100,7 @@ def _samples(root: Path, path: Path, split: str) -> tuple[LabelSpace, dict[str, 
 
 def _photo(root: Path, split: str, name: str) -> Path:
     """Where a photo is; where it should be, if it is nowhere."""
-    folders = [root / split, root / "images" / split] if split else [root / "images", root]
+    folders = [root / split, root / "images" / split] if split else [root / "images", root, root / "images/default"]
     return next((f / name for f in folders if (f / name).is_file()), folders[0] / name)
 
 
