@@ -187,6 +187,11 @@ IN_THE_CHECK = [
         "annotations.json", "error", "object 900100448263 of a.png has neither polygons nor run lengths",
     ),
     (
+        "coco", trees.coco,
+        edit("annotations.json", lambda c: c["annotations"][0].update(segmentation=[[0, 0, 1e9, 0, 1e9, 4]])),
+        "annotations.json", "error", "object 900100448263 of a.png has neither polygons nor run lengths within 6x4",
+    ),
+    (
         "coco", trees.coco, edit("annotations.json", lambda c: c["annotations"][2]["segmentation"].update(counts=[9])),
         "annotations.json", "error", "object 3 of b.png has broken run lengths (the runs do not fill the photo)",
     ),

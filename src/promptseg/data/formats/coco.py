@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from promptseg.data.defects import DefectError
 from promptseg.data.file_sample import FileSample
-from promptseg.data.formats.coco_json import category_classes, field, read_coco
+from promptseg.data.formats.coco_json import ID, category_classes, field, read_coco
 from promptseg.data.formats.data_format import DataFormat
 from promptseg.data.formats.files import check_options, find_root, make_dataset
 from promptseg.data.formats.folder_files import FolderFiles, split_ids
 from promptseg.data.formats.outlines import outline, paint
 from promptseg.data.formats.segments import semantic_of
-from promptseg.data.images import image_size
+from promptseg.data.images import MAX_PIXELS, image_size
 from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Dataset, PanopticLabels
 
@@ -86,14 +86,16 @@ def _samples(root: Path, path: Path, split: str) -> tuple[LabelSpace, dict[str, 
     for annotation in content["annotations"]:
         if field(path, annotation, "category_id", int) not in classes:
             raise DefectError(path, f"an annotation has the unknown category {annotation['category_id']}", "list it")
-        objects[annotation.get("image_id")].append(annotation)
+        objects[field(path, annotation, "image_id", ID)].append(annotation)
     samples = {}
     for image in content["images"]:
         name = field(path, image, "file_name", str)
         photo = _photo(root, split, name)
-        found = objects.get(image.get("id"), [])
+        found = objects.get(field(path, image, "id", ID), [])
         decode = partial(_read_objects, path, photo, image, found, classes)
         id_ = "/".join(filter(None, (split, Path(name.removeprefix("images/")).with_suffix("").as_posix())))
+        if id_ in samples:
+            raise DefectError(path, f"has two images named {id_}", "rename one of them")
         samples[id_] = FileSample(id_, label_space, photo, path, partial(_read_classes, decode), decode)
     return label_space, samples
 
@@ -108,8 +110,12 @@ def _read_objects(
     path: Path, photo: Path, image: dict[str, Any], objects: list[dict[str, Any]], classes: dict[int, int]
 ) -> PanopticLabels:
     """All objects of a photo in one map, at the size that the file says the photo has."""
-    has_size = isinstance(image.get("height"), int) and isinstance(image.get("width"), int)
-    size = (image["height"], image["width"]) if has_size else image_size(photo)
+    size = image_size(photo)
+    if "height" in image and "width" in image:
+        # Labels made for another size are told by the sample's check, not stretched.
+        size = (field(path, image, "height", int), field(path, image, "width", int))
+        if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
+            raise DefectError(path, f"says that {photo.name} is {size[1]}x{size[0]} pixels", "export it again")
     outlines = [
         outline(
             path,

@@ -32,12 +32,18 @@ def read_coco(path: Path) -> dict[str, list[Record]]:
     return {key: content[key] for key in ("images", "annotations", "categories")}
 
 
-def field(path: Path, record: Record, name: str, kind: type) -> Any:
+ID = (int, str)
+"""Types of an image's id: COCO numbers images, Cityscapes names them."""
+
+
+def field(path: Path, record: object, name: str, kind: type | tuple[type, ...]) -> Any:
     """The value of a record's field.
 
     Raises:
-        PromptsegError: the field is missing, or not of that type.
+        PromptsegError: no record, or the field is missing or not of that type.
     """
+    if not isinstance(record, dict):
+        raise DefectError(path, f"has {record!r} where an entry with the field {name} was expected", _MEND)
     value = record.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise DefectError(path, f"an entry has the {name} {value!r} (its id: {record.get('id')!r})", _MEND)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from promptseg.data.defects import DefectError
 from promptseg.data.file_sample import FileSample
-from promptseg.data.formats.coco_json import category_classes, field, read_coco, read_panoptic
+from promptseg.data.formats.coco_json import ID, category_classes, field, read_coco, read_panoptic
 from promptseg.data.formats.data_format import DataFormat
 from promptseg.data.formats.files import check_options, find_root, make_dataset
 from promptseg.data.formats.segments import semantic_of
@@ -58,11 +58,11 @@ def _samples(root: Path, path: Path) -> tuple[LabelSpace, list[FileSample]]:
     split = path.stem.removeprefix("panoptic_")
     pictures = _first_folder(path, root / "annotations" / path.stem, root / path.stem)
     photos = _first_folder(path, root / split, root / "images" / split)
-    annotations = {field(path, a, "image_id", int): a for a in content["annotations"]}
+    annotations = {field(path, a, "image_id", ID): a for a in content["annotations"]}
     samples = []
     for image in content["images"]:
         photo = photos / field(path, image, "file_name", str)
-        annotation = annotations.get(field(path, image, "id", int))
+        annotation = annotations.get(field(path, image, "id", ID))
         if annotation is None:
             raise DefectError(path, f"has no annotation of the image {photo.name}", "take the file as it was published")
         labels = pictures / field(path, annotation, "file_name", str)

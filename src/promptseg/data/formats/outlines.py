@@ -1,6 +1,5 @@
 """Objects given as polygons or run lengths, as labelling tools export them, painted into one map."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +41,13 @@ def outline(
         PromptsegError: neither polygons nor run lengths, or run lengths of another size.
     """
     height, width = size
-    if isinstance(segmentation, list) and segmentation and all(map(_is_polygon, segmentation)):
+    if isinstance(segmentation, list) and segmentation and all(_is_polygon(p, max(size)) for p in segmentation):
         runs = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation, dict) and segmentation.get("size") == [height, width]:
         runs = _compressed(path, segmentation, size, name)
     else:
-        size_said = f" of {width}x{height} pixels"
-        raise DefectError(path, f"{name} has neither polygons nor run lengths{size_said}", _MEND)
+        reason = f"{name} has neither polygons nor run lengths within {width}x{height} pixels"
+        raise DefectError(path, reason, _MEND)
     return Outline(class_id, is_crowd, runs)
 
 
@@ -67,11 +66,14 @@ def paint(outlines: Sequence[Outline], size: tuple[int, int]) -> PanopticLabels:
     return PanopticLabels(map_, tuple(found))
 
 
-def _is_polygon(points: object) -> bool:
-    """At least three corners as a flat list of finite numbers."""
+def _is_polygon(points: object, longest: int) -> bool:
+    """At least three corners as a flat list of numbers, none farther outside the photo than its longest side.
+
+    The rasteriser walks along every edge, so a corner at 1e20 would take all memory there is.
+    """
     if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
         return False
-    return all(isinstance(v, int | float) and math.isfinite(v) for v in points)
+    return all(isinstance(v, int | float) and -longest <= v <= 2 * longest for v in points)
 
 
 def _compressed(path: Path, runs: dict[str, Any], size: tuple[int, int], name: str) -> dict[str, Any]:
