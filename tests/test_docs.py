@@ -93,7 +93,8 @@ def test_every_command_is_documented():
     written = {tuple(word for word in command[:2] if not word.startswith("-")) for _, command in ALL_COMMANDS}
     for name in ("demo", "fit", "evaluate", "predict"):
         assert any(words[:1] == (name,) for words in written)
-    assert {("data", "check"), ("data", "draw"), ("models", "list"), ("models", "import")} <= written
+    assert {("data", command) for command in ("list", "check", "draw", "preview")} <= written
+    assert {("models", "list"), ("models", "import")} <= written
 
 
 @pytest.mark.slow

@@ -119,7 +119,7 @@ def test_folders_that_are_links(root, tmp_path):
 
 
 def test_no_instance_labels(root):
-    with pytest.raises(PromptsegError, match=r"^a: a folder has no instance labels"):
+    with pytest.raises(PromptsegError, match=r"^a: has no instance labels"):
         load_folder(str(root), {}).train[0].panoptic()
 
 

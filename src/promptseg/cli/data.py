@@ -2,21 +2,36 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from promptseg.cli.errors import USER_ERROR
 from promptseg.cli.evaluate import pick_split
 from promptseg.cli.options import DataArgument, Rule, Seed, Shots, new_app, show_help
+from promptseg.errors import PromptsegError
 
-app = new_app("Check a data set, or draw few-shot training lists from it.")
+if TYPE_CHECKING:
+    from promptseg.data.few_shot import Shots as DrawnShots
+
+app = new_app("The data formats; check and look at a data set, or draw few-shot training lists from it.")
 
 
 @app.callback(invoke_without_command=True)
 def _data(context: typer.Context) -> None:
-    """Check a data set, or draw few-shot training lists from it."""
+    """The data formats; check and look at a data set, or draw few-shot training lists from it."""
     show_help(context)
+
+
+@app.command("list")
+def list_() -> None:
+    """List the data formats with their layout and licence."""
+    from promptseg.data.formats.data_format import variable
+    from promptseg.data.registry import FORMATS
+
+    for name, entry in FORMATS.items():
+        spec = f"{name}:FOLDER (or set {variable(name)})" if entry.in_folder else f"{name}:NAME"
+        typer.echo(f"{spec}\n  {entry.about}\n  layout:  {entry.layout}\n  licence: {entry.licence}")
 
 
 @app.command()
@@ -29,9 +44,11 @@ def check(
     Reads every photo and label map. The exit code is 2 if there is an error; warnings are allowed.
     """
     from promptseg.data.check import check_dataset
+    from promptseg.engine.progress import Progress
     from promptseg.files import write_json
 
-    report = check_dataset(data)
+    with Progress(True).running() as progress:
+        report = check_dataset(data, progress.counter("check"))
     for defect in report.defects:
         typer.echo(f"{defect.level}: {defect}")
     for name, counts in report.splits.items():
@@ -52,16 +69,56 @@ def draw(
     rule: Rule = "cover",
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the record of the draw as JSON.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Print a draw that --out recorded, instead of drawing.")
+    ] = None,
 ) -> None:
     """Print the ids that fit would train on."""
     from promptseg import draw_shots, load_dataset
+    from promptseg.data.few_shot import restore_shots
 
-    drawn = draw_shots(pick_split(load_dataset(data), split), k=shots, seed=seed, rule=rule)
-    for name in drawn.ids:
-        typer.echo(name)
+    samples = pick_split(load_dataset(data), split)
+    if record is not None:
+        restored = restore_shots(samples, record)
+        _print_ids(restored)
+        about = ", ".join(f"{key} {restored.record.get(key)}" for key in ("rule", "k", "seed"))
+        typer.echo(f"{len(restored)} images of {data}, {split}, all there; {about}", err=True)
+        return
+    drawn = draw_shots(samples, k=shots, seed=seed, rule=rule)
+    _print_ids(drawn)
     for short in drawn.record["short"]:
         typer.echo(f"{short['class']}: wanted {short['wanted']} images, found {short['found']}", err=True)
     typer.echo(f"{len(drawn)} images of {data}, {split}; rule {rule}, {shots} shots, seed {seed}", err=True)
     if out is not None:
         drawn.save(out)
         typer.echo(f"record: {out}", err=True)
+
+
+@app.command()
+def preview(
+    data: DataArgument,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Picture to write, .png or .jpg.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    count: Annotated[int, typer.Option(metavar="N", min=1, help="Photos, evenly over the split.")] = 6,
+    width: Annotated[int, typer.Option(metavar="PIXELS", min=32, help="Width of each photo.")] = 400,
+) -> None:
+    """Write a contact sheet.
+
+    Photos beside their classes and objects, with a legend: the quickest way to see labels that are shifted or swapped.
+    """
+    from promptseg import load_dataset
+    from promptseg.reports.contact_sheet import contact_sheet
+    from promptseg.reports.pictures import write_picture
+
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise PromptsegError(f"--out {out}: give a file that ends in .png or .jpg")
+    samples = pick_split(load_dataset(data), split)
+    number = min(count, len(samples))
+    shown = [samples[i * len(samples) // number] for i in range(number)]
+    write_picture(out, contact_sheet(shown, width))
+    typer.echo(str(out))
+
+
+def _print_ids(shots: "DrawnShots") -> None:
+    for name in shots.ids:
+        typer.echo(name)

@@ -11,12 +11,9 @@ from promptseg.errors import PromptsegError
 
 DEFAULT_MODEL = "seem-nano"
 
-Data = Annotated[
-    str, typer.Option("--data", metavar="SPEC", help="streets:CONDITION, folder:PATH?train=LIST&val=LIST, or a path.")
-]
-DataArgument = Annotated[
-    str, typer.Argument(metavar="SPEC", help="streets:CONDITION, folder:PATH?train=LIST&val=LIST, or a path.")
-]
+_SPEC_HELP = "FORMAT:FOLDER?key=value (see data list), streets:CONDITION, or a path."
+Data = Annotated[str, typer.Option("--data", metavar="SPEC", help=_SPEC_HELP)]
+DataArgument = Annotated[str, typer.Argument(metavar="SPEC", help=_SPEC_HELP)]
 Shots = Annotated[int, typer.Option("--shots", metavar="K", help="Labelled images per class.")]
 Rule = Annotated[str, typer.Option("--rule", help="How shots are drawn: cover or union.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the draw of shots and of the training.")]

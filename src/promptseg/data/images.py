@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         elif upright.has_transparency_data:
             rgba = upright.convert("RGBA")
             upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-        return np.array(upright.convert("RGB"))
+        # Pillow would copy the pixels of what is RGB already.
+        return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -55,18 +57,42 @@ def read_labels(path: str | Path) -> NDArray[np.uint8]:
     """Read class ids as (H, W) uint8 from a grey or palette PNG; in a palette the index is the id, not the colour.
 
     Raises:
-        PromptsegError: not a readable PNG, colours instead of ids, 1-bit (white could mean 1 or 255), or ids over 255.
+        PromptsegError: as `read_values`, or ids over 255.
     """
-    with _opened(Path(path), _LABEL_MEND) as picture:
-        if picture.format != "PNG":
-            raise DefectError(path, f"a {picture.format} file, where labels must be PNG", _LABEL_MEND)
-        if picture.mode not in ("L", "P", *_SIXTEEN_BIT):
-            reason = f"holds {picture.mode} pixels, where one class id per pixel was expected"
-            raise DefectError(path, reason, _LABEL_MEND)
-        ids = np.array(picture)
+    ids = read_values(path)
     if ids.max() > 255:
         raise DefectError(path, f"holds the id {ids.max()}, where 0..255 was expected", _LABEL_MEND)
     return ids.astype(np.uint8, copy=False)
+
+
+def read_values(path: str | Path) -> NDArray[np.uint8 | np.int32]:
+    """Read the values of a grey, palette (its indices) or 16-bit PNG, (H, W): uint8, or int32 where they are wider.
+
+    Raises:
+        PromptsegError: not a readable PNG, colours instead of values, or 1-bit (white could mean 1 or 255).
+    """
+    with _opened(Path(path), _LABEL_MEND) as picture:
+        _expect_png(path, picture)
+        if picture.mode not in ("L", "P", *_SIXTEEN_BIT):
+            reason = f"holds {picture.mode} pixels, where one class id per pixel was expected"
+            raise DefectError(path, reason, _LABEL_MEND)
+        values = np.array(picture)
+    return values if values.dtype == np.uint8 else values.astype(np.int32)
+
+
+def read_channels(path: str | Path, mode: Literal["RGB", "RGBA"]) -> NDArray[np.uint8]:
+    """Read a PNG whose channels encode numbers, (H, W, 3 or 4) uint8, without any change of colour.
+
+    Raises:
+        PromptsegError: not a readable PNG, or of another mode.
+    """
+    mend = "take the file as it was published"
+    with _opened(Path(path), mend) as picture:
+        _expect_png(path, picture)
+        if picture.mode != mode:
+            reason = f"holds {picture.mode} pixels, where segment numbers as {mode} were expected"
+            raise DefectError(path, reason, mend)
+        return np.array(picture)
 
 
 def resize_image(array: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -84,6 +110,11 @@ def short_side_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
     height, width = size
     shorter = min(size)
     return int(height * short_side / shorter + 0.5), int(width * short_side / shorter + 0.5)
+
+
+def _expect_png(path: str | Path, picture: Image.Image) -> None:
+    if picture.format != "PNG":
+        raise DefectError(path, f"a {picture.format} file, where labels must be PNG", _LABEL_MEND)
 
 
 @contextmanager

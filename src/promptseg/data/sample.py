@@ -7,6 +7,7 @@ from typing import Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.data.defects import Defect
 from promptseg.data.label_space import LabelSpace
 
 
@@ -85,3 +86,5 @@ class Dataset:
     train: Split
     val: Split
     test: Split
+    warnings: tuple[Defect, ...] = ()
+    """Files that no sample uses though they look as if they should be."""

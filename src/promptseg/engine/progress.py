@@ -1,7 +1,7 @@
 """A progress bar on the terminal, or silence where there is none."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -47,3 +47,13 @@ class Progress:
             speed = self._bar.tasks[task].speed
             self._bar.update(task, advance=1, note=self._note, rate=f"{speed:.1f}/s" if speed else "")
         self._note = ""
+
+    def counter(self, name: str) -> Callable[[int, int], None]:
+        """A function of (items done, items in all) that keeps a bar of its own."""
+        task = self._bar.add_task(name, total=None, rate="", note="")
+
+        def count(done: int, total: int) -> None:
+            speed = self._bar.tasks[task].speed
+            self._bar.update(task, completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
+
+        return count

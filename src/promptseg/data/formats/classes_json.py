@@ -1,5 +1,6 @@
 """`classes.json`: the file in which a folder of photos names its classes."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,32 @@ def read_classes(path: Path) -> LabelSpace:
     for entry in rows:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"].strip():
             raise DefectError(path, f"{entry!r} is no class", _FORM)
-    rows = _by_id(path, rows)
+    name = content.get("dataset") if isinstance(content, dict) else None
+    return classes_of(path, _by_id(path, rows), name if isinstance(name, str) and name else path.resolve().parent.name)
+
+
+def classes_of(path: Path, rows: Sequence[dict[str, Any]], name: str) -> LabelSpace:
+    """The label space of entries in id order, each with "name" and optionally "color" and "kind".
+
+    Raises:
+        PromptsegError: a bad color or kind, or two classes of one name; the line names `path`.
+    """
     colors = default_colors(len(rows))
     classes = tuple(_class_info(path, row, color) for row, color in zip(rows, colors, strict=True))
     _check_unique(path, [c.name for c in classes])
-    name = content.get("dataset") if isinstance(content, dict) else None
-    return LabelSpace(name if isinstance(name, str) and name else path.resolve().parent.name, classes)
+    return LabelSpace(name, classes)
+
+
+def packaged(name: str) -> tuple[LabelSpace, list[dict[str, Any]]]:
+    """The classes of a benchmark as this package lists them, and their entries with what else is known of them."""
+    path = Path(__file__).parent / "classes" / f"{name}.json"
+    return read_classes(path), packaged_rows(name)
+
+
+def packaged_rows(name: str) -> list[dict[str, Any]]:
+    """The entries of a list of classes of this package."""
+    rows: list[dict[str, Any]] = read_json(Path(__file__).parent / "classes" / f"{name}.json")["classes"]
+    return rows
 
 
 @cache

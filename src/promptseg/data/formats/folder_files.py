@@ -1,17 +1,15 @@
 """Which files a folder of photos holds, and which of them each split names."""
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from promptseg.data.defects import Defect, DefectError
+from promptseg.data.formats.files import walk_files
 from promptseg.data.images import IMAGE_SUFFIXES
 from promptseg.errors import PromptsegError, unknown_name
 
 SPLITS = ("train", "val", "test")
 LABEL_SUFFIXES = (".png",)
-_SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def _by_id(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], li
     """Files by id, the second files of an id, and files with other suffixes."""
     found: dict[str, Path] = {}
     twins, strays = [], []
-    for path in _files(folder):
+    for path in walk_files(folder):
         if path.suffix.lower() not in suffixes:
             reason = f"ignored, as only {', '.join(suffixes)} are read here"
             strays.append(Defect(str(path), reason, "convert it, or move it away", "warning"))
@@ -78,15 +76,6 @@ def _by_id(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], li
         else:
             found[name] = path
     return dict(sorted(found.items())), twins, strays
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """All files below `folder` in sorted order, without hidden ones and those that file browsers leave."""
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and name.lower() not in _SYSTEM_FILES:
-                yield Path(place) / name
 
 
 def _list_path(root: Path, name: str) -> Path:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.data.formats.data_format import DataFormat
 from promptseg.data.label_space import CITYSCAPES_19, LabelSpace
 from promptseg.data.sample import Dataset, PanopticLabels, Split
 from promptseg.data.streets.cache import Key, read_or_generate, unpack_panoptic
@@ -104,3 +105,13 @@ def _size(text: str) -> tuple[int, int]:
     raise PromptsegError(
         f"size={text}: not WIDTHxHEIGHT with sides of {SMALLEST_SIDE} to {LARGEST_SIDE}; write for example size=256x128"
     )
+
+
+FORMAT = DataFormat(
+    load_streets,
+    "generated street scenes, 19 Cityscapes classes: streets:clear, fog, night, rain, snow, adverse or all; "
+    "?size=256x128&train=200&val=60&test=60&seed=0; semantic, instance and panoptic labels",
+    "none: made when asked for",
+    "yours",
+    in_folder=False,
+)

@@ -1,0 +1,85 @@
+"""A sample that is files: a photo, and labels that a format knows how to read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.data.defects import Defect, DefectError
+from promptseg.data.images import image_size, read_image
+from promptseg.data.label_space import IGNORE, LabelSpace
+from promptseg.data.sample import PanopticLabels
+from promptseg.errors import PromptsegError
+
+
+@dataclass(frozen=True)
+class FileSample:
+    """One photo with its labels; every file is read when asked for, and never kept."""
+
+    id: str
+    label_space: LabelSpace
+    image_path: Path
+    label_path: Path
+    """The file that reports name; `read_semantic` is called with it."""
+    read_semantic: Callable[[Path], NDArray[np.uint8]]
+    """Gives class ids (H, W), 255 ignored."""
+    read_panoptic: Callable[[], PanopticLabels] | None = None
+    """None where the data set has no instance labels, or they were not downloaded."""
+
+    def image(self) -> NDArray[np.uint8]:
+        """The photo, (H, W, 3) uint8 RGB."""
+        return read_image(self.image_path)
+
+    def semantic(self) -> NDArray[np.uint8]:
+        """Class ids, (H, W) uint8, 255 = ignored.
+
+        Raises:
+            PromptsegError: unreadable, not the photo's size, or an id that is no class.
+        """
+        labels = self.read_semantic(self.label_path)
+        for defect in self.label_defects(labels, image_size(self.image_path)):
+            raise DefectError(defect.file, defect.reason, defect.mend)
+        return labels
+
+    def panoptic(self) -> PanopticLabels:
+        """Segments with their classes; void is 0.
+
+        Raises:
+            PromptsegError: no instance labels, unreadable, or not the photo's size.
+        """
+        if self.read_panoptic is None:
+            mend = "use the task 'semantic', or add the files that docs/data-sets.md names"
+            raise PromptsegError(f"{self.id}: has no instance labels; {mend}")
+        labels = self.read_panoptic()
+        for defect in self._size_defects(labels.map.shape, image_size(self.image_path)):
+            raise DefectError(defect.file, f"panoptic labels of {defect.reason}", defect.mend)
+        return labels
+
+    def label_defects(self, labels: NDArray[np.uint8], size: tuple[int, int]) -> Iterator[Defect]:
+        """What is wrong with the `labels` of a photo of `size` (H, W): ids that are no class, another size."""
+        count = len(self.label_space)
+        strange = labels[(labels >= count) & (labels != IGNORE)]
+        if strange.size:
+            reason = f"{strange.size} pixels of the ids {listed(np.unique(strange).tolist())}"
+            known = f"where 0..{count - 1} or {IGNORE} was expected"
+            mend = f"add the classes to classes.json, or paint {IGNORE} there"
+            yield Defect(str(self.label_path), f"{reason}, {known}", mend)
+        yield from self._size_defects(labels.shape, size)
+
+    def _size_defects(self, shape: tuple[int, ...], size: tuple[int, int]) -> Iterator[Defect]:
+        if shape != size:
+            reason = f"{_by(shape)}, but the photo {self.image_path.name} is {_by(size)}"
+            turned = shape == size[::-1]
+            mend = "the photo may be stored turned (EXIF): label it upright" if turned else "give both the same size"
+            yield Defect(str(self.label_path), reason, mend)
+
+
+def listed(ids: list[int]) -> str:
+    """The first eight ids, for a message."""
+    return ", ".join(str(i) for i in ids[:8]) + (", ..." if len(ids) > 8 else "")
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return f"{size[1]}x{size[0]} pixels"

@@ -1,0 +1,103 @@
+"""COCO panoptic, and whatever else is in its format: `coco_panoptic:FOLDER` with annotations/panoptic_SPLIT*.json."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.data.defects import DefectError
+from promptseg.data.file_sample import FileSample
+from promptseg.data.formats.coco_json import ID, category_classes, field, read_coco, read_panoptic
+from promptseg.data.formats.data_format import DataFormat
+from promptseg.data.formats.files import check_options, find_root, make_dataset
+from promptseg.data.formats.segments import semantic_of
+from promptseg.data.label_space import LabelSpace
+from promptseg.data.sample import Dataset, PanopticLabels
+
+_SUFFIXES = ("-other", "-merged", "-stuff")
+
+
+def load_coco_panoptic(where: str, options: dict[str, str]) -> Dataset:
+    """Open a data set in COCO's panoptic format; its classes are the categories in the order of their ids.
+
+    Names lose `-other`, `-merged` and `-stuff`, as SEEM does before it puts them into a prompt.
+
+    Raises:
+        PromptsegError: a part is missing, files of other categories, or any option.
+    """
+    check_options("coco_panoptic", options, ())
+    root = find_root(where, ("annotations",))
+    files = {split: _json_file(root, split) for split in ("train", "val")}
+    spaces: list[tuple[Path, LabelSpace]] = []
+    splits = {}
+    for split, path in files.items():
+        if path is not None:
+            label_space, splits[split] = _samples(root, path)
+            spaces.append((path, label_space))
+    if not spaces:
+        raise DefectError(root / "annotations", "no panoptic_train*.json or panoptic_val*.json", "unpack them there")
+    (first, label_space), (last, other) = spaces[0], spaces[-1]
+    if other.names != label_space.names:
+        raise DefectError(last, f"has other categories than {first.name}", "take both files of one release")
+    return make_dataset("coco_panoptic", where, options, label_space, splits)
+
+
+def _json_file(root: Path, split: str) -> Path | None:
+    found = sorted((root / "annotations").glob(f"panoptic_{split}*.json"))
+    if len(found) > 1:
+        raise DefectError(found[1], f"is there beside {found[0].name}", "keep one of them in annotations")
+    return found[0] if found else None
+
+
+def _samples(root: Path, path: Path) -> tuple[LabelSpace, list[FileSample]]:
+    """The samples of one JSON file: PNGs beside it or below the root in a folder of its name, photos by the split."""
+    content = read_coco(path)
+    label_space, classes = category_classes(path, _prompt_names(content["categories"]), "coco-panoptic")
+    split = path.stem.removeprefix("panoptic_")
+    pictures = _first_folder(path, root / "annotations" / path.stem, root / path.stem)
+    photos = _first_folder(path, root / split, root / "images" / split)
+    annotations = {field(path, a, "image_id", ID): a for a in content["annotations"]}
+    samples = []
+    for image in content["images"]:
+        photo = photos / field(path, image, "file_name", str)
+        annotation = annotations.get(field(path, image, "id", ID))
+        if annotation is None:
+            raise DefectError(path, f"has no annotation of the image {photo.name}", "take the file as it was published")
+        labels = pictures / field(path, annotation, "file_name", str)
+        decode = partial(read_panoptic, labels, field(path, annotation, "segments_info", list), classes, label_space)
+        read = partial(_read_classes, decode)
+        samples.append(FileSample(f"{split}/{photo.stem}", label_space, photo, labels, read, decode))
+    return label_space, samples
+
+
+def _first_folder(path: Path, *places: Path) -> Path:
+    for place in places:
+        if place.is_dir():
+            return place
+    raise DefectError(path, f"names files that are not here: no folder {' or '.join(map(str, places))}", "unpack them")
+
+
+def _prompt_names(categories: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The categories with shorter names, where these still tell all of them apart."""
+    shorter = []
+    for category in categories:
+        name = str(category.get("name", ""))
+        for _ in _SUFFIXES:
+            name = next((name.removesuffix(end) for end in _SUFFIXES if name.endswith(end)), name)
+        shorter.append({**category, "name": name})
+    return shorter if len({c["name"] for c in shorter}) == len(categories) else categories
+
+
+def _read_classes(decode: "partial[PanopticLabels]", path: Path) -> NDArray[np.uint8]:
+    """The classes of the segments, crowds included, as COCO's own conversion to semantic maps has it."""
+    return semantic_of(decode())
+
+
+FORMAT = DataFormat(
+    load_coco_panoptic,
+    "COCO panoptic, 133 classes, or any data in its format; semantic, instance and panoptic labels",
+    "{train,val}2017/*.jpg, annotations/panoptic_{train,val}2017.json, annotations/panoptic_{train,val}2017/*.png",
+    "labels CC BY 4.0; images: Flickr terms, each its own Creative Commons licence",
+)

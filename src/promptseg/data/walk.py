@@ -1,0 +1,108 @@
+"""Reading every file of a data set once, in parallel, and keeping what a report of it needs."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptseg.data.class_order import Heights, heights
+from promptseg.data.defects import Defect, DefectError
+from promptseg.data.file_sample import FileSample
+from promptseg.data.sample import Sample, Split
+from promptseg.errors import PromptsegError
+
+ReadT = TypeVar("ReadT")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo that was read: its id, the name that reports use, and a digest of its pixels if it could be read."""
+
+    id: str
+    file: str
+    digest: bytes | None
+
+
+@dataclass
+class Tally:
+    """What the walk keeps of a split: some bytes a photo, and sums over the label maps."""
+
+    photos: list[Photo] = field(default_factory=list)
+    defects: list[Defect] = field(default_factory=list)
+    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    """Pixels of each id."""
+    heights: Heights = field(default_factory=lambda: np.zeros((2, 256)))
+
+
+@dataclass(frozen=True)
+class _Finding:
+    photo: Photo
+    defects: list[Defect]
+    pixels: NDArray[np.int64]
+    heights: Heights
+
+
+def walk(splits: Mapping[str, Split], progress: Callable[[int, int], None] | None = None) -> dict[str, Tally]:
+    """Read all samples of all splits.
+
+    Args:
+        splits: by name.
+        progress: called with (samples read, samples in all) after each.
+    """
+    total = sum(len(split) for split in splits.values())
+    tallies = {name: Tally() for name in splits}
+    done = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, split in splits.items():
+            for finding in pool.map(_inspect, split):
+                _add(tallies[name], finding)
+                done += 1
+                if progress:
+                    progress(done, total)
+    return tallies
+
+
+def _add(tally: Tally, finding: _Finding) -> None:
+    tally.photos.append(finding.photo)
+    tally.defects += finding.defects
+    tally.pixels += finding.pixels
+    tally.heights += finding.heights
+
+
+def _inspect(sample: Sample) -> _Finding:
+    defects: list[Defect] = []
+    photo = _attempt(sample, sample.image, defects)
+    if isinstance(sample, FileSample):
+        labels = _attempt(sample, lambda: sample.read_semantic(sample.label_path), defects)
+        if labels is not None:
+            size = labels.shape if photo is None else photo.shape
+            defects += sample.label_defects(labels, (size[0], size[1]))
+        if photo is not None and labels is not None and sample.read_panoptic:
+            _attempt(sample, sample.panoptic, defects)
+    else:
+        labels = _attempt(sample, sample.semantic, defects)
+    name = str(sample.image_path) if isinstance(sample, FileSample) else sample.id
+    read = Photo(sample.id, name, None if photo is None else _digest(photo))
+    if labels is None:
+        return _Finding(read, defects, np.zeros(256, np.int64), np.zeros((2, 256)))
+    return _Finding(read, defects, np.bincount(labels.ravel(), minlength=256), heights(labels))
+
+
+def _attempt(sample: Sample, read: Callable[[], ReadT], defects: list[Defect]) -> ReadT | None:
+    """What `read` gives, or None with the defect noted."""
+    try:
+        return read()
+    except DefectError as error:
+        defects.append(error.defect)
+    except PromptsegError as error:
+        defects.append(Defect(sample.id, str(error), ""))
+    return None
+
+
+def _digest(photo: NDArray[np.uint8]) -> bytes:
+    return hashlib.blake2b(repr(photo.shape).encode() + photo.tobytes(), digest_size=16).digest()
