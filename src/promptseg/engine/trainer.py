@@ -68,7 +68,7 @@ class Trainer:
             with progress.running():
                 losses, seconds = self._train(shots, progress)
         prompts = replace(self._learner(), parts=self._learner.parts()).detached()
-        run = Run(prompts, losses, seconds, None)
+        run = Run(prompts, losses, seconds, self._learner.num_parameters(), None)
         if self._out is None:
             return run
         saved = run.save(self._out)
