@@ -26,7 +26,7 @@ def fit(
     out: OutFolder,
     model: Annotated[str, typer.Option(help="Name of `promptseg models list`, or a model folder.")] = DEFAULT_MODEL,
     method: Annotated[
-        str, typer.Option(help="ssprompt, spaprompt, semprompt, coop, locn, vspl or zero-shot.")
+        str, typer.Option(help="zero-shot, ssprompt, spaprompt, semprompt, coop, locn or vspl.")
     ] = "ssprompt",
     shots: Shots = 16,
     rule: Rule = "cover",
