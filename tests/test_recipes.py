@@ -1,13 +1,17 @@
 """The paper's tables as recipes: consistent figures, a run on a tiny model, and where each figure comes from."""
 
+import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from shapes import SHAPES, SPACE
 from tiny import tiny_folder, tiny_segmenter
 
-from promptseg.cli.main import run
+import promptseg
+from promptseg.cli.main import run as run_command
 from promptseg.data.registry import load_dataset
 from promptseg.data.sample import Dataset, Split
 from promptseg.engine.cells import Plan
@@ -17,6 +21,7 @@ from promptseg.learners.registry import find_method
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.recipes.reproduce import choose_data, reproduce
 from promptseg.recipes.tables import RECIPES, Recipe
+from promptseg.reports.bars import bar_chart
 
 EVERY = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 FEW = {"steps": 2, "batch_size": 2}
@@ -47,7 +52,8 @@ def test_the_figures_of_the_paper_agree_with_each_other() -> None:
     for row in RECIPES["table3"].rows:
         for *conditions, mean in row.paper.values():
             assert sum(conditions) / 4 == pytest.approx(mean, abs=0.051)
-    on_cityscapes = {name: {r.label: r.paper["tiny"][0] for r in RECIPES[name].rows if r.paper} for name in RECIPES}
+    tables = {name: [row for row in recipe.rows if row.paper] for name, recipe in RECIPES.items()}
+    on_cityscapes = {name: {row.label: row.paper["tiny"][0] for row in rows} for name, rows in tables.items()}
     assert on_cityscapes["table2"]["SEEM"] == on_cityscapes["table8"]["SEEM"] == on_cityscapes["table5"]["none"]
     full = {on_cityscapes["table2"]["SSPrompt"], on_cityscapes["table5"]["both, learned weights"]}
     assert full | {on_cityscapes["table6"]["16 shots"], on_cityscapes["table8"]["SSPrompt"]} == {55.2}
@@ -86,6 +92,34 @@ def test_tables_in_one_folder_share_their_cells(model: SeemSegmenter, tmp_path: 
     assert counts[2:] == ["1 cells, 1 finished before", *["1 cells, 0 finished before"] * 3]
 
 
+def test_figure_3b_shows_what_the_weights_keep_of_the_default(model: SeemSegmenter, tmp_path: Path) -> None:
+    recipe, said = RECIPES["fig3b"], []
+    plan = Plan((recipe.rows[0].variant,), seeds=(0, 1), settings=FEW | {"rate": 0.2})
+    made = reproduce(recipe, model, {"Cityscapes": shapes("a")}, plan, tmp_path, said.append)
+    expected: dict[str, list[float]] = {name: [] for name in SPACE.names}
+    for seed in (0, 1):
+        shots = promptseg.draw_shots(shapes("a").train, k=16, seed=seed)
+        run = promptseg.fit(model, shots, seed=seed, progress=False, **FEW, rate=0.2)
+        for name, weight in zip(SPACE.names, run.prompts.parts["semantic.weight"].flatten().tolist(), strict=True):
+            expected[name].append(1 - weight)
+    read = list(csv.DictReader((tmp_path / "fig3b.csv").read_text().splitlines()))
+    means = [float(row["mean"]) for row in read]
+    assert means == sorted(means, reverse=True) and len({row["class"] for row in read}) == len(SPACE)
+    for row in read:
+        assert [float(row["seed 0"]), float(row["seed 1"])] == pytest.approx(expected[row["class"]])
+        assert row["kind"] == ("things" if row["class"] == "car" else "stuff")
+    assert made.table.rows[-2] == ("mean of things", "things", f"{sum(expected['car']) / 2:.3f}")
+    assert made.notes[1] == "paper: foreground classes keep more of the default, background classes less"
+    picture = np.asarray(Image.open(tmp_path / "fig3b.png"))
+    assert picture.shape[1] == 640 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
+
+
+def test_a_bar_is_as_long_as_its_fraction() -> None:
+    picture = bar_chart(["a", "b"], [0.25, 0.5], [(255, 0, 0), (0, 0, 255)], width=400)
+    lengths = [(picture == color).all(axis=2).sum(axis=1).max() for color in ((255, 0, 0), (0, 0, 255))]
+    assert lengths[1] - 1 == pytest.approx(2 * (lengths[0] - 1), abs=1)
+
+
 def test_data_are_chosen_by_column() -> None:
     table2, table5 = RECIPES["table2"], RECIPES["table5"]
     assert choose_data(table2, []) == {"streets:adverse": "streets:adverse"}
@@ -104,10 +138,10 @@ def test_the_command_runs_a_table_in_miniature(
     monkeypatch.setattr("promptseg.load_dataset", lambda spec: shapes(spec))
     model = tiny_folder(tmp_path / "model")
     command = ["reproduce", "table6", "--model", str(model), "--out", str(tmp_path / "out"), "--seeds", "0"]
-    assert run([*command, "--steps", "2", "--set", "batch_size=1"]) == 0
+    assert run_command([*command, "--steps", "2", "--set", "batch_size=1"]) == 0
     said = capsys.readouterr().out
     assert "Table 6: SSPrompt with fewer shots, mIoU in percent" in said and "55.2" in said
     assert f"ours: {model}" in said and "preset tuned, batch_size=1, steps=2" in said
     assert PRESETS["tuned"].batch_size != 1
-    assert run(["reproduce", "table99", "--out", str(tmp_path / "out")]) == 2
-    assert "unknown recipe 'table99': choose one of table2" in capsys.readouterr().err
+    assert run_command(["reproduce", "table99", "--out", str(tmp_path / "out")]) == 2
+    assert "unknown recipe 'table99': choose one of fig3b, table2" in capsys.readouterr().err

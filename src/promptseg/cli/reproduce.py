@@ -11,7 +11,7 @@ from promptseg.cli.text import print_table
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="table2, table3, table5, table6 or table8.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="table2, table3, table5, table6, table8 or fig3b.")],
     out: OutFolder,
     data: Annotated[
         list[str] | None,
@@ -49,5 +49,6 @@ def reproduce(
     print_table(made.table)
     for note in made.notes:
         typer.echo(note)
-    typer.echo(f"files: {out}/{name}.md, {name}.csv, {name}.json")
+    for file in sorted(out.glob(f"{name}.*")):
+        typer.echo(f"file: {file}")
     report_failures(made.outcomes)

@@ -119,6 +119,11 @@ class Outcome:
     error: str | None = None
 
 
+def prompts_folder(out: Path, cell: Cell) -> Path:
+    """Where the comparison in `out` keeps the prompts of a cell."""
+    return out / "prompts" / cell.name
+
+
 def write_score(path: Path, record: dict[str, Any], score: Score, environment: dict[str, Any]) -> None:
     """Write the file of a finished cell, atomically."""
     write_json(path, {"record": record, "score": asdict(score), "environment": environment})

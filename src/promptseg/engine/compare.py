@@ -9,7 +9,7 @@ from typing import Any
 from promptseg.data.few_shot import Shots, draw_shots
 from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Dataset, Split
-from promptseg.engine.cells import Cell, Outcome, Plan, Score, Variant, read_score, write_score
+from promptseg.engine.cells import Cell, Outcome, Plan, Score, Variant, prompts_folder, read_score, write_score
 from promptseg.engine.encode import encode_samples, image_tensor
 from promptseg.engine.evaluate import Result, evaluate
 from promptseg.engine.features_cache import remember_images
@@ -154,7 +154,7 @@ class _Comparison:
             settings = self._settings(variant)
             run = fit(model, shots, variant.method, plan.task, plan.preset, seed=cell.seed, **settings)
             peak = meter.read()
-            folder = run.prompts.save(self._out / "prompts" / cell.name)
+            folder = run.prompts.save(prompts_folder(self._out, cell))
             result = evaluate(model, run.prompts, self._split(dataset), plan.task, progress=True)
             score = _score(run, result, dataset.label_space, len(shots), peak, _bytes(folder))
             write_score(self._file(cell), self._record(cell), score, environment())

@@ -11,8 +11,10 @@ from promptseg.engine.compare import compare
 from promptseg.errors import PromptsegError
 from promptseg.files import write_json, write_text
 from promptseg.models.base import PromptableSegmenter
+from promptseg.recipes.shares import learned_shares, shares_csv, shares_picture, shares_table
 from promptseg.recipes.tables import Recipe
 from promptseg.reports.comparison import Line, Spread, csv_text, lines, spread
+from promptseg.reports.pictures import write_picture
 from promptseg.reports.tables import MISSING, Table
 
 Datasets = Mapping[str, Dataset]
@@ -65,7 +67,7 @@ def reproduce(
     out: Path,
     say: Callable[[str], None] = print,
 ) -> Reproduction:
-    """Run a table, cell by cell as `compare` does, and write `out/NAME.md`, `.csv` and `.json`.
+    """Run a table, cell by cell as `compare` does, and write `out/NAME.md`, `.csv` and `.json`; a figure, also `.png`.
 
     Args:
         recipe: which table.
@@ -78,16 +80,27 @@ def reproduce(
     Raises:
         PromptsegError: as `compare`.
     """
-    outcomes: list[Outcome] = []
     distinct = list({dataset.spec: dataset for dataset in datasets.values()}.values())
+    outcomes: list[Outcome] = []
     for shots in dict.fromkeys(row.shots for row in recipe.rows):
         variants = tuple(row.variant for row in recipe.rows if row.shots == shots)
-        part = replace(plan, variants=variants, shots=(shots,))
-        outcomes += compare(model, distinct, part, out, say)
-    table = _table(recipe, datasets, lines(outcomes))
+        outcomes += compare(model, distinct, replace(plan, variants=variants, shots=(shots,)), out, say)
     notes = (*_notes(recipe, model, datasets, plan), *_missing(recipe, datasets))
-    _write(out, recipe, table, notes, outcomes)
+    if recipe.claim:
+        table, text = _shares(recipe, distinct[0], outcomes, out)
+    else:
+        table, text = _table(recipe, datasets, lines(outcomes)), csv_text(outcomes)
+    _write(out, recipe, table, notes, outcomes, text)
     return Reproduction(table, notes, outcomes)
+
+
+def _shares(recipe: Recipe, dataset: Dataset, outcomes: Sequence[Outcome], out: Path) -> tuple[Table, str]:
+    """Draw the figure; returns its table and its CSV."""
+    shares = learned_shares(out, outcomes, dataset.label_space)
+    if shares:
+        write_picture(out / f"{recipe.name}.png", shares_picture(shares))
+    seeds = [outcome.cell.seed for outcome in outcomes if outcome.score is not None]
+    return shares_table(shares, recipe.title), shares_csv(shares, seeds)
 
 
 def _table(recipe: Recipe, datasets: Datasets, found: Sequence[Line]) -> Table:
@@ -140,12 +153,20 @@ def _notes(recipe: Recipe, model: PromptableSegmenter, datasets: Datasets, plan:
     data = ", ".join(dict.fromkeys(dataset.spec for dataset in datasets.values()))
     settings = "".join(f", {name}={value}" for name, value in plan.settings.items())
     seeds = ", ".join(map(str, plan.seeds))
-    sizes = {"tiny": "Focal-Tiny (tiny)", "large": "DaViT-Large (large)"}
     return (
         f"ours: {model.id} (weights {model.fingerprint[:12]}) on {data}, split {plan.split}; seeds {seeds}; "
         f"preset {plan.preset}{settings}",
+        _about_paper(recipe),
+    )
+
+
+def _about_paper(recipe: Recipe) -> str:
+    if recipe.claim:
+        return f"paper: {recipe.claim}"
+    sizes = {"tiny": "Focal-Tiny (tiny)", "large": "DaViT-Large (large)"}
+    return (
         f"paper: SEEM with {' and '.join(sizes[size] for size in recipe.sizes)} on {', '.join(recipe.columns)}; "
-        "figures of different models or data compare in their order and gaps, not in their level",
+        "figures of different models or data compare in their order and gaps, not in their level"
     )
 
 
@@ -162,9 +183,11 @@ def _missing(recipe: Recipe, datasets: Datasets) -> tuple[str, ...]:
     )
 
 
-def _write(out: Path, recipe: Recipe, table: Table, notes: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+def _write(
+    out: Path, recipe: Recipe, table: Table, notes: Sequence[str], outcomes: Sequence[Outcome], csv_file: str
+) -> None:
     facts = "".join(f"- {note}\n" for note in notes)
     write_text(out / f"{recipe.name}.md", f"# {table.title}\n\n{table.to_markdown()}\n{facts}")
-    write_text(out / f"{recipe.name}.csv", csv_text(outcomes))
+    write_text(out / f"{recipe.name}.csv", csv_file)
     content: dict[str, Any] = {"name": recipe.name, "notes": list(notes), "headers": table.headers, "rows": table.rows}
     write_json(out / f"{recipe.name}.json", content | {"cells": [asdict(outcome) for outcome in outcomes]})
