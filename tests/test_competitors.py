@@ -152,3 +152,12 @@ def test_a_model_without_the_capability_is_refused(model: SeemSegmenter, method:
     _, settings = resolve("tuned", METHODS[method], {})
     with pytest.raises(PromptsegError, match=message):
         METHODS[method].build(Plain(), default_prompts(model, SPACE), settings, 0)
+
+
+@pytest.mark.parametrize(("method", "name"), [("coop", "context"), ("locn", "name"), ("vspl", "point")])
+def test_a_relative_rate_that_is_no_number_is_one_line(model: SeemSegmenter, method: str, name: str) -> None:
+    for value in (-1.0, "fast", True):
+        with pytest.raises(
+            PromptsegError, match=rf"the relative rate of \w+ is {value!r}: give a number of at least 0"
+        ):
+            promptseg.fit(model, SHAPES, method=method, progress=False, **{f"{name}_rate": value})

@@ -79,9 +79,11 @@ class _Comparison:
     def _resolved(self, variant: Variant) -> tuple[Any, Any]:
         """The settings of fit and method; a mistake in them names the variant."""
         try:
-            return resolve(self._plan.preset, find_method(variant.method), self._settings(variant))
+            settings, own = resolve(self._plan.preset, find_method(variant.method), self._settings(variant))
+            build_task(self._plan.task, settings.loss)
         except PromptsegError as error:
             raise PromptsegError(f"{variant.label}: {error}") from None
+        return settings, own
 
     def finished(self, datasets: Sequence[Dataset]) -> dict[Cell, Outcome | None]:
         """All cells, and what those that are finished found."""

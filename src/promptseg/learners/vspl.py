@@ -17,10 +17,11 @@ class VSPLSettings:
     """Settings of VSPL.
 
     Attributes:
-        point_rate: learning rate relative to the base rate.
+        point_rate: learning rate of the logits relative to the base rate; the sigmoid makes a quarter of it at the
+            middle of the image.
     """
 
-    point_rate: float = 0.1
+    point_rate: float = 0.4
 
 
 class VSPL(PromptLearner):
