@@ -206,7 +206,8 @@ def test_the_command_writes_its_tables_and_goes_on(
     assert [line["method"] for line in content["lines"]] == ["zero-shot", "ssprompt:weight=0.5"]
     assert content["settings"] == {"batch_size": 2, "steps": 2}
     assert len((out / "table.csv").read_text().splitlines()) == 5
-    assert "| zero-shot |" in (out / "table.md").read_text()
+    page = (out / "table.md").read_text()
+    assert "| zero-shot |" in page and "- seeds: 0, 1\n" in page and "- settings: batch_size=2, steps=2\n" in page
 
 
 def test_the_command_ends_with_2_if_a_cell_failed(

@@ -176,9 +176,16 @@ def write_comparison(out: Path, outcomes: Sequence[Outcome], about: dict[str, An
     for data in dict.fromkeys(line.data for line in found):
         here = [line for line in found if line.data == data]
         tables += [summary_table(here, data), classes_table(here, f"{data}, IoU in percent")]
-    facts = "".join(f"- {name}: {value}\n" for name, value in about.items())
+    facts = "".join(f"- {name}: {_fact(value)}\n" for name, value in about.items())
     body = "".join(f"\n## {table.title}\n\n{table.to_markdown()}" for table in tables)
     write_text(out / "table.md", f"# Comparison\n\n{facts}{body}")
     write_text(out / "table.csv", csv_text(outcomes))
     write_json(out / "table.json", to_json(outcomes, about))
     return tables
+
+
+def _fact(value: Any) -> str:
+    """A value for a reader: `0, 1, 2` and `rate=0.01, steps=200`."""
+    if isinstance(value, dict):
+        value = [f"{name}={entry}" for name, entry in value.items()] or [MISSING]
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
