@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import typer
 
+from promptseg.cli.compare import read_variant
 from promptseg.cli.main import app, run
-from promptseg.engine.settings import FitSettings
-from promptseg.learners.ssprompt import SSPromptSettings
+from promptseg.engine.settings import FitSettings, resolve
+from promptseg.learners.registry import METHODS, find_method
+from promptseg.recipes.reproduce import choose_data
+from promptseg.recipes.tables import find_recipe
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -64,9 +67,23 @@ def test_the_parser_of_this_test_can_refuse():
 
 @pytest.mark.parametrize(("document", "command"), [(d, c) for d, c in ALL_COMMANDS if "--set" in c])
 def test_documented_settings_exist(document, command):
-    known = {field.name for kind in (FitSettings, SSPromptSettings) for field in fields(kind)}
+    kinds = (FitSettings, *(method.settings for method in METHODS.values()))
+    known = {field.name for kind in kinds for field in fields(kind)}
     given = {pair.partition("=")[0] for flag, pair in pairwise(command) if flag == "--set"}
     assert given <= known
+
+
+@pytest.mark.parametrize(("document", "command"), [(d, c) for d, c in ALL_COMMANDS if c[0] == "compare"])
+def test_documented_comparisons_are_of_methods_with_settings_that_exist(document, command):
+    for text in parsed(command)["methods"].split(","):
+        variant = read_variant(text)
+        resolve("tuned", find_method(variant.method), variant.settings)
+
+
+@pytest.mark.parametrize(("document", "command"), [(d, c) for d, c in ALL_COMMANDS if c[0] == "reproduce"])
+def test_documented_tables_and_their_columns_exist(document, command):
+    given = parsed(command)
+    choose_data(find_recipe(given["name"]), given["data"] or ())
 
 
 @pytest.mark.parametrize(("document", "block"), ALL_PYTHON)
@@ -91,7 +108,7 @@ def test_links_lead_to_files(document):
 
 def test_every_command_is_documented():
     written = {tuple(word for word in command[:2] if not word.startswith("-")) for _, command in ALL_COMMANDS}
-    for name in ("demo", "fit", "evaluate", "predict"):
+    for name in ("demo", "fit", "evaluate", "predict", "compare", "reproduce"):
         assert any(words[:1] == (name,) for words in written)
     assert {("data", command) for command in ("list", "check", "draw", "preview")} <= written
     assert {("models", "list"), ("models", "import")} <= written

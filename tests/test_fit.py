@@ -192,7 +192,10 @@ def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "lora"}, "unknown method 'lora': choose one of semprompt, spaprompt, ssprompt, zero-shot"),
+        (
+            {"method": "lora"},
+            "unknown method 'lora': choose one of coop, locn, semprompt, spaprompt, ssprompt, vspl, zero-shot",
+        ),
         ({"task": "depth"}, "unknown task 'depth': choose one of semantic"),
         ({"preset": "fast"}, "unknown preset 'fast': choose one of paper, tuned"),
         ({"momentum": 0.9}, "unknown setting 'momentum': choose one of auxiliary, batch_size, "),

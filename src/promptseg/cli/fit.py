@@ -25,7 +25,9 @@ def fit(
     data: Data,
     out: OutFolder,
     model: Annotated[str, typer.Option(help="Name of `promptseg models list`, or a model folder.")] = DEFAULT_MODEL,
-    method: Annotated[str, typer.Option(help="ssprompt, spaprompt, semprompt or zero-shot.")] = "ssprompt",
+    method: Annotated[
+        str, typer.Option(help="zero-shot, ssprompt, spaprompt, semprompt, coop, locn or vspl.")
+    ] = "ssprompt",
     shots: Shots = 16,
     rule: Rule = "cover",
     seed: Seed = 0,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promptseg.cli import data, demo, evaluate, fit, models, predict
+from promptseg.cli import compare, data, demo, evaluate, fit, models, predict, reproduce
 from promptseg.cli.errors import INTERRUPTED, exit_code, explain
 from promptseg.cli.options import new_app, show_help
 from promptseg.version import __version__
@@ -15,8 +15,10 @@ from promptseg.version import __version__
 app = new_app("Teach a frozen promptable segmenter your own classes by learning its prompts.")
 app.command("demo")(demo.demo)
 app.command("fit")(fit.fit)
+app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("reproduce")(reproduce.reproduce)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 

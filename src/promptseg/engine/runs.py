@@ -1,7 +1,7 @@
 """The files of a run: a checkpoint while it goes on; `prompts/` and `run.json` when it is finished."""
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ class Run:
         prompts: what was learned, on the CPU.
         losses: the training loss of every step.
         seconds: spent in training steps, without encoding the images; of the last session only if resumed.
+        parameters: how many numbers were trained.
         out: folder of the run, or none if it was not kept.
     """
 
     prompts: Prompts
     losses: list[float]
     seconds: float
+    parameters: int
     out: Path | None
 
     @property
@@ -40,10 +42,15 @@ class Run:
     def save(self, out: Path) -> "Run":
         """Write the run; its record comes last, so a folder with a record is complete."""
         self.prompts.save(out / PROMPTS)
-        environment = {"torch": torch.__version__, "threads": torch.get_num_threads(), "machine": platform.machine()}
-        content = {"record": self.record, "environment": environment, "seconds": self.seconds, "losses": self.losses}
+        numbers = {"seconds": self.seconds, "parameters": self.parameters, "losses": self.losses}
+        content = {"record": self.record, "environment": environment(), **numbers}
         write_json(out / RECORD, content)
-        return Run(self.prompts, self.losses, self.seconds, out)
+        return replace(self, out=out)
+
+
+def environment() -> dict[str, Any]:
+    """What a measured time depends on beside the code."""
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "machine": platform.machine()}
 
 
 def load_run(out: Path) -> Run:
@@ -53,9 +60,10 @@ def load_run(out: Path) -> Run:
         PromptsegError: a file is missing or malformed.
     """
     content = read_json(out / RECORD)
-    if not isinstance(content, dict) or not {"losses", "seconds"} <= set(content):
+    if not isinstance(content, dict) or not {"losses", "seconds", "parameters"} <= set(content):
         raise PromptsegError(f"{out / RECORD}: not the record of a run; delete it to start anew")
-    return Run(Prompts.load(out / PROMPTS), list(content["losses"]), float(content["seconds"]), out)
+    losses, seconds, parameters = list(content["losses"]), float(content["seconds"]), int(content["parameters"])
+    return Run(Prompts.load(out / PROMPTS), losses, seconds, parameters, out)
 
 
 def check_free(out: Path) -> None:

@@ -90,7 +90,8 @@ def resolve(preset: str, method: Method, overrides: Mapping[str, Any]) -> tuple[
         The settings of the fit and those of the method (an instance of `method.settings`).
 
     Raises:
-        PromptsegError: unknown preset or setting, or a value outside its range.
+        PromptsegError: unknown preset or setting, a value outside its range, or one that the method does not leave
+            open.
     """
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
@@ -99,7 +100,11 @@ def resolve(preset: str, method: Method, overrides: Mapping[str, Any]) -> tuple[
     for name in overrides:
         if name not in of_fit | of_method:
             raise unknown_name("setting", name, of_fit | of_method)
-    settings = replace(PRESETS[preset], **{n: v for n, v in overrides.items() if n in of_fit})
+    for name, value in method.defaults.items():
+        if overrides.get(name, value) != value:
+            raise PromptsegError(f"{name} is {overrides[name]!r}: this method learns from {value!r}; leave {name} out")
+    chosen = {name: value for name, value in overrides.items() if name in of_fit} | dict(method.defaults)
+    settings = replace(PRESETS[preset], **chosen)
     return settings, method.settings(**{n: v for n, v in overrides.items() if n in of_method})
 
 

@@ -68,7 +68,7 @@ class Trainer:
             with progress.running():
                 losses, seconds = self._train(shots, progress)
         prompts = replace(self._learner(), parts=self._learner.parts()).detached()
-        run = Run(prompts, losses, seconds, None)
+        run = Run(prompts, losses, seconds, self._learner.num_parameters(), None)
         if self._out is None:
             return run
         saved = run.save(self._out)
@@ -162,8 +162,15 @@ def _epoch(count: int, flip: bool, seed: int, epoch: int) -> tuple[Tensor, Tenso
 
 
 def build_optimizer(learner: PromptLearner, settings: FitSettings) -> torch.optim.Optimizer:
-    """One parameter group per parameter, at the learner's own relative rate."""
+    """One parameter group per parameter, at the learner's own relative rate.
+
+    Raises:
+        PromptsegError: a relative rate that is no number from 0.
+    """
     scales = learner.rate_scales()
+    for name, scale in scales.items():
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 <= scale < float("inf"):
+            raise PromptsegError(f"the relative rate of {name} is {scale!r}: give a number of at least 0")
     kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[settings.optimizer]
     groups = [{"params": [p], "lr": settings.rate * scales.get(name, 1.0)} for name, p in learner.named_parameters()]
     for group in groups:

@@ -1,12 +1,15 @@
 """The methods by name: each has a settings dataclass and a function that builds its learner."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from promptseg.errors import unknown_name
 from promptseg.learners.base import PromptLearner
+from promptseg.learners.coop import CoOp, CoOpSettings
+from promptseg.learners.locn import LOCN, LOCNSettings
 from promptseg.learners.ssprompt import SSPrompt, SSPromptSettings
+from promptseg.learners.vspl import VSPL, VSPLSettings
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
 
@@ -16,10 +19,17 @@ Build = Callable[[PromptableSegmenter, Prompts, Any, int], PromptLearner]
 
 @dataclass(frozen=True)
 class Method:
-    """One way to learn prompts."""
+    """One way to learn prompts.
+
+    Attributes:
+        settings: its settings dataclass.
+        build: makes its learner.
+        defaults: which default prompts it learns from, as settings of the fit that it does not leave open.
+    """
 
     settings: type
     build: Build
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
 
 def _fused(spatial: bool, semantic: bool) -> Method:
@@ -34,6 +44,9 @@ METHODS: dict[str, Method] = {
     "ssprompt": _fused(spatial=True, semantic=True),
     "spaprompt": _fused(spatial=True, semantic=False),
     "semprompt": _fused(spatial=False, semantic=True),
+    "coop": Method(CoOpSettings, CoOp, {"templates": "photo"}),
+    "locn": Method(LOCNSettings, LOCN, {"templates": "photo"}),
+    "vspl": Method(VSPLSettings, VSPL, {"spatial_kind": "grid"}),
 }
 """The methods by the name that `fit` takes."""
 

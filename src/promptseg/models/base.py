@@ -6,11 +6,12 @@ prompt, so they are computed once per image and reused at every step of prompt l
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
+from promptseg.errors import PromptsegError
 from promptseg.prompts import Prompts
 
 Size = tuple[int, int]
@@ -137,3 +138,62 @@ class PromptableSegmenter(Protocol):
 
     def decode_all(self, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
         """The answers of all heads of a decoder that refines its answer in steps, that of `decode` last."""
+
+
+@dataclass(frozen=True)
+class EmbeddedTexts:
+    """T texts as word embeddings, ready for the text encoder.
+
+    Attributes:
+        words: (T, L, W), the begin marker first, without positions.
+        ends: (T,) int64, the place of each text's end marker; what follows it has no influence.
+    """
+
+    words: Tensor
+    ends: Tensor
+
+
+class WordLevelText(Protocol):
+    """Optional: a text encoder that can be entered at the word embeddings."""
+
+    def embed_texts(self, texts: Sequence[str]) -> EmbeddedTexts:
+        """The frozen word embeddings of texts, as they are, without a template."""
+
+    def encode_embedded(self, texts: EmbeddedTexts) -> Tensor:
+        """Semantic prompts (T, D) of length 1; differentiable in the words.
+
+        Raises:
+            PromptsegError: a text is longer than the encoder reads.
+        """
+
+
+class PointPrompts(Protocol):
+    """Optional: a spatial prompt encoder that turns points into spatial prompts of kind `grid`."""
+
+    def default_points(self) -> Tensor:
+        """The points (N, 2) behind the default prompts: x and y in [0, 1] of width and height."""
+
+    def encode_points(self, points: Tensor) -> Tensor:
+        """Spatial prompts (N, D) of points (N, 2); differentiable."""
+
+
+def word_level_text(model: PromptableSegmenter) -> WordLevelText:
+    """The model's way in at the word embeddings.
+
+    Raises:
+        PromptsegError: it has none.
+    """
+    if not (hasattr(model, "embed_texts") and hasattr(model, "encode_embedded")):
+        raise PromptsegError(f"{model.id} has no way in at its word embeddings: choose a method that needs none")
+    return cast(WordLevelText, model)
+
+
+def point_prompts(model: PromptableSegmenter) -> PointPrompts:
+    """The model's encoder of points.
+
+    Raises:
+        PromptsegError: it has none.
+    """
+    if not (hasattr(model, "default_points") and hasattr(model, "encode_points")):
+        raise PromptsegError(f"{model.id} does not encode points: choose a method that needs none")
+    return cast(PointPrompts, model)

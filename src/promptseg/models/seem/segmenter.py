@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.base import ImageFeatures, Prediction, Size
+from promptseg.models.base import EmbeddedTexts, ImageFeatures, Prediction, Size
 from promptseg.models.seem.checkpoint import fingerprint
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.network import HeadOutputs, SeemNetwork
@@ -126,6 +126,15 @@ class SeemSegmenter:
 
     @torch.no_grad()
     def _encode_text(self, names: Sequence[str], templates: str) -> Tensor:
+        texts = fill_templates(names, templates)
+        ids = self._token_ids([text for row in texts for text in row])
+        pooled = [normalise(self.network.text.encode_tokens(chunk)) for chunk in torch.split(ids, _TEXTS_AT_ONCE)]
+        means = torch.cat(pooled).view(len(names), -1, self.config.text_dim).mean(dim=1)
+        lengths: Tensor = torch.linalg.vector_norm(means, dim=1, keepdim=True)
+        return means / lengths
+
+    def _token_ids(self, texts: Sequence[str]) -> Tensor:
+        """Ids (T, context) of texts."""
         if not self._has_text_encoder:
             raise PromptsegError(f"{self.id}: the text encoder was dropped to save memory: load the model again")
         if self.tokenizer is None:
@@ -133,12 +142,28 @@ class SeemSegmenter:
                 f"{self.id}: no tokenizer in the model folder, so class names cannot be encoded: put tokenizer.json of"
                 " openai/clip-vit-base-patch32 there, or CLIP's bpe_simple_vocab_16e6.txt.gz"
             )
-        texts = fill_templates(names, templates)
-        ids = self.tokenizer.encode([text for row in texts for text in row], self.config.text.context).to(self.device)
-        pooled = [normalise(self.network.text.encode_tokens(chunk)) for chunk in torch.split(ids, _TEXTS_AT_ONCE)]
-        means = torch.cat(pooled).view(len(names), -1, self.config.text_dim).mean(dim=1)
-        lengths: Tensor = torch.linalg.vector_norm(means, dim=1, keepdim=True)
-        return means / lengths
+        return self.tokenizer.encode(texts, self.config.text.context).to(self.device)
+
+    @torch.no_grad()
+    def embed_texts(self, texts: Sequence[str]) -> EmbeddedTexts:
+        """Frozen word embeddings of texts; a text that is too long loses its end.
+
+        Raises:
+            PromptsegError: no tokenizer, or the text encoder was dropped.
+        """
+        ids = self._token_ids(texts)
+        return EmbeddedTexts(self.network.text.embed_tokens(ids), ids.argmax(dim=1))
+
+    def encode_embedded(self, texts: EmbeddedTexts) -> Tensor:
+        """Semantic prompts (T, D_text) of length 1, differentiable in the words.
+
+        Raises:
+            PromptsegError: a text is longer than the encoder's context.
+        """
+        used, context = int(texts.ends.max()) + 1, self.config.text.context
+        if used > context:
+            raise PromptsegError(f"a text has {used} pieces with its markers, {self.id} reads {context}: use fewer")
+        return normalise(self.network.text.encode_embedded(texts.words[:, :used], texts.ends))
 
     def background_prompt(self, templates: str = "photo") -> Tensor:
         """The semantic prompt (1, D_text) of the last, void column: a text class like any other."""
@@ -155,7 +180,7 @@ class SeemSegmenter:
         """Default spatial prompts (N, D).
 
         `queries`: N = `num_prompts` start states. `grid`: position terms of the largest square grid of
-        points that fits (10 x 10 for 100), row by row, each in the middle of its cell.
+        points that fits (10 x 10 for 100).
 
         Raises:
             PromptsegError: unknown kind.
@@ -163,10 +188,14 @@ class SeemSegmenter:
         _check_kind(kind)
         if kind == "queries":
             return self.network.decoder.query_feat.weight[: self.num_prompts].detach().clone()
+        return self.encode_points(self.default_points())
+
+    def default_points(self) -> Tensor:
+        """The points (N, 2) of kind `grid`, x and y in [0, 1], row by row, each in the middle of its cell."""
         side = isqrt(self.num_prompts)
         middles = (torch.arange(side, device=self.device) + 0.5) / side
         rows, columns = torch.meshgrid(middles, middles, indexing="ij")
-        return self.encode_points(torch.stack((columns, rows), dim=2).flatten(0, 1))
+        return torch.stack((columns, rows), dim=2).flatten(0, 1)
 
     def encode_points(self, points: Tensor) -> Tensor:
         """Sine codes (N, D) of points (N, 2), x and y in [0, 1]; differentiable. The half of y comes first."""

@@ -1,0 +1,149 @@
+"""The cells of a comparison: what is compared, and one file for each finished fit with its scores."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from promptseg.engine.runs import check_record
+from promptseg.errors import PromptsegError
+from promptseg.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method, with settings of its own on top of those of the comparison."""
+
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """As the command line takes it: `spaprompt:weight=0.5`."""
+        values = {name: value if isinstance(value, str) else json.dumps(value) for name, value in self.settings.items()}
+        return ":".join((self.method, *(f"{name}={value}" for name, value in values.items())))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared on each data set: every variant with every number of shots and every seed.
+
+    Attributes:
+        variants: methods with their settings.
+        shots: numbers of shots per class.
+        seeds: of draw and training.
+        settings: settings for all methods, on top of the preset.
+        task: a name of `tasks.registry.TASKS`.
+        preset: a name of `engine.settings.PRESETS`.
+        rule: how shots are drawn from the split `train`.
+        split: what is evaluated: `val` or `test`.
+    """
+
+    variants: tuple[Variant, ...]
+    shots: tuple[int, ...] = (16,)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    task: str = "semantic"
+    preset: str = "tuned"
+    rule: str = "cover"
+    split: str = "val"
+
+    def __post_init__(self) -> None:
+        """Refuse an empty plan, and what is named twice."""
+        labels = tuple(variant.label for variant in self.variants)
+        for name, values in (("methods", labels), ("shots", self.shots), ("seeds", self.seeds)):
+            if not values:
+                raise PromptsegError(f"there are no {name} to compare: give at least one")
+            twice = [value for value in values if values.count(value) > 1]
+            if twice:
+                raise PromptsegError(f"{twice[0]} stands twice among the {name}: give it once")
+        if self.split not in ("val", "test"):
+            raise PromptsegError(f"split is {self.split!r}: scores are taken on val or test")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fit and its evaluation."""
+
+    data: str
+    variant: str
+    shots: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """A file name of its own; the digest tells apart what looks alike without special characters."""
+        plain = re.sub(r"[^a-zA-Z0-9.=-]+", "-", f"{self.data}-{self.variant}").strip("-")[-80:]
+        return f"{plain}-{self.shots}-seed{self.seed}-{sha256(repr(self).encode()).hexdigest()[:8]}"
+
+    def __str__(self) -> str:
+        return f"{self.variant} on {self.data}, {self.shots} shots, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a finished cell found.
+
+    Attributes:
+        miou: mean IoU, as a fraction.
+        per_class: IoU by class name, none where the class occurs nowhere.
+        things: mean IoU of the classes with countable instances (foreground); none without such classes.
+        stuff: mean IoU of the others (background).
+        images: how many images were trained on.
+        parameters: how many numbers were trained.
+        ms_per_image: training time for each image in a batch, without encoding it; none without training.
+        peak_bytes: largest memory while training, see `PeakMemory`; none where it cannot be told.
+        artefact_bytes: size of the prompt folder.
+    """
+
+    miou: float
+    per_class: dict[str, float | None]
+    things: float | None
+    stuff: float | None
+    images: int
+    parameters: int
+    ms_per_image: float | None
+    peak_bytes: int | None
+    artefact_bytes: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A cell with its score, or with the line that says why it failed."""
+
+    cell: Cell
+    score: Score | None
+    error: str | None = None
+
+
+def prompts_folder(out: Path, cell: Cell) -> Path:
+    """Where the comparison in `out` keeps the prompts of a cell."""
+    return out / "prompts" / cell.name
+
+
+def write_score(path: Path, record: dict[str, Any], score: Score, environment: dict[str, Any]) -> None:
+    """Write the file of a finished cell, atomically."""
+    write_json(path, {"record": record, "score": asdict(score), "environment": environment})
+
+
+def read_score(path: Path, record: dict[str, Any]) -> Score | None:
+    """The score of a cell that is finished, none if it is not.
+
+    Raises:
+        PromptsegError: the file is of a cell with other settings, or is not such a file.
+    """
+    if not path.exists():
+        return None
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("score"), dict):
+        raise PromptsegError(f"{path}: not a cell of a comparison; delete it to compute it anew")
+    # The record as a reader of the file sees it.
+    check_record(content.get("record"), json.loads(json.dumps(record)), path)
+    score = content["score"]
+    wanted = {entry.name for entry in fields(Score)}
+    if set(score) != wanted:
+        raise PromptsegError(f"{path}: its score has fields {sorted(score)}; delete it to compute it anew")
+    return Score(**score)

@@ -1,0 +1,60 @@
+"""VSPL: learned 2-D coordinates of the points behind the spatial prompts (Table 8 of the paper).
+
+The points go through the model's own encoding of points, so the prompts stay what points can say.
+"""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from promptseg.learners.base import PromptLearner
+from promptseg.models.base import PromptableSegmenter, point_prompts
+from promptseg.prompts import Prompts
+
+
+@dataclass(frozen=True)
+class VSPLSettings:
+    """Settings of VSPL.
+
+    Attributes:
+        point_rate: learning rate of the logits relative to the base rate; the sigmoid makes a quarter of it at the
+            middle of the image.
+    """
+
+    point_rate: float = 0.4
+
+
+class VSPL(PromptLearner):
+    """The logits (N, 2) of coordinates in (0, 1): a sigmoid keeps the points inside the image."""
+
+    def __init__(self, model: PromptableSegmenter, defaults: Prompts, settings: VSPLSettings, seed: int) -> None:
+        """Start from the model's default points.
+
+        Args:
+            model: encodes points.
+            defaults: default prompts of kind `grid`, on the device to train on.
+            settings: of the learning.
+            seed: not needed, the start is not random.
+
+        Raises:
+            PromptsegError: the model does not encode points.
+        """
+        super().__init__()
+        self._model, self._defaults, self._settings = point_prompts(model), defaults, settings
+        self.free_points = nn.Parameter(self._model.default_points().logit())
+
+    def points(self) -> Tensor:
+        """The points (N, 2): x and y as fractions of width and height."""
+        return self.free_points.sigmoid()
+
+    def forward(self) -> Prompts:
+        """Spatial prompts of the points where they are now."""
+        return replace(self._defaults, spatial=self._model.encode_points(self.points()))
+
+    def parts(self) -> dict[str, Tensor]:
+        """`points` (N, 2)."""
+        return {"points": self.points()}
+
+    def rate_scales(self) -> dict[str, float]:
+        """As the settings say."""
+        return {"free_points": self._settings.point_rate}

@@ -1,0 +1,146 @@
+"""The tables of the paper, and Figure 3b, as data: rows, columns and the paper's own figures (mIoU in percent)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from promptseg.engine.cells import Variant
+from promptseg.errors import unknown_name
+
+Figures = tuple[float | None, ...]
+"""One number of the paper for each of its columns."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: what is run, and what the paper found, by size of its model."""
+
+    label: str
+    variant: Variant
+    paper: Mapping[str, Figures] = field(default_factory=dict)
+    shots: int = 16
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One table, or the figure of the learned shares.
+
+    Attributes:
+        name: what `promptseg reproduce` takes.
+        title: what the table shows.
+        columns: the data sets of the paper.
+        rows: its lines, and where they help, lines of our own without figures of the paper.
+        miniature: data that stand in for those of the paper: spec by column, or by a name of its own.
+        mean: whether the paper's figures end with their mean over the columns.
+        claim: what the paper says in words, where it prints no figures: then learned shares are shown, not scores.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    miniature: Mapping[str, str]
+    mean: bool = False
+    claim: str = ""
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """The sizes of model that the paper has figures for."""
+        return tuple(dict.fromkeys(size for row in self.rows for size in row.paper))
+
+
+def _both(tiny: Figures, large: Figures) -> dict[str, Figures]:
+    return {"tiny": tiny, "large": large}
+
+
+def _tiny(value: float) -> dict[str, Figures]:
+    return {"tiny": (value,)}
+
+
+ZERO_SHOT, COOP, LOCN, SSPROMPT = (Variant(method) for method in ("zero-shot", "coop", "locn", "ssprompt"))
+_CITYSCAPES = ("Cityscapes",)
+_FOG = {"streets:fog": "streets:fog"}
+
+TABLE2 = Recipe(
+    "table2",
+    "Table 2: five data sets, 16 shots",
+    ("Cityscapes", "BDD100K", "Mapillary", "ADE20K", "PASCAL Context"),
+    (
+        Row("SEEM", ZERO_SHOT, _both((39.2, 37.4, 42.1, 14.6, 45.1), (49.3, 44.6, 47.9, 15.2, 37.1))),
+        Row("CoOp", COOP, _both((50.1, 41.6, 43.3, 17.6, 45.9), (51.2, 45.2, 52.0, 18.1, 47.4))),
+        Row("LOCN", LOCN, _both((51.5, 42.6, 44.2, 19.3, 46.6), (52.7, 45.7, 53.2, 19.7, 48.9))),
+        Row("SSPrompt", SSPROMPT, _both((55.2, 47.1, 49.5, 23.2, 51.2), (57.1, 49.5, 56.2, 25.6, 55.3))),
+    ),
+    {"streets:adverse": "streets:adverse"},
+)
+TABLE3 = Recipe(
+    "table3",
+    "Table 3: adverse conditions (ACDC), 16 shots of each",
+    ("fog", "night", "rain", "snow"),
+    (
+        Row("SEEM", ZERO_SHOT, _both((34.6, 26.2, 33.1, 35.8, 32.4), (48.1, 32.0, 47.4, 45.0, 43.1))),
+        Row("CoOp", COOP, _both((36.7, 28.6, 33.5, 36.4, 33.8), (52.2, 33.5, 48.2, 45.6, 44.9))),
+        Row("LOCN", LOCN, _both((40.1, 29.1, 34.1, 36.6, 35.0), (53.7, 33.8, 49.5, 45.9, 45.7))),
+        Row("SSPrompt", SSPROMPT, _both((47.5, 32.1, 39.9, 43.1, 40.6), (57.7, 37.8, 54.5, 49.5, 49.9))),
+    ),
+    {condition: f"streets:{condition}" for condition in ("fog", "night", "rain", "snow")},
+    mean=True,
+)
+TABLE5 = Recipe(
+    "table5",
+    "Table 5: what is learned, and with which weights, 16 shots",
+    _CITYSCAPES,
+    (
+        Row("none", ZERO_SHOT, _tiny(39.2)),
+        Row("spatial, fixed average", Variant("spaprompt", {"weight": 0.5}), _tiny(46.2)),
+        Row("spatial, learned weights", Variant("spaprompt"), _tiny(49.3)),
+        Row("semantic, fixed average", Variant("semprompt", {"weight": 0.5}), _tiny(51.5)),
+        Row("semantic, learned weights", Variant("semprompt"), _tiny(53.1)),
+        Row("both, learned weights", SSPROMPT, _tiny(55.2)),
+        Row("both, no default (not in the paper)", Variant("ssprompt", {"weight": 1})),
+    ),
+    _FOG,
+)
+TABLE6 = Recipe(
+    "table6",
+    "Table 6: SSPrompt with fewer shots",
+    _CITYSCAPES,
+    tuple(
+        Row(f"{shots} shots", SSPROMPT, _tiny(miou), shots)
+        for shots, miou in ((16, 55.2), (12, 52.6), (8, 50.6), (4, 50.1))
+    ),
+    _FOG,
+)
+TABLE8 = Recipe(
+    "table8",
+    "Table 8: learned coordinates against learned embeddings, 16 shots",
+    _CITYSCAPES,
+    (
+        Row("SEEM", ZERO_SHOT, _tiny(39.2)),
+        Row("SEEM, points of a grid (not in the paper)", Variant("zero-shot", {"spatial_kind": "grid"})),
+        Row("VSPL", Variant("vspl"), _tiny(41.0)),
+        Row("SpaPrompt", Variant("spaprompt"), _tiny(49.3)),
+        Row("SSPrompt", SSPROMPT, _tiny(55.2)),
+    ),
+    _FOG,
+)
+FIG3B = Recipe(
+    "fig3b",
+    "Figure 3b: the default's share of each class, learned by SSPrompt with 16 shots",
+    _CITYSCAPES,
+    (Row("SSPrompt", SSPROMPT),),
+    _FOG,
+    claim="foreground classes keep more of the default, background classes less",
+)
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (TABLE2, TABLE3, TABLE5, TABLE6, TABLE8, FIG3B)}
+"""Tables and figure by name."""
+
+
+def find_recipe(name: str) -> Recipe:
+    """The table or figure of that name.
+
+    Raises:
+        PromptsegError: there is none.
+    """
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]

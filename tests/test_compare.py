@@ -1,0 +1,220 @@
+"""Comparisons: equal to single fits, never computed twice, refused under other settings, not stopped by a failure."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from shapes import SHAPES, SPACE
+from tiny import tiny_folder, tiny_segmenter
+
+import promptseg
+import promptseg.engine.compare as engine
+from promptseg.cli.main import run
+from promptseg.data.sample import Dataset, Split
+from promptseg.engine.cells import Cell, Outcome, Plan, Score, Variant
+from promptseg.engine.compare import compare
+from promptseg.engine.features_cache import remember_images
+from promptseg.errors import PromptsegError
+from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.reports.comparison import classes_table, csv_text, lines, summary_table
+from promptseg.reports.pictures import write_labels, write_picture
+
+FEW = {"steps": 3, "batch_size": 2}
+DATA = Dataset(
+    "shapes",
+    SPACE,
+    Split(SHAPES[:4], "shapes", "train"),
+    Split(SHAPES[4:], "shapes", "val"),
+    Split([], "shapes", "test"),
+)
+METHODS = (Variant("zero-shot"), Variant("ssprompt"), Variant("spaprompt", {"weight": 0.5}), Variant("coop"))
+
+
+@pytest.fixture(scope="module")
+def model() -> SeemSegmenter:
+    return tiny_segmenter()
+
+
+def plan(*variants: Variant, seeds: tuple[int, ...] = (0, 1), **settings: object) -> Plan:
+    return Plan(variants or METHODS, (2,), seeds, FEW | settings)
+
+
+def quiet(model: SeemSegmenter, plan: Plan, out: Path) -> list[Outcome]:
+    return compare(model, [DATA], plan, out, say=lambda line: None)
+
+
+def test_a_cell_is_the_same_as_fit_and_evaluate(model: SeemSegmenter, tmp_path: Path) -> None:
+    outcomes = quiet(model, plan(), tmp_path)
+    assert [o.cell.variant for o in outcomes[::2]] == ["zero-shot", "ssprompt", "spaprompt:weight=0.5", "coop"]
+    for outcome in outcomes:
+        method, settings = (
+            outcome.cell.variant.partition(":")[0],
+            {"weight": 0.5} if ":" in outcome.cell.variant else {},
+        )
+        shots = promptseg.draw_shots(DATA.train, k=2, seed=outcome.cell.seed)
+        alone = promptseg.fit(model, shots, method, seed=outcome.cell.seed, progress=False, **FEW, **settings)
+        result = promptseg.evaluate(model, alone.prompts, DATA.val)
+        score = outcome.score
+        assert score is not None and (score.miou, score.per_class) == (result.miou, result.per_class)
+        assert score.things == result.per_class["car"]
+        ground, sky = result.per_class["ground"], result.per_class["sky"]
+        assert ground is not None and sky is not None and score.stuff == pytest.approx((ground + sky) / 2)
+        assert score.images == len(shots)
+        assert score.parameters == alone.parameters
+        assert (score.ms_per_image is None) == (method == "zero-shot")
+        kept = promptseg.Prompts.load(tmp_path / "prompts" / outcome.cell.name)
+        assert torch.equal(kept.semantic, alone.prompts.semantic)
+
+
+def test_every_image_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, calls = tiny_segmenter(), []
+    encode = model.encode_image
+    monkeypatch.setattr(model, "encode_image", lambda images: (calls.append(1), encode(images))[1])
+    quiet(model, plan(seeds=(0,)), tmp_path)
+    shots = len(promptseg.draw_shots(DATA.train, k=2, seed=0))
+    assert len(calls) == 2 * shots + len(DATA.val)
+
+
+def test_features_beyond_the_limit_are_encoded_again_and_are_the_same(model: SeemSegmenter) -> None:
+    image = torch.from_numpy(SHAPES[0].image()).permute(2, 0, 1)
+    plain = model.encode_image([image])
+    for limit, kept in ((plain.nbytes, True), (plain.nbytes - 1, False)):
+        remembering = remember_images(model, limit)
+        first, second = remembering.encode_image([image]), remembering.encode_image([image.clone()])
+        assert (first is second) == kept
+        assert all(torch.equal(second.tensors[name], tensor) for name, tensor in plain.tensors.items())
+        other = remembering.encode_image([image.flip(-1)])
+        assert not torch.equal(other.tensors["level_0"], plain.tensors["level_0"])
+
+
+def test_an_interrupted_comparison_goes_on_and_nothing_is_computed_twice(
+    model: SeemSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, fits = engine.fit, []
+
+    def counted(*args: object, **settings: object) -> object:
+        fits.append(1)
+        if len(fits) == 3:
+            raise KeyboardInterrupt
+        return fit(*args, **settings)
+
+    monkeypatch.setattr(engine, "fit", counted)
+    with pytest.raises(KeyboardInterrupt):
+        quiet(model, plan(), tmp_path)
+    assert len(list((tmp_path / "cells").iterdir())) == 2
+    outcomes = quiet(model, plan(), tmp_path)
+    assert len(fits) == 3 + 6 and all(outcome.score for outcome in outcomes)
+    assert quiet(model, plan(), tmp_path) == outcomes
+    more = quiet(model, plan(*METHODS, Variant("locn")), tmp_path)
+    assert len(fits) == 9 + 2 and more[:8] == outcomes
+
+
+def test_other_settings_and_other_weights_are_refused(model: SeemSegmenter, tmp_path: Path) -> None:
+    quiet(model, plan(Variant("zero-shot"), seeds=(0,)), tmp_path)
+    with pytest.raises(PromptsegError, match="belongs to a run with other settings; choose another folder or delete"):
+        quiet(model, plan(Variant("zero-shot"), seeds=(0,), steps=4), tmp_path)
+    with pytest.raises(PromptsegError, match="belongs to a run with other model"):
+        quiet(tiny_segmenter(seed=1), plan(Variant("zero-shot"), seeds=(0,)), tmp_path)
+    cell = next((tmp_path / "cells").iterdir())
+    cell.write_text("[]")
+    with pytest.raises(PromptsegError, match="not a cell of a comparison"):
+        quiet(model, plan(Variant("zero-shot"), seeds=(0,)), tmp_path)
+
+
+def test_a_failing_cell_is_reported_and_the_rest_go_on(model: SeemSegmenter, tmp_path: Path) -> None:
+    broken = Variant("ssprompt", {"rate": 1e30})
+    outcomes = quiet(model, plan(broken, Variant("semprompt"), seeds=(0,)), tmp_path)
+    assert outcomes[0].score is None and outcomes[1].score is not None
+    assert str(outcomes[0].error).startswith("the loss is ")
+    assert "Traceback" in (tmp_path / "failed" / f"{outcomes[0].cell.name}.txt").read_text()
+    assert summary_table(lines(outcomes)).rows[0][1] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"variants": (Variant("lora"),)}, "lora: unknown method 'lora'"),
+        ({"variants": (Variant("coop", {"weight": 1}),)}, "coop:weight=1: unknown setting 'weight'"),
+        ({"settings": {"loss": "l1"}}, "zero-shot: unknown semantic loss 'l1'"),
+        ({"variants": (Variant("coop"), Variant("coop"))}, "coop stands twice among the methods: give it once"),
+        ({"seeds": ()}, "there are no seeds to compare: give at least one"),
+        ({"split": "test"}, "shapes has no images in split 'test'"),
+        ({"split": "train"}, "split is 'train': scores are taken on val or test"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_one_line(
+    model: SeemSegmenter, tmp_path: Path, change: dict, message: str
+) -> None:
+    with pytest.raises(PromptsegError) as error:
+        quiet(model, Plan(**({"variants": METHODS, "settings": FEW} | change)), tmp_path)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+    assert not (tmp_path / "cells").exists()
+
+
+def test_cells_that_look_alike_have_names_of_their_own() -> None:
+    names = {Cell(data, "coop", 4, 0).name for data in ("folder:a?b", "folder:a/b", "folder:a:b", "x" * 300)}
+    assert len(names) == 4 and all(len(name) < 150 and "/" not in name for name in names)
+
+
+def scored(variant: str, seed: int, miou: float, car: float | None) -> Outcome:
+    score = Score(miou, {"road": miou, "car": car}, car, miou, 5, 1234, 12.5, 300_000_000, 4000)
+    return Outcome(Cell("streets:fog", variant, 16, seed), score)
+
+
+def test_the_tables_hold_mean_and_deviation_over_seeds() -> None:
+    outcomes = [scored("coop", 0, 0.3, 0.2), scored("coop", 1, 0.4, None), scored("vspl", 0, 0.25, 0.5)]
+    outcomes.append(Outcome(Cell("streets:fog", "vspl", 16, 1), None, "out of memory"))
+    found = lines(outcomes)
+    rows = summary_table(found).rows
+    assert rows[0] == ("coop", "35.0 ± 7.1", "20.0", "35.0 ± 7.1", "1234", "12.5", "300", "4")
+    assert rows[1][:2] == ("vspl", "25.0 (1 of 2 failed)")
+    table = classes_table(found)
+    assert table.rows == (("road", "35.0 ± 7.1", "25.0"), ("car", "20.0", "50.0"))
+    read = list(csv.DictReader(io.StringIO(csv_text(outcomes))))
+    assert [row["miou"] for row in read] == ["0.3", "0.4", "0.25", ""]
+    assert [row["IoU car"] for row in read] == ["0.2", "", "0.5", ""]
+    assert read[3]["error"] == "out of memory"
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    root = tmp_path / "photos"
+    for split in (DATA.train, DATA.val):
+        for index, sample in enumerate(split):
+            write_picture(root / "images" / split.name / f"{index}.png", sample.image())
+            write_labels(root / "labels" / split.name / f"{index}.png", sample.semantic(), SPACE.colors)
+    (root / "classes.json").write_text(json.dumps(list(SPACE.names)))
+    model = tiny_folder(tmp_path / "model")
+    return ["compare", "--model", str(model), "--data", str(root), "--shots", "2", "--steps", "2", "--seeds", "0,1"]
+
+
+def test_the_command_writes_its_tables_and_goes_on(
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    command += ["--out", str(out), "--set", "batch_size=2"]
+    assert run([*command, "--methods", "zero-shot,ssprompt:weight=0.5"]) == 0
+    first = capsys.readouterr()
+    assert "ssprompt:weight=0.5" in first.out and "4 cells, 0 finished before" in first.err
+    assert run([*command, "--methods", "zero-shot,ssprompt:weight=0.5"]) == 0
+    again = capsys.readouterr()
+    assert again.out == first.out and again.err.splitlines() == ["4 cells, 4 finished before"]
+    content = json.loads((out / "table.json").read_text())
+    assert [line["method"] for line in content["lines"]] == ["zero-shot", "ssprompt:weight=0.5"]
+    assert content["settings"] == {"batch_size": 2, "steps": 2}
+    assert len((out / "table.csv").read_text().splitlines()) == 5
+    page = (out / "table.md").read_text()
+    assert "| zero-shot |" in page and "- seeds: 0, 1\n" in page and "- settings: batch_size=2, steps=2\n" in page
+
+
+def test_the_command_ends_with_2_if_a_cell_failed(
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    assert run([*command, "--out", str(tmp_path / "out"), "--methods", "zero-shot,ssprompt:rate=1e30"]) == 2
+    said = capsys.readouterr()
+    assert "failed" in said.out and "2 of 4 fits failed; the same command tries them again" in said.err
+    assert run([*command, "--out", str(tmp_path / "out"), "--seeds", "0,x"]) == 2
+    assert "'x' is not a whole number from 0" in capsys.readouterr().err

@@ -1,0 +1,163 @@
+"""CoOp, LOCN and VSPL: where they start, what they train; and the gradients of every learner."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from shapes import SHAPES, SPACE
+from tiny import tiny_segmenter
+
+import promptseg
+from promptseg.engine.defaults import default_prompts
+from promptseg.engine.encode import image_tensor
+from promptseg.engine.settings import resolve
+from promptseg.errors import PromptsegError
+from promptseg.learners.base import PromptLearner
+from promptseg.learners.registry import METHODS
+from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.tasks.semantic import SemanticTask
+
+LEARNED = sorted(set(METHODS) - {"zero-shot"})
+
+
+@pytest.fixture(scope="module")
+def model() -> SeemSegmenter:
+    return tiny_segmenter()
+
+
+def learner(model: SeemSegmenter, method: str, seed: int = 0, **settings: object) -> PromptLearner:
+    fit_settings, own = resolve("tuned", METHODS[method], settings)
+    defaults = default_prompts(model, SPACE, fit_settings.spatial_kind, fit_settings.templates)
+    return METHODS[method].build(model, defaults, own, seed)
+
+
+@pytest.mark.parametrize("method", LEARNED)
+def test_the_gradient_of_every_learner_agrees_with_finite_differences(method: str) -> None:
+    model = tiny_segmenter()
+    sample = SHAPES[0]
+    features = model.encode_image([image_tensor(sample.image(), 48)])
+    model.network.double()
+    features = replace(features, tensors={name: tensor.double() for name, tensor in features.tensors.items()})
+    target = [SemanticTask().target(sample, (48, 80), flip=False)]
+    module = learner(model, method).double()
+    parameters = dict(module.named_parameters())
+
+    def loss() -> torch.Tensor:
+        return SemanticTask().loss(model.decode(features, module()), target)
+
+    gradients = dict(zip(parameters, torch.autograd.grad(loss(), list(parameters.values())), strict=True))
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in parameters.items():
+        direction = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        direction /= direction.norm()
+        start, values = parameter.detach().clone(), []
+        for sign in (1, -1):
+            parameter.data.copy_(start + sign * 1e-6 * direction)
+            values.append(loss().item())
+        parameter.data.copy_(start)
+        analytic = (gradients[name] * direction).sum().item()
+        assert analytic != 0, name
+        assert (values[0] - values[1]) / 2e-6 == pytest.approx(analytic, rel=1e-4, abs=1e-9), name
+
+
+@pytest.mark.parametrize("method", LEARNED)
+def test_a_few_steps_change_what_is_learned_and_nothing_else(model: SeemSegmenter, method: str) -> None:
+    zero = learner(model, method, **({"start": "copy"} if "prompt" in method else {}))()
+    prompts = promptseg.fit(model, SHAPES, method=method, steps=3, batch_size=2, progress=False).prompts
+    learns_spatial, learns_semantic = method in ("ssprompt", "spaprompt", "vspl"), method not in ("spaprompt", "vspl")
+    assert torch.equal(prompts.spatial, zero.spatial) != learns_spatial
+    assert torch.allclose(prompts.semantic, zero.semantic, atol=1e-6) != learns_semantic
+    assert torch.equal(prompts.background, zero.background)
+    assert promptseg.evaluate(model, prompts, SHAPES).miou > 0
+
+
+@pytest.mark.parametrize(("method", "settings"), [("coop", {}), ("coop", {"class_specific": True}), ("locn", {})])
+def test_zero_steps_are_zero_shot_with_the_photo_template(model: SeemSegmenter, method: str, settings: dict) -> None:
+    prompts = learner(model, method, **settings)().detached()
+    plain = default_prompts(model, SPACE, templates="photo")
+    for name in ("spatial", "semantic", "background"):
+        assert torch.allclose(getattr(prompts, name), getattr(plain, name), atol=1e-6), name
+    scores = [promptseg.evaluate(model, p, SHAPES).miou for p in (prompts, plain)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+
+
+def test_coop_counts_the_words_of_its_context(model: SeemSegmenter) -> None:
+    width = model.config.text.width
+    assert learner(model, "coop").num_parameters() == 4 * width
+    assert learner(model, "coop", class_specific=True).num_parameters() == len(SPACE) * 4 * width
+    assert learner(model, "coop", context="car").num_parameters() == width
+
+
+def test_coop_starts_random_where_told(model: SeemSegmenter) -> None:
+    first, again, other = (learner(model, "coop", seed, context_tokens=7)() for seed in (0, 0, 1))
+    assert torch.equal(first.semantic, again.semantic)
+    assert not torch.allclose(first.semantic, other.semantic)
+
+
+def test_a_context_that_the_encoder_cannot_read_is_one_line(model: SeemSegmenter) -> None:
+    with pytest.raises(PromptsegError, match=r"a text has \d+ pieces with its markers, tiny-0 reads 24: use fewer"):
+        learner(model, "coop", context_tokens=40)()
+    with pytest.raises(PromptsegError, match="no room for class name 'ground'"):
+        squeezed = tiny_segmenter()
+        squeezed.config = replace(squeezed.config, text=replace(squeezed.config.text, context=6))
+        learner(squeezed, "locn")
+
+
+def test_locn_learns_a_vector_for_each_piece_of_each_name_and_keeps_classes_apart(model: SeemSegmenter) -> None:
+    module = learner(model, "locn")
+    pieces = [len(model.tokenizer.pieces(name)) for name in SPACE.names] if model.tokenizer else []
+    assert module.num_parameters() == sum(pieces) * model.config.text.width
+    before = module().semantic.detach()
+    with torch.no_grad():
+        module.get_parameter("names")[: pieces[0], 0] += 1
+    moved = (module().semantic.detach() - before).abs().amax(dim=1) > 1e-6
+    assert moved.tolist() == [True, False, False]
+
+
+def test_vspl_starts_at_the_grid_and_stays_inside_the_image(model: SeemSegmenter) -> None:
+    module = learner(model, "vspl")
+    assert torch.allclose(module().spatial, model.default_spatial_prompts("grid"), atol=1e-5)
+    assert module().spatial_kind == "grid"
+    assert torch.allclose(module.parts()["points"][1], torch.tensor([0.375, 0.125]))
+    with torch.no_grad():
+        module.get_parameter("free_points").copy_(torch.linspace(-60, 60, module.num_parameters()).view(-1, 2))
+    points = module.parts()["points"]
+    assert points.min() >= 0 and points.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "message"),
+    [
+        ("vspl", {"spatial_kind": "queries"}, "spatial_kind is 'queries': this method learns from 'grid'"),
+        ("coop", {"templates": "raw"}, "templates is 'raw': this method learns from 'photo'; leave templates out"),
+        ("coop", {"context_tokens": 0}, "context_tokens is 0: give a whole number of at least 1, or null"),
+        ("coop", {"context": " "}, "context is ' ': give the words that the context starts as"),
+        ("coop", {"class_specific": "yes"}, "class_specific is 'yes': give true or false"),
+        ("locn", {"context": "x"}, "unknown setting 'context'"),
+    ],
+)
+def test_what_a_method_cannot_take_is_one_line(
+    model: SeemSegmenter, method: str, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(PromptsegError) as error:
+        learner(model, method, **settings)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("method", "message"), [("coop", "no way in at its word"), ("vspl", "does not encode points")])
+def test_a_model_without_the_capability_is_refused(model: SeemSegmenter, method: str, message: str) -> None:
+    class Plain:
+        id = "plain"
+
+    _, settings = resolve("tuned", METHODS[method], {})
+    with pytest.raises(PromptsegError, match=message):
+        METHODS[method].build(Plain(), default_prompts(model, SPACE), settings, 0)
+
+
+@pytest.mark.parametrize(("method", "name"), [("coop", "context"), ("locn", "name"), ("vspl", "point")])
+def test_a_relative_rate_that_is_no_number_is_one_line(model: SeemSegmenter, method: str, name: str) -> None:
+    for value in (-1.0, "fast", True):
+        with pytest.raises(
+            PromptsegError, match=rf"the relative rate of \w+ is {value!r}: give a number of at least 0"
+        ):
+            promptseg.fit(model, SHAPES, method=method, progress=False, **{f"{name}_rate": value})

@@ -1,0 +1,147 @@
+"""The paper's tables as recipes: consistent figures, a run on a tiny model, and where each figure comes from."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from shapes import SHAPES, SPACE
+from tiny import tiny_folder, tiny_segmenter
+
+import promptseg
+from promptseg.cli.main import run as run_command
+from promptseg.data.registry import load_dataset
+from promptseg.data.sample import Dataset, Split
+from promptseg.engine.cells import Plan
+from promptseg.engine.settings import PRESETS, resolve
+from promptseg.errors import PromptsegError
+from promptseg.learners.registry import find_method
+from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.recipes.reproduce import choose_data, reproduce
+from promptseg.recipes.tables import RECIPES, Recipe
+from promptseg.reports.bars import bar_chart
+
+EVERY = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
+FEW = {"steps": 2, "batch_size": 2}
+
+
+def shapes(name: str, shift: int = 0) -> Dataset:
+    splits = [Split(SHAPES[a + shift : b + shift], name, split) for a, b, split in ((0, 3, "train"), (3, 5, "val"))]
+    return Dataset(name, SPACE, splits[0], splits[1], Split([], name, "test"))
+
+
+@pytest.fixture(scope="module")
+def model() -> SeemSegmenter:
+    return tiny_segmenter()
+
+
+@EVERY
+def test_a_recipe_can_run(recipe: Recipe) -> None:
+    for row in recipe.rows:
+        resolve("tuned", find_method(row.variant.method), row.variant.settings)
+        assert set(row.paper) in (set(recipe.sizes), set())
+        for figures in row.paper.values():
+            assert len(figures) == len(recipe.columns) + recipe.mean
+    for spec in recipe.miniature.values():
+        assert len(load_dataset(spec).train)
+
+
+def test_the_figures_of_the_paper_agree_with_each_other() -> None:
+    for row in RECIPES["table3"].rows:
+        for *conditions, mean in row.paper.values():
+            assert sum(conditions) / 4 == pytest.approx(mean, abs=0.051)
+    tables = {name: [row for row in recipe.rows if row.paper] for name, recipe in RECIPES.items()}
+    on_cityscapes = {name: {row.label: row.paper["tiny"][0] for row in rows} for name, rows in tables.items()}
+    assert on_cityscapes["table2"]["SEEM"] == on_cityscapes["table8"]["SEEM"] == on_cityscapes["table5"]["none"]
+    full = {on_cityscapes["table2"]["SSPrompt"], on_cityscapes["table5"]["both, learned weights"]}
+    assert full | {on_cityscapes["table6"]["16 shots"], on_cityscapes["table8"]["SSPrompt"]} == {55.2}
+    assert on_cityscapes["table5"]["spatial, learned weights"] == on_cityscapes["table8"]["SpaPrompt"]
+
+
+def test_a_table_shows_both_figures_and_where_ours_come_from(model: SeemSegmenter, tmp_path: Path) -> None:
+    recipe = RECIPES["table3"]
+    datasets = {column: shapes(column, shift) for shift, column in zip((0, 1, 0, 1), recipe.columns, strict=True)}
+    plan = Plan((recipe.rows[0].variant,), seeds=(0, 1), settings=FEW)
+    made = reproduce(recipe, model, datasets, plan, tmp_path, say=lambda line: None)
+    assert len(made.outcomes) == 4 * 4 * 2
+    headers, row = made.table.headers, dict(zip(made.table.headers, made.table.rows[3], strict=True))
+    assert headers[:4] == ("method", "fog: paper, tiny", "fog: paper, large", "fog: ours")
+    assert (row["method"], row["fog: paper, tiny"], row["mean: paper, large"]) == ("SSPrompt", "47.5", "49.9")
+    ours = {(o.cell.data, o.cell.seed): o.score.miou for o in made.outcomes if o.cell.variant == "ssprompt" and o.score}
+    by_seed = [sum(ours[column, seed] for column in recipe.columns) / 4 for seed in (0, 1)]
+    assert row["fog: ours"].startswith(f"{50 * (ours['fog', 0] + ours['fog', 1]):.1f} ± ")
+    assert row["mean: ours"].startswith(f"{50 * sum(by_seed):.1f} ± ")
+    assert made.notes[0].startswith(f"ours: tiny-0 (weights {model.fingerprint[:12]}) on fog, night, rain, snow, split")
+    assert made.notes[1].startswith("paper: SEEM with Focal-Tiny (tiny) and DaViT-Large (large) on fog")
+    assert "| SSPrompt | 47.5 | 57.7 |" in (tmp_path / "table3.md").read_text()
+    assert json.loads((tmp_path / "table3.json").read_text())["rows"][3][0] == "SSPrompt"
+
+
+def test_tables_in_one_folder_share_their_cells(model: SeemSegmenter, tmp_path: Path) -> None:
+    said: list[str] = []
+    for name in ("table8", "table5", "table6"):
+        plan = Plan((RECIPES[name].rows[0].variant,), seeds=(0,), settings=FEW)
+        made = reproduce(RECIPES[name], model, {"streets:fog": shapes("streets:fog")}, plan, tmp_path, said.append)
+        assert all(outcome.score for outcome in made.outcomes)
+        assert made.table.headers == ("method", "Cityscapes: paper, tiny", "streets:fog: ours")
+        assert made.notes[-1].startswith("not the paper's data: Cityscapes; bring each into the folder layout")
+    counts = [line for line in said if "finished before" in line]
+    assert counts[:2] == ["5 cells, 0 finished before", "7 cells, 3 finished before"]
+    assert counts[2:] == ["1 cells, 1 finished before", *["1 cells, 0 finished before"] * 3]
+
+
+def test_figure_3b_shows_what_the_weights_keep_of_the_default(model: SeemSegmenter, tmp_path: Path) -> None:
+    recipe, said = RECIPES["fig3b"], []
+    plan = Plan((recipe.rows[0].variant,), seeds=(0, 1), settings=FEW | {"rate": 0.2})
+    made = reproduce(recipe, model, {"Cityscapes": shapes("a")}, plan, tmp_path, said.append)
+    expected: dict[str, list[float]] = {name: [] for name in SPACE.names}
+    for seed in (0, 1):
+        shots = promptseg.draw_shots(shapes("a").train, k=16, seed=seed)
+        run = promptseg.fit(model, shots, seed=seed, progress=False, **FEW, rate=0.2)
+        for name, weight in zip(SPACE.names, run.prompts.parts["semantic.weight"].flatten().tolist(), strict=True):
+            expected[name].append(1 - weight)
+    read = list(csv.DictReader((tmp_path / "fig3b.csv").read_text().splitlines()))
+    means = [float(row["mean"]) for row in read]
+    assert means == sorted(means, reverse=True) and len({row["class"] for row in read}) == len(SPACE)
+    for row in read:
+        assert [float(row["seed 0"]), float(row["seed 1"])] == pytest.approx(expected[row["class"]])
+        assert row["kind"] == ("things" if row["class"] == "car" else "stuff")
+    assert made.table.rows[-2] == ("mean of things", "things", f"{sum(expected['car']) / 2:.3f}")
+    assert made.notes[1] == "paper: foreground classes keep more of the default, background classes less"
+    picture = np.asarray(Image.open(tmp_path / "fig3b.png"))
+    assert picture.shape[1] == 640 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
+
+
+def test_a_bar_is_as_long_as_its_fraction() -> None:
+    picture = bar_chart(["a", "b"], [0.25, 0.5], [(255, 0, 0), (0, 0, 255)], width=400)
+    lengths = [(picture == color).all(axis=2).sum(axis=1).max() for color in ((255, 0, 0), (0, 0, 255))]
+    assert lengths[1] - 1 == pytest.approx(2 * (lengths[0] - 1), abs=1)
+
+
+def test_data_are_chosen_by_column() -> None:
+    table2, table5 = RECIPES["table2"], RECIPES["table5"]
+    assert choose_data(table2, []) == {"streets:adverse": "streets:adverse"}
+    given = ["cityscapes=folder:city?val=a", "PASCAL Context=context"]
+    assert choose_data(table2, given) == {"Cityscapes": "folder:city?val=a", "PASCAL Context": "context"}
+    assert choose_data(table5, ["folder:city?val=a"]) == {"Cityscapes": "folder:city?val=a"}
+    with pytest.raises(
+        PromptsegError, match=r"--data photos: give it as COLUMN=SPEC, with a column of Cityscapes, BDD"
+    ):
+        choose_data(table2, ["photos"])
+
+
+def test_the_command_runs_a_table_in_miniature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("promptseg.load_dataset", lambda spec: shapes(spec))
+    model = tiny_folder(tmp_path / "model")
+    command = ["reproduce", "table6", "--model", str(model), "--out", str(tmp_path / "out"), "--seeds", "0"]
+    assert run_command([*command, "--steps", "2", "--set", "batch_size=1"]) == 0
+    said = capsys.readouterr().out
+    assert "Table 6: SSPrompt with fewer shots, mIoU in percent" in said and "55.2" in said
+    assert f"ours: {model}" in said and "preset tuned, batch_size=1, steps=2" in said
+    assert PRESETS["tuned"].batch_size != 1
+    assert run_command(["reproduce", "table99", "--out", str(tmp_path / "out")]) == 2
+    assert "unknown recipe 'table99': choose one of fig3b, table2" in capsys.readouterr().err
