@@ -98,7 +98,7 @@ def test_order_of_queries_does_not_matter(network: SeemNetwork, features: dict[s
 
 
 def test_all_heads_end_with_the_last_one(network: SeemNetwork, features: dict[str, Tensor]) -> None:
-    heads = network.decode(features, *_prompts(network), all_heads=True)
+    heads = network.decode_all(features, *_prompts(network))
     last = network.decode(features, *_prompts(network))
     assert len(heads) == TINY.decoder_layers + 1
     assert heads[0].mask_logits.shape == (2, TINY.num_queries, 16, 24)
@@ -111,8 +111,7 @@ def test_gradients_to_prompts_match_differences(
     network: SeemNetwork, features: dict[str, Tensor], all_heads: bool
 ) -> None:
     def value(*prompts: Tensor) -> Tensor:
-        answer = network.decode(features, *prompts, all_heads=all_heads)
-        heads: list[HeadOutputs] = answer if all_heads else [answer]
+        heads = network.decode_all(features, *prompts) if all_heads else [network.decode(features, *prompts)]
         return torch.stack([head.class_logits.sin().sum() + head.mask_logits.sin().sum() for head in heads]).sum()
 
     prompts = tuple(part.clone().requires_grad_() for part in _prompts(network))
