@@ -45,6 +45,8 @@ def test_a_recorded_draw_is_read_again(capsys, tmp_path):
     assert "2 images" in err and "rule cover, k 2, seed 3" in err
     code, out, err = answer(capsys, "data", "draw", f"{spec}?condition=fog", "--record", record)
     assert code == 2 and not out and "ids are not in the data" in err
+    code, _, err = answer(capsys, "data", "draw", spec, "--record", record, "--out", record)
+    assert code == 2 and "give one of them" in err
     content = json.loads(record.read_text())
     record.write_text(json.dumps(content | {"ids": content["ids"][:1]}))
     code, _, err = answer(capsys, "data", "draw", spec, "--record", record)

@@ -151,6 +151,26 @@ def test_all_cityscapes_label_ids(tmp_path):
     assert {i: CITYSCAPES_19.names[c] for i, c in enumerate(labels) if c != 255} == names
 
 
+def test_mapillary_tables_differ_as_documented(tmp_path):
+    """All 66 classes of v1.2 in one label map; the three tables agree but on the 11 classes of the guide."""
+    every = np.uint8(np.arange(66)[None])
+    root = trees.mapillary(tmp_path)
+    trees.paint(root / "validation/v1.2/labels/v-0123456789_abcdefXYZ.png", every)
+    trees.photo(root / "validation/images/v-0123456789_abcdefXYZ.jpg", shape=every.shape)
+
+    def classes(mapping):
+        return promptseg.load_dataset(f"mapillary:{root}?mapping={mapping}").val[0].semantic()[0]
+
+    cvrn, robustnet, openseg = map(classes, ("cvrn", "robustnet", "openseg"))
+    different = {7: (0, 255, 0), 8: (0, 255, 0), 9: (1, 255, 1), 10: (0, 255, 0), 11: (1, 255, 1), 14: (0, 255, 0),
+                 23: (0, 255, 0), 41: (255, 0, 255), 44: (255, 255, 5), 46: (255, 255, 7), 49: (7, 255, 7)}  # fmt: skip
+    rows_ = zip(cvrn.tolist(), robustnet.tolist(), openseg.tolist(), strict=True)
+    assert {i: row for i, row in enumerate(rows_) if len(set(row)) > 1} == different
+    assert [CITYSCAPES_19.names[cvrn[i]] for i in (13, 15, 27, 48, 54, 61)] == [
+        "road", "sidewalk", "sky", "traffic light", "bus", "truck",
+    ]  # fmt: skip
+
+
 def test_old_layouts(tmp_path):
     old = trees.mapillary(tmp_path / "vistas")
     for split in ("training", "validation"):

@@ -13,6 +13,7 @@ from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
     from promptseg.data.few_shot import Shots as DrawnShots
+    from promptseg.data.sample import Split
 
 app = new_app("The data formats; check and look at a data set, or draw few-shot training lists from it.")
 
@@ -75,14 +76,12 @@ def draw(
 ) -> None:
     """Print the ids that fit would train on."""
     from promptseg import draw_shots, load_dataset
-    from promptseg.data.few_shot import restore_shots
 
+    if record is not None and out is not None:
+        raise PromptsegError(f"--record {record} and --out {out}: give one of them")
     samples = pick_split(load_dataset(data), split)
     if record is not None:
-        restored = restore_shots(samples, record)
-        _print_ids(restored)
-        about = ", ".join(f"{key} {restored.record.get(key)}" for key in ("rule", "k", "seed"))
-        typer.echo(f"{len(restored)} images of {data}, {split}, all there; {about}", err=True)
+        _print_again(samples, record, f"{data}, {split}")
         return
     drawn = draw_shots(samples, k=shots, seed=seed, rule=rule)
     _print_ids(drawn)
@@ -122,3 +121,13 @@ def preview(
 def _print_ids(shots: "DrawnShots") -> None:
     for name in shots.ids:
         typer.echo(name)
+
+
+def _print_again(samples: "Split", record: Path, where: str) -> None:
+    """Print a recorded draw, all of whose photos must be among the samples."""
+    from promptseg.data.few_shot import restore_shots
+
+    shots = restore_shots(samples, record)
+    _print_ids(shots)
+    about = ", ".join(f"{key} {shots.record.get(key)}" for key in ("rule", "k", "seed"))
+    typer.echo(f"{len(shots)} images of {where}, all there; {about}", err=True)

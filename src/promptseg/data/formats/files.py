@@ -22,7 +22,7 @@ def find_root(where: str, parts: Collection[str], inside: Collection[str] = ()) 
     """
     root = Path(where).expanduser()
     if not root.is_dir():
-        raise PromptsegError(f"{where}: no such folder; give the one that holds {' and '.join(parts)}")
+        raise PromptsegError(f"{where}: no such folder; give the one that holds {' and '.join(parts) or 'the data'}")
     for place in (root, *(root / name for name in inside)):
         if all((place / part).exists() for part in parts):
             return place
