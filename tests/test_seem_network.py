@@ -19,7 +19,7 @@ from promptseg.models.seem.interactive import (
     spatial_masks,
     spatial_prompt,
 )
-from promptseg.models.seem.network import HeadOutputs, SeemNetwork
+from promptseg.models.seem.network import SeemNetwork
 from promptseg.models.seem.points import points_from_masks
 from promptseg.models.seem.rows import LOOKS_AT, PADDING, Group, self_blocked
 
