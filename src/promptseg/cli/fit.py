@@ -63,4 +63,6 @@ def fit(
         raise Interrupted(f"stopped; the same command with --resume goes on with {out}") from None
     prompts = out / "prompts"
     typer.echo(f"prompts: {prompts} ({file_size(prompts)}, learned in {run.seconds:.0f} s)")
-    typer.echo(f"next:    {program()} evaluate --prompts {quoted(prompts)} --data {quoted(data)}")
+    there = next((name for name, split in (("val", dataset.val), ("test", dataset.test)) if len(split)), "train")
+    split = "" if there == "val" else f" --split {there}"
+    typer.echo(f"next:    {program()} evaluate --prompts {quoted(prompts)} --data {quoted(data)}{split}")
