@@ -54,8 +54,8 @@ def semantic_map(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
 def resize_bilinear(maps: Tensor, size: Size) -> Tensor:
     """Resize (..., h, w) to `size` bilinearly, corners not aligned; an equal size is returned as it is.
 
-    Written as a product with one matrix per axis: the gradient is two products again, which is several
-    times faster on a CPU than that of `F.interpolate`, and repeatable on a GPU, which that is not.
+    Written as a product with one matrix per axis: the gradient is two products again, which takes half the
+    time of `F.interpolate`'s on a CPU (101 maps of 32 x 64 to 128 x 256) and adds up in a fixed order.
     """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
