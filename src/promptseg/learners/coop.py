@@ -32,7 +32,7 @@ class CoOpSettings:
     context: str = "a photo of a"
     context_tokens: int | None = None
     class_specific: bool = False
-    context_rate: float = 0.5
+    context_rate: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""

@@ -25,7 +25,7 @@ class LOCNSettings:
         name_rate: learning rate relative to the base rate.
     """
 
-    name_rate: float = 0.5
+    name_rate: float = 0.3
 
 
 class LOCN(PromptLearner):

@@ -21,7 +21,7 @@ class VSPLSettings:
             middle of the image.
     """
 
-    point_rate: float = 0.4
+    point_rate: float = 5.0
 
 
 class VSPL(PromptLearner):
