@@ -13,6 +13,17 @@ LEVELS = 3
 """Feature maps the decoder attends to, at strides 32, 16 and 8."""
 BACKBONES = ("focal", "focal_dw")
 """`focal`: as in Focal-L; `focal_dw`: as in Focal-T, with depthwise convolutions around each branch."""
+FAMILIES = ("seem", "x-decoder")
+"""`x-decoder`: the last query sums up the image and keeps apart from the others, masks are resized bicubically with
+antialias, and parameters of a captioner stand in for those of spatial prompts."""
+PROMPTING = ("candidates", "copies", "shared", "choose")
+"""Which rows of the decoder answer what is pointed at or named, and whether they see the prompt.
+
+`candidates` (SEEM v1): a few copies of queries for each object; `copies` (SEEM v0): a copy of all queries for each kind of
+prompt; `shared` (SEEM demo): the object queries themselves, which see the prompt; `choose`: the object queries, which do
+not (X-Decoder, and weights trained on classes alone): prompts choose among their masks."""
+ADDED_LATER = ("family", "prompting")
+"""Fields that folders of earlier releases lack; they meant the default."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,8 @@ class SeemConfig:
         num_classes: classes of the official training data (shapes one buffer of the checkpoint).
         size_divisor: height and width of the padded input are multiples of it, pixels.
         short_side: shorter side that images are resized to by default, pixels.
+        family: one of `FAMILIES`.
+        prompting: one of `PROMPTING`.
     """
 
     backbone: FocalConfig
@@ -97,13 +110,25 @@ class SeemConfig:
     num_classes: int = 133
     size_divisor: int = 32
     short_side: int = 512
+    family: str = "seem"
+    prompting: str = "candidates"
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network can be built from."""
         if self.backbone.kind not in BACKBONES:
             raise unknown_name("backbone", self.backbone.kind, BACKBONES)
+        if self.family not in FAMILIES:
+            raise unknown_name("family", self.family, FAMILIES)
+        prompting = PROMPTING if self.family == "seem" else ("choose",)
+        if self.prompting not in prompting:
+            raise unknown_name(f"prompting of family {self.family}", self.prompting, prompting)
         if len(self.backbone.depths) != 4:
             raise PromptsegError(f"depths {list(self.backbone.depths)} has not one entry for each of the 4 stages")
+        if self.prompting != "choose" and self.text_dim != self.hidden_dim:
+            raise PromptsegError(
+                f"text_dim {self.text_dim} is not hidden_dim {self.hidden_dim}: prompting {self.prompting} puts words"
+                " among the queries; make them equal, or take prompting choose"
+            )
         for name, value, divisor in (
             ("hidden_dim", self.hidden_dim, 4),
             ("hidden_dim", self.hidden_dim, self.heads),
@@ -137,6 +162,7 @@ def _build(cls: Any, content: Any, where: str) -> Any:
     for name in content:
         if name not in names:
             raise unknown_name(f"field in {where}", str(name), names)
+    content = {name: cls.__dataclass_fields__[name].default for name in names if name in ADDED_LATER} | content
     missing = [name for name in names if name not in content]
     if missing:
         raise PromptsegError(f"{where} lacks the field {missing[0]}: write it with to_json")
@@ -160,9 +186,18 @@ def _value(kind: Any, value: Any, where: str) -> Any:
 
 
 FOCAL_T = SeemConfig(FocalConfig("focal_dw", 96, (2, 2, 6, 2), 3), TextConfig())
+FOCAL_L = replace(FOCAL_T, backbone=FocalConfig("focal", 192, (2, 2, 18, 2), 4))
+X_DECODER: dict[str, Any] = {"family": "x-decoder", "prompting": "choose"}
 NAMED: dict[str, SeemConfig] = {
     "seem-focal-t-v1": FOCAL_T,
-    "seem-focal-l-v1": replace(FOCAL_T, backbone=FocalConfig("focal", 192, (2, 2, 18, 2), 4)),
+    "seem-focal-t-v0": replace(FOCAL_T, prompting="copies"),
+    "seem-focal-t-demo": replace(FOCAL_T, prompting="shared"),
+    "seem-focal-l-v1": FOCAL_L,
+    "seem-focal-l-v0": replace(FOCAL_L, prompting="copies"),
+    "seem-focal-l-demo": replace(FOCAL_L, prompting="shared"),
+    "xdecoder-focal-t": replace(FOCAL_T, **X_DECODER),
+    "xdecoder-focal-l": replace(FOCAL_L, num_queries=201, **X_DECODER),
+    "xdecoder-focal-l-oq101": replace(FOCAL_L, **X_DECODER),
     "seem-nano": SeemConfig(
         backbone=FocalConfig("focal_dw", 32, (2, 2, 4, 1), 3),
         text=TextConfig(width=128, heads=4, layers=2, context=24, vocab=1024),
@@ -175,6 +210,7 @@ NAMED: dict[str, SeemConfig] = {
         decoder_layers=6,
         spatial_memories=8,
         short_side=128,
+        prompting="choose",
     ),
 }
 """The networks that are known by name."""
