@@ -16,12 +16,14 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from promptseg.files import read_json
-from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD, FocalConfig, SeemConfig, TextConfig
+from promptseg.models.seem.backbone_config import BackboneConfig, DavitConfig, FocalConfig
+from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD, SeemConfig, TextConfig
 from promptseg.models.seem.network import SeemNetwork
 
 _ROOT = Path(__file__).resolve().parents[1]
 _OWN = _ROOT / "tests/data/golden"
 _SHARED = _ROOT.parent / "shared/seem/golden"
+_PIXEL_DECODERS = {"transformer_encoder_fpn": "fpn", "transformer_encoder_deform": "deformable"}
 _NOT_IN_DEMO = {"criterion.empty_weight"}
 
 
@@ -84,12 +86,12 @@ def seem_config_from_official(official: dict[str, Any], weights: dict[str, Tenso
     """Our config for an official one; the size of the vocabulary is only in the weights."""
     model, parts = official["MODEL"], official["ATTENTION_ARCH"]
     encoder, decoder = model["ENCODER"], model["DECODER"]
-    backbone, text = model["BACKBONE"], model["TEXT"]
-    focal = backbone["FOCAL"]
+    text = model["TEXT"]
     vocab = weights["sem_seg_head.predictor.lang_encoder.lang_encoder.token_embedding.weight"].shape[0]
     return SeemConfig(
-        backbone=FocalConfig(backbone["NAME"], focal["EMBED_DIM"], tuple(focal["DEPTHS"]), focal["FOCAL_LEVELS"][0]),
+        backbone=_backbone_from_official(model["BACKBONE"]),
         text=TextConfig(text["WIDTH"], text["HEADS"], text["LAYERS"], text["CONTEXT_LENGTH"], vocab),
+        pixel_decoder=_PIXEL_DECODERS[encoder["NAME"]],
         hidden_dim=decoder["HIDDEN_DIM"],
         mask_dim=encoder["MASK_DIM"],
         text_dim=model["DIM_PROJ"],
@@ -104,6 +106,15 @@ def seem_config_from_official(official: dict[str, Any], weights: dict[str, Tenso
         num_classes=encoder["NUM_CLASSES"],
         size_divisor=decoder["SIZE_DIVISIBILITY"],
     )
+
+
+def _backbone_from_official(official: dict[str, Any]) -> BackboneConfig:
+    if official["NAME"] == "davit":
+        davit = official["DAVIT"]
+        names = ("DIM_EMBED", "DEPTHS", "NUM_HEADS", "NUM_GROUPS", "PATCH_SIZE")
+        return DavitConfig("davit", *(tuple(davit[name]) for name in names))
+    focal = official["FOCAL"]
+    return FocalConfig(official["NAME"], focal["EMBED_DIM"], tuple(focal["DEPTHS"]), focal["FOCAL_LEVELS"][0])
 
 
 def canvas(case: GoldenCase, divisor: int = 32) -> Tensor:

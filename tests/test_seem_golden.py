@@ -22,7 +22,14 @@ from promptseg.models.seem.points import points_from_masks
 TOLERANCE = 1e-4
 """Of 1, or of the largest value of a tensor that has larger ones."""
 # v0, v1 and demo decoders are one function while nothing but object queries is asked.
-PATTERNS = ("focaldw_v1__seg_*", "focal_v0__seg_*", "focaldw_demo__seg_*")
+PATTERNS = (
+    "focaldw_v1__seg_*",
+    "focal_v0__seg_*",
+    "focaldw_demo__seg_*",
+    "davitd3_v1__seg_*",
+    "davitd5_v1__seg_*",
+    "focaldw_deform_v1__seg_*",
+)
 PROMPT_PATTERNS = ("focaldw_v1__spatial_*", "focaldw_v1__grounding_*")
 # Post-processing and the tokeniser have tests of their own.
 ELSEWHERE = ("final/", "input/phrase_clip_token_ids", "input/phrase_attention_mask")
