@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from promptseg.files import read_json
-from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD, FocalConfig, SeemConfig, TextConfig
+from promptseg.models.seem.backbone_config import BackboneConfig, DavitConfig, FocalConfig
+from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD, SeemConfig, TextConfig
 from promptseg.models.seem.network import SeemNetwork
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +30,7 @@ _DECODERS = {
     "xdecoder": {"family": "x-decoder", "prompting": "choose"},
 }
 """Our names for the official decoders."""
+_PIXEL_DECODERS = {"transformer_encoder_fpn": "fpn", "transformer_encoder_deform": "deformable"}
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,12 @@ def seem_config_from_official(official: dict[str, Any], weights: dict[str, Tenso
     """Our config for an official one; the size of the vocabulary is only in the weights."""
     model, parts = official["MODEL"], official.get("ATTENTION_ARCH", {})
     encoder, decoder = model["ENCODER"], model["DECODER"]
-    backbone, text = model["BACKBONE"], model["TEXT"]
-    focal = backbone["FOCAL"]
+    text = model["TEXT"]
     vocab = weights["sem_seg_head.predictor.lang_encoder.lang_encoder.token_embedding.weight"].shape[0]
     return SeemConfig(
-        backbone=FocalConfig(backbone["NAME"], focal["EMBED_DIM"], tuple(focal["DEPTHS"]), focal["FOCAL_LEVELS"][0]),
+        backbone=_backbone_from_official(model["BACKBONE"]),
         text=TextConfig(text["WIDTH"], text["HEADS"], text["LAYERS"], text["CONTEXT_LENGTH"], vocab),
+        pixel_decoder=_PIXEL_DECODERS[encoder["NAME"]],
         hidden_dim=decoder["HIDDEN_DIM"],
         mask_dim=encoder["MASK_DIM"],
         text_dim=model["DIM_PROJ"],
@@ -110,6 +112,15 @@ def seem_config_from_official(official: dict[str, Any], weights: dict[str, Tenso
         size_divisor=decoder["SIZE_DIVISIBILITY"],
         **_DECODERS[decoder["NAME"]],
     )
+
+
+def _backbone_from_official(official: dict[str, Any]) -> BackboneConfig:
+    if official["NAME"] == "davit":
+        davit = official["DAVIT"]
+        names = ("DIM_EMBED", "DEPTHS", "NUM_HEADS", "NUM_GROUPS", "PATCH_SIZE")
+        return DavitConfig("davit", *(tuple(davit[name]) for name in names))
+    focal = official["FOCAL"]
+    return FocalConfig(official["NAME"], focal["EMBED_DIM"], tuple(focal["DEPTHS"]), focal["FOCAL_LEVELS"][0])
 
 
 def canvas(case: GoldenCase, divisor: int = 32) -> Tensor:

@@ -10,7 +10,8 @@ from torch.nn.functional import normalize
 
 from promptseg.errors import PromptsegError
 from promptseg.models.seem.attention import MultiHeadAttention
-from promptseg.models.seem.config import NAMED, FocalConfig, SeemConfig, TextConfig
+from promptseg.models.seem.backbone_config import FocalConfig
+from promptseg.models.seem.config import NAMED, SeemConfig, TextConfig
 from promptseg.models.seem.interactive import (
     GroundingPrompt,
     SpatialPrompt,

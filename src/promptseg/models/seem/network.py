@@ -8,13 +8,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from promptseg.errors import PromptsegError
+from promptseg.models.seem.backbone import build_backbone
 from promptseg.models.seem.config import LEVELS, SeemConfig
 from promptseg.models.seem.decoder import Head, SeemDecoder, mask_logits
-from promptseg.models.seem.focalnet import FocalNet
+from promptseg.models.seem.deformable import DeformablePixelDecoder
 from promptseg.models.seem.pixel_decoder import PixelDecoder, PixelFeatures
 from promptseg.models.seem.text import TextEncoder
 
 _VOID_WEIGHT = 0.1
+_PIXEL_DECODERS = {"fpn": PixelDecoder, "deformable": DeformablePixelDecoder}
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class SegmentationHead(nn.Module):
 
     def __init__(self, config: SeemConfig) -> None:
         super().__init__()
-        self.pixel_decoder = PixelDecoder(config)
+        self.pixel_decoder = _PIXEL_DECODERS[config.pixel_decoder](config)
         self.predictor = SeemDecoder(config)
 
 
@@ -58,7 +60,7 @@ class SeemNetwork(nn.Module):
             self.backbone_proj = nn.Parameter(torch.zeros(config.backbone.dims[-1], config.text_dim))
         else:
             self.register_buffer("dilation_kernel", torch.ones(1, 1, 3, 3))
-        self.backbone = FocalNet(config.backbone)
+        self.backbone = build_backbone(config.backbone)
         self.sem_seg_head = SegmentationHead(config)
         if config.prompting != "shared":
             self.criterion = Criterion(config.num_classes)
