@@ -83,9 +83,7 @@ class Rows:
     layers: Sequence[LayerRows]
 
 
-def object_rows(
-    states: Tensor, positions: Tensor, batch: int, layers: int, blocked: Tensor | None = None
-) -> Rows:
+def object_rows(states: Tensor, positions: Tensor, batch: int, layers: int, blocked: Tensor | None = None) -> Rows:
     """Rows of object queries alone.
 
     Args:
