@@ -1,7 +1,7 @@
 """The numbers that shape one SEEM network, and the named networks."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.models.seem.backbone_config import BackboneConfig, DavitConfig, FocalConfig, SamVitConfig
@@ -61,6 +61,7 @@ class SeemConfig:
         short_side: shorter side that images are resized to by default, pixels.
     """
 
+    ADDED_LATER: ClassVar = ("pixel_decoder",)
     backbone: BackboneConfig
     text: TextConfig
     pixel_decoder: str = "fpn"

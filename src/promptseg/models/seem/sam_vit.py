@@ -49,7 +49,8 @@ class Attention(nn.Module):
         rows = torch.einsum("bhwd,hkd->bhwk", query, self._distances(self.rel_pos_h, side))
         columns = torch.einsum("bhwd,wkd->bhwk", query, self._distances(self.rel_pos_w, side))
         bias = (rows[..., :, None] + columns[..., None, :]).flatten(3).flatten(1, 2)
-        taken = functional.scaled_dot_product_attention(*(x.flatten(1, 2) for x in (query, key, value)), bias)
+        flat = [x.flatten(1, 2) for x in (query, key, value)]
+        taken = functional.scaled_dot_product_attention(flat[0], flat[1], flat[2], attn_mask=bias)
         return taken.view(query.shape)
 
     @staticmethod
@@ -95,14 +96,9 @@ class Block(nn.Module):
         return out
 
 
-def _step(channels: int, dim: int, scale: str) -> list[nn.Module]:
-    """A step to half the stride, to twice the stride or to the same, and a norm over the whole map."""
-    kinds = {
-        "up": lambda: nn.ConvTranspose2d(channels, dim, 2, 2),
-        "down": lambda: nn.Conv2d(channels, dim, 2, 2),
-        "same": lambda: nn.Conv2d(channels, dim, 1),
-    }
-    return [kinds[scale](), nn.GroupNorm(1, dim)]
+def _step(kind: type[nn.Conv2d | nn.ConvTranspose2d], channels: int, dim: int, kernel: int) -> list[nn.Module]:
+    """A convolution whose stride is its kernel, and a norm over the whole map."""
+    return [kind(channels, dim, kernel, kernel), nn.GroupNorm(1, dim)]
 
 
 class Neck(nn.Module):
@@ -111,16 +107,17 @@ class Neck(nn.Module):
     def __init__(self, dim: int, dims: tuple[int, ...]) -> None:
         super().__init__()
         half, double = max(256, dim // 2), max(1024, 2 * dim)
+        conv, up = nn.Conv2d, nn.ConvTranspose2d
         self.down_4 = nn.Sequential(
-            *_step(dim, half, "up"),
+            *_step(up, dim, half, 2),
             nn.GELU(),
-            *_step(half, half // 2, "up"),
-            *_step(half // 2, dims[0], "same"),
+            *_step(up, half, half // 2, 2),
+            *_step(conv, half // 2, dims[0], 1),
             nn.GELU(),
         )
-        self.down_8 = nn.Sequential(*_step(dim, half, "up"), *_step(half, dims[1], "same"), nn.GELU())
-        self.down_16 = nn.Sequential(*_step(dim, dims[2], "same"), nn.GELU())
-        self.down_32 = nn.Sequential(*_step(dim, double, "down"), *_step(double, dims[3], "same"), nn.GELU())
+        self.down_8 = nn.Sequential(*_step(up, dim, half, 2), *_step(conv, half, dims[1], 1), nn.GELU())
+        self.down_16 = nn.Sequential(*_step(conv, dim, dims[2], 1), nn.GELU())
+        self.down_32 = nn.Sequential(*_step(conv, dim, double, 2), *_step(conv, double, dims[3], 1), nn.GELU())
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, dim, h, w) to four maps, the finest first."""
