@@ -97,6 +97,10 @@ class SeemConfig:
             if value % divisor:
                 raise PromptsegError(f"{name} {value} is not a multiple of {divisor}")
 
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """The least height and width, pixels, that hold an image and are multiples of the size divisor."""
+        return -(-height // self.size_divisor) * self.size_divisor, -(-width // self.size_divisor) * self.size_divisor
+
     def to_json(self) -> dict[str, Any]:
         """The numbers as a JSON object."""
         return asdict(self)
