@@ -29,6 +29,7 @@ CONFIG = SeemConfig(
     decoder_layers=3,
     spatial_memories=4,
     short_side=64,
+    prompting="choose",
 )
 
 
