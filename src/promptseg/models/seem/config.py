@@ -13,6 +13,8 @@ PIXEL_STD = (58.395, 57.120, 57.375)
 """Standard deviation of red, green and blue, for values 0..255."""
 LEVELS = 3
 """Feature maps the decoder attends to, at strides 32, 16 and 8."""
+BUFFERS = "cpu"
+"""Where buffers are made, even in a network that is built for its shapes only: files may leave them out."""
 PIXEL_DECODERS = ("fpn", "deformable")
 """`fpn`: a transformer on the stride-32 map, then a feature pyramid; `deformable`: a transformer over three maps."""
 FAMILIES = ("seem", "x-decoder")
