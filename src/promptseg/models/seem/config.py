@@ -1,7 +1,7 @@
 """The numbers that shape one SEEM network, and the named networks."""
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
 
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.models.seem.backbone_config import BackboneConfig, DavitConfig, FocalConfig, SamVitConfig
@@ -13,6 +13,8 @@ PIXEL_STD = (58.395, 57.120, 57.375)
 """Standard deviation of red, green and blue, for values 0..255."""
 LEVELS = 3
 """Feature maps the decoder attends to, at strides 32, 16 and 8."""
+BUFFERS = "cpu"
+"""Where buffers are made, even in a network that is built for its shapes only: files may leave them out."""
 PIXEL_DECODERS = ("fpn", "deformable")
 """`fpn`: a transformer on the stride-32 map, then a feature pyramid; `deformable`: a transformer over three maps."""
 FAMILIES = ("seem", "x-decoder")
@@ -24,8 +26,6 @@ PROMPTING = ("candidates", "copies", "shared", "choose")
 `candidates` (SEEM v1): a few copies of queries for each object; `copies` (SEEM v0): a copy of all queries for each kind of
 prompt; `shared` (SEEM demo): the object queries themselves, which see the prompt; `choose`: the object queries, which do
 not (X-Decoder, and weights trained on classes alone): prompts choose among their masks."""
-ADDED_LATER = ("pixel_decoder", "family", "prompting")
-"""Fields that folders of earlier releases lack; they meant the default."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class SeemConfig:
         prompting: one of `PROMPTING`.
     """
 
+    ADDED_LATER: ClassVar = ("pixel_decoder", "family", "prompting")
     backbone: BackboneConfig
     text: TextConfig
     pixel_decoder: str = "fpn"
@@ -121,6 +122,10 @@ class SeemConfig:
             if value % divisor:
                 raise PromptsegError(f"{name} {value} is not a multiple of {divisor}")
 
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """The least height and width, pixels, that hold an image and are multiples of the size divisor."""
+        return -(-height // self.size_divisor) * self.size_divisor, -(-width // self.size_divisor) * self.size_divisor
+
     def to_json(self) -> dict[str, Any]:
         """The numbers as a JSON object."""
         return asdict(self)
@@ -132,9 +137,6 @@ class SeemConfig:
         Raises:
             PromptsegError: a field is missing, unknown, of the wrong type, or the numbers do not fit together.
         """
-        if isinstance(content, dict):
-            defaults = {field.name: field.default for field in fields(SeemConfig) if field.name in ADDED_LATER}
-            content = defaults | content
         config: SeemConfig = from_json(SeemConfig, content, "config")
         return config
 

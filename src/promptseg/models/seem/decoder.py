@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from promptseg.models.seem.attention import CrossAttentionLayer, FeedForwardLayer, Perceptron, SelfAttentionLayer
-from promptseg.models.seem.config import LEVELS, SeemConfig
+from promptseg.models.seem.config import BUFFERS, LEVELS, SeemConfig
 from promptseg.models.seem.position import sine_positions
 from promptseg.models.seem.rows import LayerRows, Rows, joined, last_apart, object_rows
 from promptseg.models.seem.text import TextEncoder, normalise
@@ -69,7 +69,7 @@ class SeemDecoder(nn.Module):
         nn.init.trunc_normal_(self.caping_embed, std=0.02)
         self.pos_embed_caping = nn.Embedding(config.text.context, config.hidden_dim)
         queries, words = config.num_queries, config.text.context
-        blocked = torch.ones(1, queries + words, queries + words, dtype=torch.bool).triu(1)
+        blocked = torch.ones(1, queries + words, queries + words, dtype=torch.bool, device=BUFFERS).triu(1)
         blocked[:, :queries, :queries] = last_apart(queries, blocked.device)
         blocked[:, queries:, :queries] = False
         self.register_buffer("self_attn_mask", blocked)

@@ -68,8 +68,9 @@ class DeformableAttention(nn.Module):
         maps = level.unflatten(2, (self.heads, -1)).permute(0, 2, 3, 1).flatten(0, 1).unflatten(2, size)
         grid = (2 * places - 1).transpose(1, 2).flatten(0, 1)
         found = functional.grid_sample(maps, grid, align_corners=False)
-        taken = (found * weights.transpose(1, 2).flatten(0, 1)[:, None]).sum(dim=3)
-        return taken.unflatten(0, (-1, self.heads)).flatten(1, 2).transpose(1, 2)
+        summed = (found * weights.transpose(1, 2).flatten(0, 1)[:, None]).sum(dim=3)
+        taken: Tensor = summed.unflatten(0, (-1, self.heads)).flatten(1, 2).transpose(1, 2)
+        return taken
 
 
 class DeformableLayer(nn.Module):
@@ -93,14 +94,27 @@ class DeformableLayer(nn.Module):
 
 
 class DeformableEncoder(nn.Module):
-    """A stack of deformable layers over three maps."""
+    """A stack of deformable layers."""
 
     def __init__(self, config: SeemConfig) -> None:
         super().__init__()
-        dim = config.hidden_dim
-        self.level_embed = nn.Parameter(torch.randn(LEVELS, dim))
-        layers = (DeformableLayer(dim, config.heads) for _ in range(config.encoder_layers))
-        self.encoder = nn.ModuleDict({"layers": nn.ModuleList(layers)})
+        sizes = (config.hidden_dim, config.heads)
+        self.layers = nn.ModuleList(DeformableLayer(*sizes) for _ in range(config.encoder_layers))
+
+    def forward(self, rows: Tensor, positions: Tensor, centres: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """New rows (B, S, D); see `DeformableAttention`."""
+        for layer in self.layers:
+            rows = layer(rows, positions, centres, sizes)
+        return rows
+
+
+class DeformableTransformer(nn.Module):
+    """The encoder over three maps, with a position code and a level code for every place."""
+
+    def __init__(self, config: SeemConfig) -> None:
+        super().__init__()
+        self.level_embed = nn.Parameter(torch.randn(LEVELS, config.hidden_dim))
+        self.encoder = DeformableEncoder(config)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps (B, D, h, w) to maps of the same shapes."""
@@ -109,9 +123,7 @@ class DeformableEncoder(nn.Module):
         codes = [sine_positions(*size, rows.shape[2], like=rows) for size in sizes]
         positions = torch.cat([code + level for code, level in zip(codes, self.level_embed, strict=True)])
         centres = torch.cat([_centres(*size, like=rows) for size in sizes])
-        for layer in self.encoder["layers"]:
-            rows = layer(rows, positions, centres, sizes)
-        levels = rows.split([height * width for height, width in sizes], dim=1)
+        levels = self.encoder(rows, positions, centres, sizes).split([h * w for h, w in sizes], dim=1)
         return [level.transpose(1, 2).unflatten(2, size) for level, size in zip(levels, sizes, strict=True)]
 
 
@@ -125,7 +137,7 @@ class DeformablePixelDecoder(nn.Module):
             nn.Sequential(nn.Conv2d(channels, dim, 1), nn.GroupNorm(groups, dim))
             for channels in reversed(config.backbone.dims[1:])
         )
-        self.transformer = DeformableEncoder(config)
+        self.transformer = DeformableTransformer(config)
         self.mask_features = nn.Conv2d(dim, config.mask_dim, 1)
         self.adapter_1 = ConvNorm(config.backbone.dims[0], dim, 1, groups)
         self.layer_1 = ConvNorm(dim, dim, 3, groups)

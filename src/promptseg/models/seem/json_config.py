@@ -11,7 +11,8 @@ from promptseg.errors import PromptsegError, unknown_name
 def from_json(cls: Any, content: Any, where: str) -> Any:
     """An instance of a dataclass from what `dataclasses.asdict` made of one.
 
-    A field that is a union of dataclasses is told by its `kind`, one of the `KINDS` of a class.
+    A field that is a union of dataclasses is told by its `kind`, one of the `KINDS` of a class. Fields
+    that a class names in `ADDED_LATER` may be left out, and then have their default.
 
     Args:
         cls: the dataclass.
@@ -28,10 +29,10 @@ def from_json(cls: Any, content: Any, where: str) -> Any:
     for name in content:
         if name not in names:
             raise unknown_name(f"field in {where}", str(name), names)
-    missing = [name for name in names if name not in content]
+    missing = [name for name in names if name not in content and name not in getattr(cls, "ADDED_LATER", ())]
     if missing:
         raise PromptsegError(f"{where} lacks the field {missing[0]}: write it with to_json")
-    return cls(**{name: _value(hints[name], content[name], f"{where}.{name}") for name in names})
+    return cls(**{name: _value(hints[name], value, f"{where}.{name}") for name, value in content.items()})
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:

@@ -53,14 +53,15 @@ def to_windows(x: Tensor, side: int) -> Tensor:
     """Cut a map (B, H, W, D) into windows (B * n, side, side, D), padded with 0 at right and bottom."""
     height, width = x.shape[1:3]
     x = functional.pad(x, (0, 0, 0, -width % side, 0, -height % side))
-    return x.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3).flatten(0, 2)
+    windows: Tensor = x.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3).flatten(0, 2)
+    return windows
 
 
 def from_windows(windows: Tensor, height: int, width: int) -> Tensor:
     """The map (B, height, width, D) whose windows (B * n, side, side, D) these are, without its padding."""
     side = windows.shape[1]
     rows, columns = -(-height // side), -(-width // side)
-    x = windows.unflatten(0, (-1, rows, columns)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    x: Tensor = windows.unflatten(0, (-1, rows, columns)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
     return x[:, :height, :width]
 
 

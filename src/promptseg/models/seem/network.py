@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from promptseg.errors import PromptsegError
 from promptseg.models.seem.backbone import build_backbone
-from promptseg.models.seem.config import LEVELS, SeemConfig
+from promptseg.models.seem.config import BUFFERS, LEVELS, SeemConfig
 from promptseg.models.seem.decoder import Head, SeemDecoder, mask_logits
 from promptseg.models.seem.deformable import DeformablePixelDecoder
 from promptseg.models.seem.pixel_decoder import PixelDecoder, PixelFeatures
@@ -46,7 +46,8 @@ class Criterion(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.register_buffer("empty_weight", torch.cat((torch.ones(classes), torch.tensor([_VOID_WEIGHT]))))
+        weights = torch.tensor([1.0] * classes + [_VOID_WEIGHT], device=BUFFERS)
+        self.register_buffer("empty_weight", weights)
 
 
 class SeemNetwork(nn.Module):
@@ -59,7 +60,7 @@ class SeemNetwork(nn.Module):
             # For image-text retrieval, which is not offered here.
             self.backbone_proj = nn.Parameter(torch.zeros(config.backbone.dims[-1], config.text_dim))
         else:
-            self.register_buffer("dilation_kernel", torch.ones(1, 1, 3, 3))
+            self.register_buffer("dilation_kernel", torch.ones(1, 1, 3, 3, device=BUFFERS))
         self.backbone = build_backbone(config.backbone)
         self.sem_seg_head = SegmentationHead(config)
         if config.prompting != "shared":

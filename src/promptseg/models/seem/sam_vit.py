@@ -37,26 +37,28 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, side, side, D) to the same shape."""
-        heads = self.qkv(x).unflatten(3, (3, self.heads, -1)).permute(3, 4, 0, 1, 2, 5)
-        # One head after another: the bias of a global block has side ** 4 numbers per image and head.
-        taken = [self._head(query, key, value) for query, key, value in zip(*heads, strict=True)]
+        tables = [self._by_places(table) for table in (self.rel_pos_h, self.rel_pos_w)]
+        heads = self.qkv(x).unflatten(3, (3, self.heads, -1)).permute(4, 3, 0, 1, 2, 5)
+        # One head after another, as the bias of a block that looks everywhere has side ** 4 numbers per image and head.
+        taken = [_attend(query, key, value, *tables) for query, key, value in heads]
         out: Tensor = self.proj(torch.cat(taken, dim=3))
         return out
 
-    def _head(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """One head over (B, side, side, d)."""
-        side = query.shape[1]
-        rows = torch.einsum("bhwd,hkd->bhwk", query, self._distances(self.rel_pos_h, side))
-        columns = torch.einsum("bhwd,wkd->bhwk", query, self._distances(self.rel_pos_w, side))
-        bias = (rows[..., :, None] + columns[..., None, :]).flatten(3).flatten(1, 2)
-        taken = functional.scaled_dot_product_attention(*(x.flatten(1, 2) for x in (query, key, value)), bias)
-        return taken.view(query.shape)
-
     @staticmethod
-    def _distances(table: Tensor, side: int) -> Tensor:
-        """The table's rows (side, side, d) by place of the query and of the key."""
-        places = torch.arange(side, device=table.device)
-        return table[places[:, None] - places + side - 1]
+    def _by_places(table: Tensor) -> Tensor:
+        """Rows (side, side, d) of a table of distances, by place of the query and of the key."""
+        places = torch.arange(len(table) // 2 + 1, device=table.device)
+        return table[places[:, None] - places + len(table) // 2]
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, by_rows: Tensor, by_columns: Tensor) -> Tensor:
+    """One head over (B, side, side, d); the tables are (side, side, d)."""
+    rows = torch.einsum("bhwd,hkd->bhwk", query, by_rows)
+    columns = torch.einsum("bhwd,wkd->bhwk", query, by_columns)
+    bias = (rows[..., :, None] + columns[..., None, :]).flatten(3).flatten(1, 2)
+    # The fused kernel, twice as fast, takes four axes only.
+    q, k, v = (x.flatten(1, 2)[:, None] for x in (query, key, value))
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None]).view(query.shape)
 
 
 class Mlp(nn.Module):
@@ -95,14 +97,9 @@ class Block(nn.Module):
         return out
 
 
-def _step(channels: int, dim: int, scale: str) -> list[nn.Module]:
-    """A step to half the stride, to twice the stride or to the same, and a norm over the whole map."""
-    kinds = {
-        "up": lambda: nn.ConvTranspose2d(channels, dim, 2, 2),
-        "down": lambda: nn.Conv2d(channels, dim, 2, 2),
-        "same": lambda: nn.Conv2d(channels, dim, 1),
-    }
-    return [kinds[scale](), nn.GroupNorm(1, dim)]
+def _step(kind: type[nn.Conv2d | nn.ConvTranspose2d], channels: int, dim: int, kernel: int) -> list[nn.Module]:
+    """A convolution whose stride is its kernel, and a norm over the whole map."""
+    return [kind(channels, dim, kernel, kernel), nn.GroupNorm(1, dim)]
 
 
 class Neck(nn.Module):
@@ -111,16 +108,17 @@ class Neck(nn.Module):
     def __init__(self, dim: int, dims: tuple[int, ...]) -> None:
         super().__init__()
         half, double = max(256, dim // 2), max(1024, 2 * dim)
+        conv, up = nn.Conv2d, nn.ConvTranspose2d
         self.down_4 = nn.Sequential(
-            *_step(dim, half, "up"),
+            *_step(up, dim, half, 2),
             nn.GELU(),
-            *_step(half, half // 2, "up"),
-            *_step(half // 2, dims[0], "same"),
+            *_step(up, half, half // 2, 2),
+            *_step(conv, half // 2, dims[0], 1),
             nn.GELU(),
         )
-        self.down_8 = nn.Sequential(*_step(dim, half, "up"), *_step(half, dims[1], "same"), nn.GELU())
-        self.down_16 = nn.Sequential(*_step(dim, dims[2], "same"), nn.GELU())
-        self.down_32 = nn.Sequential(*_step(dim, double, "down"), *_step(double, dims[3], "same"), nn.GELU())
+        self.down_8 = nn.Sequential(*_step(up, dim, half, 2), *_step(conv, half, dims[1], 1), nn.GELU())
+        self.down_16 = nn.Sequential(*_step(conv, dim, dims[2], 1), nn.GELU())
+        self.down_32 = nn.Sequential(*_step(conv, dim, double, 2), *_step(conv, double, dims[3], 1), nn.GELU())
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, dim, h, w) to four maps, the finest first."""

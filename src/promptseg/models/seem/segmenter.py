@@ -94,15 +94,9 @@ class SeemSegmenter:
         if not len(images):
             raise PromptsegError("got 0 images, expected at least one (3, H, W) tensor")
         sizes = tuple((image.shape[1], image.shape[2]) for image in images)
-        canvas = self._canvas(sizes)
+        canvas = self.config.canvas(*(max(sides) for sides in zip(*sizes, strict=True)))
         batch = torch.stack([self._padded(image, canvas) for image in images])
         return ImageFeatures(self.network.encode(batch), canvas, sizes)
-
-    def _canvas(self, sizes: Sequence[Size]) -> Size:
-        """The least size that holds all images and is a multiple of the divisor."""
-        divisor = self.config.size_divisor
-        height, width = (-(-max(sides) // divisor) * divisor for sides in zip(*sizes, strict=True))
-        return height, width
 
     def _padded(self, image: Tensor, canvas: Size) -> Tensor:
         """Normalise, then pad with 0, which is the mean colour."""
