@@ -17,8 +17,9 @@ from PIL import Image
 import promptseg
 from promptseg.cli.main import run
 from promptseg.learners.registry import METHODS
+from promptseg.models.seem.backbone_config import FocalConfig
 from promptseg.models.seem.checkpoint import save_model_folder
-from promptseg.models.seem.config import NAMED, FocalConfig, TextConfig
+from promptseg.models.seem.config import NAMED, TextConfig
 from promptseg.models.seem.network import SeemNetwork
 from promptseg.models.seem.tokenizer import Tokenizer, clip_tokenizer
 

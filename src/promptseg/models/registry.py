@@ -118,7 +118,7 @@ def _checked_device(device: "str | torch.device | None") -> "torch.device":
 
 def _fetch(entry: ModelEntry, repo: str, file: str) -> None:
     """Download the official checkpoint and its tokenizer, and write them as a model folder."""
-    from promptseg.models.seem.checkpoint import import_checkpoint
+    from promptseg.models.seem.importing import import_checkpoint
 
     try:
         checkpoint, tokenizer = _hub_file(repo, file), _hub_file(_TOKENIZER_REPO, "tokenizer.json")
