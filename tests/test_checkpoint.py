@@ -12,7 +12,7 @@ from promptseg.errors import PromptsegError
 from promptseg.files import read_json, write_json
 from promptseg.models.seem import checkpoint
 from promptseg.models.seem.checkpoint import fingerprint, import_checkpoint, load_model_folder, save_model_folder
-from promptseg.models.seem.tokenizer import clip_tokenizer
+from promptseg.models.tokenizer import clip_tokenizer
 
 EXTRAS = ("criterion.empty_weight", "dilation_kernel")
 

@@ -35,7 +35,7 @@ def predict(
     """
     prompts.check_model(model.id, model.fingerprint)
     pixels = _pixels(image)
-    features = model.encode_image([image_tensor(pixels, input_short_side(model, prompts))])
+    features = model.encode_image([image_tensor(model, pixels, input_short_side(prompts))])
     prediction = model.decode(features, prompts.to(model.device))
     return label_map(prediction, 0, (pixels.shape[0], pixels.shape[1]))
 

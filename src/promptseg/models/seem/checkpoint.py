@@ -18,7 +18,7 @@ from promptseg.files import atomic_path, read_json, write_json, write_text
 from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.network import SeemNetwork
 from promptseg.models.seem.state import plain_state, read_checkpoint
-from promptseg.models.seem.tokenizer import Tokenizer
+from promptseg.models.tokenizer import Tokenizer
 from promptseg.tensor_files import read_safetensors
 
 FORMAT_VERSION = 1

@@ -14,12 +14,15 @@ from promptseg.models.seem.checkpoint import fingerprint
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.network import HeadOutputs, SeemNetwork
 from promptseg.models.seem.position import axis_code
-from promptseg.models.seem.templates import fill_templates
 from promptseg.models.seem.text import normalise
-from promptseg.models.seem.tokenizer import Tokenizer
+from promptseg.models.sizes import short_side_size
+from promptseg.models.templates import fill_templates
+from promptseg.models.tokenizer import Tokenizer
 from promptseg.prompts import Prompts
 
 SPATIAL_KINDS = ("queries", "grid")
+TEMPLATES_USED = "photo"
+"""The templates unless the user says otherwise."""
 BACKGROUND = "background"
 """The name whose text is the void class; it goes through the same templates as any other."""
 _TEXTS_AT_ONCE = 256
@@ -60,6 +63,15 @@ class SeemSegmenter:
     def short_side(self) -> int:
         """Shorter side that images are resized to by default, pixels."""
         return self.config.short_side
+
+    def input_size(self, size: Size, short_side: int | None = None) -> Size:
+        """`size` scaled so that its shorter side is `short_side`, by default the model's own."""
+        return short_side_size(size, short_side or self.short_side)
+
+    @property
+    def spatial_kinds(self) -> tuple[str, ...]:
+        """`queries`, and `grid`."""
+        return SPATIAL_KINDS
 
     @property
     def device(self) -> torch.device:
@@ -109,19 +121,19 @@ class SeemSegmenter:
         mean, std = (pixels.new_tensor(values)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
         return F.pad((pixels - mean) / std, (0, canvas[1] - image.shape[2], 0, canvas[0] - image.shape[1]))
 
-    def encode_text(self, names: Sequence[str], templates: str = "photo") -> Tensor:
+    def encode_text(self, names: Sequence[str], templates: str | None = None) -> Tensor:
         """Default semantic prompts (C, D_text) of class names: the mean over templates, of length 1.
 
         Args:
             names: C class names.
-            templates: `photo`, `raw`, or `official`, which also cleans the names.
+            templates: `photo` (also for None), `raw`, or `official`, which also cleans the names.
 
         Raises:
             PromptsegError: unknown templates, an empty name, no tokenizer, or the text encoder was dropped.
         """
-        key = (tuple(names), templates)
+        key = (tuple(names), templates or TEMPLATES_USED)
         if key not in self._texts:
-            self._texts[key] = self._encode_text(names, templates)
+            self._texts[key] = self._encode_text(*key)
         return self._texts[key].clone()
 
     @torch.no_grad()
@@ -165,7 +177,7 @@ class SeemSegmenter:
             raise PromptsegError(f"a text has {used} pieces with its markers, {self.id} reads {context}: use fewer")
         return normalise(self.network.text.encode_embedded(texts.words[:, :used], texts.ends))
 
-    def background_prompt(self, templates: str = "photo") -> Tensor:
+    def background_prompt(self, templates: str | None = None) -> Tensor:
         """The semantic prompt (1, D_text) of the last, void column: a text class like any other."""
         return self.encode_text((BACKGROUND,), templates)
 
@@ -176,7 +188,7 @@ class SeemSegmenter:
         self._texts.clear()
         self._has_text_encoder = False
 
-    def default_spatial_prompts(self, kind: str = "queries") -> Tensor:
+    def default_spatial_prompts(self, kind: str | None = None) -> Tensor:
         """Default spatial prompts (N, D).
 
         `queries`: N = `num_prompts` start states. `grid`: position terms of the largest square grid of
@@ -185,6 +197,7 @@ class SeemSegmenter:
         Raises:
             PromptsegError: unknown kind.
         """
+        kind = kind or SPATIAL_KINDS[0]
         _check_kind(kind)
         if kind == "queries":
             return self.network.decoder.query_feat.weight[: self.num_prompts].detach().clone()
