@@ -18,6 +18,9 @@ Size = tuple[int, int]
 """Height and width, in pixels."""
 
 
+UNKNOWN_LICENCE = "not known: ask whoever made the weights"
+
+
 @dataclass(frozen=True)
 class ImageFeatures:
     """Everything the mask decoder needs of B images that share one padded canvas.
@@ -99,6 +102,10 @@ class PromptableSegmenter(Protocol):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of names, shapes and values of the weights."""
+
+    @property
+    def licence(self) -> str:
+        """Licence of the weights, as far as it is known."""
 
     @property
     def short_side(self) -> int | None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.files import atomic_path, read_json, write_json, write_text
+from promptseg.models.fingerprint import fingerprint
 from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.network import SeemNetwork
 from promptseg.models.seem.state import plain_state, read_checkpoint
@@ -141,15 +142,6 @@ def checked_tokenizer(path: Path, config: SeemConfig) -> Tokenizer:
     return tokenizer
 
 
-def fingerprint(network: SeemNetwork) -> str:
-    """SHA-256 over name, shape and float32 bytes of all parameters, in the order of names."""
-    digest = hashlib.sha256()
-    for name, parameter in sorted(network.named_parameters()):
-        digest.update(f"{name} {tuple(parameter.shape)}".encode())
-        digest.update(parameter.detach().to("cpu", torch.float32).contiguous().numpy().reshape(-1).data)
-    return digest.hexdigest()
-
-
 def import_checkpoint(file: Path, config_name: str, out: Path, tokenizer: Path | None = None) -> ImportReport:
     """Turn an official checkpoint into a model folder.
 
@@ -178,7 +170,7 @@ def import_checkpoint(file: Path, config_name: str, out: Path, tokenizer: Path |
     network.load_state_dict(state, strict=False)
     source = _sha256(file)
     save_model_folder(out, network, config, tokenizer, _card(config_name, file, source), torch.float32)
-    return ImportReport(out, config_name, found, source, fingerprint(network))
+    return ImportReport(out, config_name, found, source, fingerprint(network.named_parameters()))
 
 
 def difference(network: SeemNetwork, state: Mapping[str, Tensor]) -> StateDifference:

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.base import EmbeddedTexts, ImageFeatures, Prediction, Size
-from promptseg.models.seem.checkpoint import fingerprint
+from promptseg.models.base import UNKNOWN_LICENCE, EmbeddedTexts, ImageFeatures, Prediction, Size
+from promptseg.models.fingerprint import fingerprint
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.network import HeadOutputs, SeemNetwork
 from promptseg.models.seem.position import axis_code
@@ -39,12 +39,16 @@ class SeemSegmenter:
         network: the frozen network; `network.text` gives access at the level of tokens.
         tokenizer: None where the model folder has none; class names cannot be encoded then.
         config: the numbers that shape the network.
+        licence: of the weights, as far as it is known.
     """
 
-    def __init__(self, network: SeemNetwork, tokenizer: Tokenizer | None, model_id: str) -> None:
+    def __init__(
+        self, network: SeemNetwork, tokenizer: Tokenizer | None, model_id: str, licence: str = UNKNOWN_LICENCE
+    ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.config = network.config
+        self.licence = licence
         self._id = model_id
         self._texts: dict[tuple[tuple[str, ...], str], Tensor] = {}
         self._has_text_encoder = True
@@ -57,7 +61,7 @@ class SeemSegmenter:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of names, shapes and values of the weights."""
-        return fingerprint(self.network)
+        return fingerprint(self.network.named_parameters())
 
     @property
     def short_side(self) -> int:
