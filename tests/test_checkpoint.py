@@ -8,8 +8,9 @@ from tiny import CONFIG, tiny_folder, tiny_network
 
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json, write_json
-from promptseg.models.seem.checkpoint import fingerprint, load_model_folder, save_model_folder
-from promptseg.models.seem.tokenizer import clip_tokenizer
+from promptseg.models.fingerprint import fingerprint
+from promptseg.models.seem.checkpoint import load_model_folder, save_model_folder
+from promptseg.models.tokenizer import clip_tokenizer
 
 EXTRAS = ("criterion.empty_weight", "dilation_kernel")
 
@@ -77,11 +78,11 @@ def test_fingerprint_is_sha256_over_sorted_names_shapes_and_bytes(network):
     for name in sorted(name for name in network.state_dict() if name not in EXTRAS):
         value = network.state_dict()[name]
         digest.update(f"{name} {tuple(value.shape)}".encode() + value.numpy().tobytes())
-    assert fingerprint(network) == digest.hexdigest()
+    assert fingerprint(network.named_parameters()) == digest.hexdigest()
 
 
 def test_fingerprint_sees_one_changed_number():
     changed = tiny_network()
-    before = fingerprint(changed)
+    before = fingerprint(changed.named_parameters())
     changed.sem_seg_head.predictor.class_embed.data[0, 0] += 1e-3
-    assert fingerprint(changed) != before == fingerprint(tiny_network())
+    assert fingerprint(changed.named_parameters()) != before == fingerprint(tiny_network().named_parameters())

@@ -64,7 +64,7 @@ def test_zero_shot_is_the_default_prompts(model: SeemSegmenter) -> None:
 def test_the_prompt_gradient_agrees_with_finite_differences() -> None:
     model = tiny_segmenter()
     sample = SHAPES[0]
-    features = model.encode_image([image_tensor(sample.image(), 48)])
+    features = model.encode_image([image_tensor(model, sample.image(), 48)])
     features = replace(features, tensors={name: tensor.double() for name, tensor in features.tensors.items()})
     prompts = default_prompts(model, SPACE)
     model.network.double()
@@ -93,7 +93,7 @@ def test_the_prompt_gradient_agrees_with_finite_differences() -> None:
 def test_cached_features_are_those_of_the_image_as_it_is_and_mirrored(model: SeemSegmenter) -> None:
     settings = replace(PRESETS["tuned"], flip=True)
     views = encode_samples(model, SHAPES[:1], SemanticTask(), settings, Progress(False))[0]
-    pixels = image_tensor(SHAPES[0].image(), model.short_side)
+    pixels = image_tensor(model, SHAPES[0].image())
     for view, image in zip(views, (pixels, pixels.flip(-1)), strict=True):
         for name, tensor in model.encode_image([image]).tensors.items():
             assert torch.equal(view.features.tensors[name], tensor)
@@ -261,7 +261,7 @@ def test_the_paper_preset_is_the_papers() -> None:
 
 
 def test_the_last_of_all_heads_is_the_answer(model: SeemSegmenter) -> None:
-    features = model.encode_image([image_tensor(SHAPES[0].image(), 64)])
+    features = model.encode_image([image_tensor(model, SHAPES[0].image(), 64)])
     prompts = default_prompts(model, SPACE)
     heads = model.decode_all(features, prompts)
     answer = model.decode(features, prompts)

@@ -10,7 +10,7 @@ from promptseg.models.seem.checkpoint import save_model_folder
 from promptseg.models.seem.config import SeemConfig, TextConfig
 from promptseg.models.seem.network import SeemNetwork
 from promptseg.models.seem.segmenter import SeemSegmenter
-from promptseg.models.seem.tokenizer import Tokenizer
+from promptseg.models.tokenizer import Tokenizer
 
 TOKENIZER = NANO_FOLDER / "tokenizer.json"
 NUM_PROMPTS = 16

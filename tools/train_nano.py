@@ -34,7 +34,7 @@ from promptseg.models.registry import NANO_FOLDER
 from promptseg.models.seem.checkpoint import load_model_folder, save_model_folder
 from promptseg.models.seem.config import NAMED, PIXEL_MEAN, PIXEL_STD, SeemConfig
 from promptseg.models.seem.network import SeemNetwork
-from promptseg.models.seem.tokenizer import Tokenizer
+from promptseg.models.tokenizer import Tokenizer
 from promptseg.tasks.matching import MatchingWeights, match, matched_loss
 from promptseg.tasks.semantic import SemanticTask
 

@@ -58,16 +58,17 @@ def evaluate(
         )
     metric = build_task(task).metric(label_space)
     prompts = prompts.to(model.device)
-    short_side = input_short_side(model, prompts)
+    short_side = input_short_side(prompts)
     bar = Progress(progress)
     with bar.running():
         for sample in bar.track(samples, "evaluate"):
-            features = model.encode_image([image_tensor(sample.image(), short_side)])
+            features = model.encode_image([image_tensor(model, sample.image(), short_side)])
             metric.update(model.decode(features, prompts), 0, sample)
     scores = metric.compute()
     return Result(scores["miou"], scores["per_class"], len(samples), task)
 
 
-def input_short_side(model: PromptableSegmenter, prompts: Prompts) -> int:
-    """Shorter input side that the prompts were learned at, pixels; else the model's own."""
-    return int(prompts.record.get("settings", {}).get("short_side") or model.short_side)
+def input_short_side(prompts: Prompts) -> int | None:
+    """Shorter input side that the prompts were learned at, pixels; None where that is left to the model."""
+    short_side: int | None = prompts.record.get("settings", {}).get("short_side")
+    return short_side

@@ -66,6 +66,7 @@ def fit(
         "seed": seed,
         "data": getattr(shots, "record", {"ids": [sample.id for sample in shots]}),
         "label_space": _label_space_json(label_space),
+        "licence": f"of the model: {model.licence}",
     }
     # As a reader of the files will see it, so that a resumed run compares like with like.
     record = json.loads(json.dumps(record))

@@ -36,7 +36,7 @@ def predict(model: PromptableSegmenter, prompts: Prompts, image: Photo) -> NDArr
     """
     prompts.check_model(model.id, model.fingerprint)
     pixels = photo_pixels(image)
-    features = model.encode_image([image_tensor(pixels, input_short_side(model, prompts))])
+    features = model.encode_image([image_tensor(model, pixels, input_short_side(prompts))])
     prediction = model.decode(features, prompts.to(model.device))
     return label_map(prediction, 0, (pixels.shape[0], pixels.shape[1]))
 

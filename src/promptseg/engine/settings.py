@@ -26,8 +26,8 @@ class FitSettings:
         auxiliary: weight of the loss of each earlier head of the decoder. They place the attention of the
             next layer without a gradient from the last head, so only this teaches them where to look.
         short_side: shorter side images are resized to, pixels; none = the model's own.
-        spatial_kind: which of the model's default spatial prompts are used.
-        templates: text templates of the default semantic prompts.
+        spatial_kind: which of the model's default spatial prompts are used; none = the model's first.
+        templates: text templates of the default semantic prompts; none = the model's own choice.
     """
 
     steps: int
@@ -40,8 +40,8 @@ class FitSettings:
     power: float = 0.9
     flip: bool = True
     short_side: int | None = None
-    spatial_kind: str = "queries"
-    templates: str = "photo"
+    spatial_kind: str | None = None
+    templates: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""

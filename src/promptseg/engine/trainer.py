@@ -53,7 +53,7 @@ class Trainer:
             model: the frozen segmenter.
             learner: what is trained, on the model's device.
             task: gives targets and loss.
-            settings: steps, batches, optimiser; `short_side` is set.
+            settings: steps, batches, optimiser, inputs.
             seed: of the order of the images.
             out: folder of the run, or none to keep nothing on disk.
         """

@@ -22,6 +22,9 @@ Box = tuple[float, float, float, float]
 """x and y of the top left corner, x and y of the bottom right one, in pixels."""
 
 
+UNKNOWN_LICENCE = "not known: ask whoever made the weights"
+
+
 @dataclass(frozen=True)
 class ImageFeatures:
     """Everything the mask decoder needs of B images that share one padded canvas.
@@ -107,8 +110,27 @@ class PromptableSegmenter(Protocol):
         """SHA-256 of names, shapes and values of the weights."""
 
     @property
-    def short_side(self) -> int:
-        """Shorter side that images are resized to, pixels, unless the user says otherwise."""
+    def licence(self) -> str:
+        """Licence of the weights, as far as it is known."""
+
+    @property
+    def short_side(self) -> int | None:
+        """Shorter side that images are resized to, pixels, unless the user says otherwise; None: its input is fixed."""
+
+    def input_size(self, size: Size, short_side: int | None = None) -> Size:
+        """What an image of `size` is resized to before it is encoded.
+
+        Args:
+            size: height and width of the image.
+            short_side: what the user says; None leaves it to the model.
+
+        Raises:
+            PromptsegError: `short_side` is given to a model of fixed input.
+        """
+
+    @property
+    def spatial_kinds(self) -> tuple[str, ...]:
+        """Its kinds of default spatial prompts, the one used unless the user says otherwise first."""
 
     @property
     def device(self) -> torch.device:
@@ -125,19 +147,20 @@ class PromptableSegmenter(Protocol):
                 to one canvas.
         """
 
-    def encode_text(self, names: Sequence[str], templates: str = "photo") -> Tensor:
+    def encode_text(self, names: Sequence[str], templates: str | None = None) -> Tensor:
         """Default semantic prompts (C, D) of class names, computed without gradient.
 
         Args:
             names: C class names.
-            templates: `photo` ("a photo of a {}."), `official` (the model's own list) or `raw`.
+            templates: `photo` ("a photo of a {}."), `official` (the list published with CLIP) or `raw`; None leaves
+                it to the model.
         """
 
-    def background_prompt(self, templates: str = "photo") -> Tensor:
+    def background_prompt(self, templates: str | None = None) -> Tensor:
         """The semantic prompt (1, D) of the last, void column of the class logits."""
 
-    def default_spatial_prompts(self, kind: str = "queries") -> Tensor:
-        """Default spatial prompts (N, D) of one of the model's kinds."""
+    def default_spatial_prompts(self, kind: str | None = None) -> Tensor:
+        """Default spatial prompts (N, D) of one of the model's kinds; None: of the first."""
 
     def decode(self, features: ImageFeatures, prompts: Prompts) -> Prediction:
         """Masks and their classes; tensors of `features` and `prompts` on the model's device."""
@@ -166,7 +189,7 @@ class WordLevelText(Protocol):
         """The frozen word embeddings of texts, as they are, without a template."""
 
     def encode_embedded(self, texts: EmbeddedTexts) -> Tensor:
-        """Semantic prompts (T, D) of length 1; differentiable in the words.
+        """Semantic prompts (T, D), as `encode_text` gives them; differentiable in the words.
 
         Raises:
             PromptsegError: a text is longer than the encoder reads.

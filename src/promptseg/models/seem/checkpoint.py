@@ -17,7 +17,7 @@ from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, read_json, write_json, write_text
 from promptseg.models.seem.config import SeemConfig
 from promptseg.models.seem.network import SeemNetwork
-from promptseg.models.seem.tokenizer import Tokenizer
+from promptseg.models.tokenizer import Tokenizer
 from promptseg.tensor_files import read_safetensors
 
 FORMAT_VERSION = 1
@@ -114,13 +114,6 @@ def checked_tokenizer(path: Path, config: SeemConfig) -> Tokenizer:
     return tokenizer
 
 
-def fingerprint(network: SeemNetwork) -> str:
-    """SHA-256 over name, shape and float32 bytes of all parameters, in the order of names."""
-    digest = hashlib.sha256()
-    for name, parameter in sorted(network.named_parameters()):
-        digest.update(f"{name} {tuple(parameter.shape)}".encode())
-        digest.update(parameter.detach().to("cpu", torch.float32).contiguous().numpy().reshape(-1).data)
-    return digest.hexdigest()
 
 
 def difference(network: SeemNetwork, state: Mapping[str, Tensor]) -> StateDifference:

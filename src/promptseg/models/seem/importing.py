@@ -81,7 +81,7 @@ def import_checkpoint(file: Path, config_name: str | None, out: Path, tokenizer:
     _fill(network, state, found, file)
     source = _sha256(file)
     save_model_folder(out, network, NAMED[name], tokenizer, _card(name, file, source), torch.float32)
-    return ImportReport(out, name, found, source, fingerprint(network), tokenizer is not None)
+    return ImportReport(out, name, found, source, fingerprint(network.named_parameters()), tokenizer is not None)
 
 
 def fitting_configs(state: Mapping[str, Tensor]) -> list[str]:

@@ -9,18 +9,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.base import EmbeddedTexts, ImageFeatures, ObjectPrompt, Prediction, Size
-from promptseg.models.seem.checkpoint import fingerprint
+from promptseg.models.base import UNKNOWN_LICENCE, EmbeddedTexts, ImageFeatures, ObjectPrompt, Prediction, Size
+from promptseg.models.fingerprint import fingerprint
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.network import HeadOutputs, SeemNetwork
 from promptseg.models.seem.one_object import find_object
 from promptseg.models.seem.position import axis_code
-from promptseg.models.seem.templates import fill_templates
 from promptseg.models.seem.text import normalise
-from promptseg.models.seem.tokenizer import Tokenizer
+from promptseg.models.sizes import short_side_size
+from promptseg.models.templates import fill_templates
+from promptseg.models.tokenizer import Tokenizer
 from promptseg.prompts import Prompts
 
 SPATIAL_KINDS = ("queries", "grid")
+TEMPLATES_USED = "photo"
+"""The templates unless the user says otherwise."""
 BACKGROUND = "background"
 """The name whose text is the void class; it goes through the same templates as any other."""
 _TEXTS_AT_ONCE = 256
@@ -37,12 +40,16 @@ class SeemSegmenter:
         network: the frozen network; `network.text` gives access at the level of tokens.
         tokenizer: None where the model folder has none; class names cannot be encoded then.
         config: the numbers that shape the network.
+        licence: of the weights, as far as it is known.
     """
 
-    def __init__(self, network: SeemNetwork, tokenizer: Tokenizer | None, model_id: str) -> None:
+    def __init__(
+        self, network: SeemNetwork, tokenizer: Tokenizer | None, model_id: str, licence: str = UNKNOWN_LICENCE
+    ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.config = network.config
+        self.licence = licence
         self._id = model_id
         self._texts: dict[tuple[tuple[str, ...], str], Tensor] = {}
         self._has_text_encoder = True
@@ -55,12 +62,21 @@ class SeemSegmenter:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of names, shapes and values of the weights."""
-        return fingerprint(self.network)
+        return fingerprint(self.network.named_parameters())
 
     @property
     def short_side(self) -> int:
         """Shorter side that images are resized to by default, pixels."""
         return self.config.short_side
+
+    def input_size(self, size: Size, short_side: int | None = None) -> Size:
+        """`size` scaled so that its shorter side is `short_side`, by default the model's own."""
+        return short_side_size(size, short_side or self.short_side)
+
+    @property
+    def spatial_kinds(self) -> tuple[str, ...]:
+        """`queries`, and `grid`."""
+        return SPATIAL_KINDS
 
     @property
     def device(self) -> torch.device:
@@ -104,19 +120,19 @@ class SeemSegmenter:
         mean, std = (pixels.new_tensor(values)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
         return F.pad((pixels - mean) / std, (0, canvas[1] - image.shape[2], 0, canvas[0] - image.shape[1]))
 
-    def encode_text(self, names: Sequence[str], templates: str = "photo") -> Tensor:
+    def encode_text(self, names: Sequence[str], templates: str | None = None) -> Tensor:
         """Default semantic prompts (C, D_text) of class names: the mean over templates, of length 1.
 
         Args:
             names: C class names.
-            templates: `photo`, `raw`, or `official`, which also cleans the names.
+            templates: `photo` (also for None), `raw`, or `official`, which also cleans the names.
 
         Raises:
             PromptsegError: unknown templates, an empty name, no tokenizer, or the text encoder was dropped.
         """
-        key = (tuple(names), templates)
+        key = (tuple(names), templates or TEMPLATES_USED)
         if key not in self._texts:
-            self._texts[key] = self._encode_text(names, templates)
+            self._texts[key] = self._encode_text(*key)
         return self._texts[key].clone()
 
     @torch.no_grad()
@@ -160,7 +176,7 @@ class SeemSegmenter:
             raise PromptsegError(f"a text has {used} pieces with its markers, {self.id} reads {context}: use fewer")
         return normalise(self.network.text.encode_embedded(texts.words[:, :used], texts.ends))
 
-    def background_prompt(self, templates: str = "photo") -> Tensor:
+    def background_prompt(self, templates: str | None = None) -> Tensor:
         """The semantic prompt (1, D_text) of the last, void column: a text class like any other."""
         return self.encode_text((BACKGROUND,), templates)
 
@@ -171,7 +187,7 @@ class SeemSegmenter:
         self._texts.clear()
         self._has_text_encoder = False
 
-    def default_spatial_prompts(self, kind: str = "queries") -> Tensor:
+    def default_spatial_prompts(self, kind: str | None = None) -> Tensor:
         """Default spatial prompts (N, D).
 
         `queries`: N = `num_prompts` start states. `grid`: position terms of the largest square grid of
@@ -180,6 +196,7 @@ class SeemSegmenter:
         Raises:
             PromptsegError: unknown kind.
         """
+        kind = kind or SPATIAL_KINDS[0]
         _check_kind(kind)
         if kind == "queries":
             return self.network.decoder.query_feat.weight[: self.num_prompts].detach().clone()
