@@ -15,11 +15,12 @@ from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
 from promptseg.tasks.semantic import label_map
 
+Photo = str | Path | Image.Image | NDArray[np.uint8]
+"""A file, a PIL image, or (H, W, 3) uint8 RGB."""
+
 
 @torch.no_grad()
-def predict(
-    model: PromptableSegmenter, prompts: Prompts, image: str | Path | Image.Image | NDArray[np.uint8]
-) -> NDArray[np.uint8]:
+def predict(model: PromptableSegmenter, prompts: Prompts, image: Photo) -> NDArray[np.uint8]:
     """The class of every pixel of a photo.
 
     Args:
@@ -34,13 +35,18 @@ def predict(
         PromptsegError: the image cannot be read, or the prompts belong to another model.
     """
     prompts.check_model(model.id, model.fingerprint)
-    pixels = _pixels(image)
+    pixels = photo_pixels(image)
     features = model.encode_image([image_tensor(pixels, input_short_side(model, prompts))])
     prediction = model.decode(features, prompts.to(model.device))
     return label_map(prediction, 0, (pixels.shape[0], pixels.shape[1]))
 
 
-def _pixels(image: str | Path | Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
+def photo_pixels(image: Photo) -> NDArray[np.uint8]:
+    """A photo as (H, W, 3) uint8 RGB.
+
+    Raises:
+        PromptsegError: a file that cannot be read, or an array of another shape or type.
+    """
     if isinstance(image, str | Path):
         return read_image(Path(image))
     pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)

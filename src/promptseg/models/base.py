@@ -16,6 +16,10 @@ from promptseg.prompts import Prompts
 
 Size = tuple[int, int]
 """Height and width, in pixels."""
+Place = tuple[float, float]
+"""x and y, in pixels."""
+Box = tuple[float, float, float, float]
+"""x and y of the top left corner, x and y of the bottom right one, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,14 @@ class Prediction:
         mask_logits: (B, N, h, w), at the decoder's own stride over the canvas.
         canvas: height and width of the padded input, pixels.
         image_sizes: height and width of each image on the canvas, pixels.
+        upsampling: how the model brings its masks up to the canvas, `bilinear` or `bicubic`.
     """
 
     class_logits: Tensor
     mask_logits: Tensor
     canvas: Size
     image_sizes: tuple[Size, ...]
+    upsampling: str = "bilinear"
 
     def split(self) -> list["Prediction"]:
         """One prediction (B = 1) per image.
@@ -82,7 +88,7 @@ class Prediction:
         B indexings is B buffers of the full size.
         """
         rows = zip(torch.split(self.class_logits, 1), torch.split(self.mask_logits, 1), self.image_sizes, strict=True)
-        return [Prediction(classes, masks, self.canvas, (size,)) for classes, masks, size in rows]
+        return [Prediction(classes, masks, self.canvas, (size,), self.upsampling) for classes, masks, size in rows]
 
 
 class PromptableSegmenter(Protocol):
@@ -175,6 +181,57 @@ class PointPrompts(Protocol):
 
     def encode_points(self, points: Tensor) -> Tensor:
         """Spatial prompts (N, D) of points (N, 2); differentiable."""
+
+
+@dataclass(frozen=True)
+class ObjectPrompt:
+    """One object of one image: pointed at, named, or both.
+
+    Places are (x, y) in pixels of the encoded image, from its top left corner.
+
+    Attributes:
+        text: a phrase, as it is, without a template.
+        points: places on the object.
+        negative: places that are not on it.
+        boxes: (x0, y0, x1, y1), corners of boxes around it, or around its parts.
+        strokes: lines on it, each a list of places.
+        previous: (1, 1, h, w), mask logits of the round before, at the decoder's own stride.
+    """
+
+    text: str | None = None
+    points: tuple[Place, ...] = ()
+    negative: tuple[Place, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    strokes: tuple[tuple[Place, ...], ...] = ()
+    previous: Tensor | None = None
+
+
+class InteractivePrompts(Protocol):
+    """Optional: a model that finds one object that is pointed at or named, instead of a list of classes."""
+
+    @property
+    def object_prompts(self) -> tuple[str, ...]:
+        """The fields of `ObjectPrompt` that the model takes."""
+
+    def segment(self, features: ImageFeatures, prompt: ObjectPrompt, seed: int = 0) -> Prediction:
+        """The mask of the object, computed without gradient: N = 1, and no class but the background column.
+
+        Args:
+            features: of one image.
+            prompt: fields that are set are among `object_prompts`.
+            seed: of whatever the model draws on the way.
+        """
+
+
+def interactive_prompts(model: PromptableSegmenter) -> InteractivePrompts:
+    """The model's way to find one object.
+
+    Raises:
+        PromptsegError: it has none.
+    """
+    if not (hasattr(model, "segment") and hasattr(model, "object_prompts")):
+        raise PromptsegError(f"{model.id} does not take points, boxes or phrases: choose another model")
+    return cast(InteractivePrompts, model)
 
 
 def word_level_text(model: PromptableSegmenter) -> WordLevelText:

@@ -1,7 +1,7 @@
 """From the decoder's mask logits to maps at the size of an image, and to semantic scores.
 
-Every resize works on logits, before any sigmoid: bilinear up to the padded canvas, a crop to the
-image, then bicubic with antialias to the output size, as SEEM's official evaluation does.
+Every resize works on logits, before any sigmoid: up to the padded canvas by the model's own rule, a crop
+to the image, then bicubic with antialias to the output size, as SEEM's official evaluation does.
 """
 
 from functools import lru_cache
@@ -23,7 +23,7 @@ def masks_at(prediction: Prediction, index: int, size: Size) -> Tensor:
     """
     height, width = prediction.image_sizes[index]
     # Only this image is brought up to the canvas: a whole batch there would be B times the memory.
-    canvas = resize_bilinear(prediction.mask_logits[index : index + 1], prediction.canvas)[..., :height, :width]
+    canvas = _resized(prediction, prediction.mask_logits[index : index + 1], prediction.canvas)[..., :height, :width]
     if tuple(canvas.shape[-2:]) == tuple(size):
         return canvas[0]
     return F.interpolate(canvas, size, mode="bicubic", align_corners=False, antialias=True)[0]
@@ -32,7 +32,14 @@ def masks_at(prediction: Prediction, index: int, size: Size) -> Tensor:
 def masks_on_canvas(prediction: Prediction, stride: int = 1) -> Tensor:
     """Mask logits (B, N, H / stride, W / stride) on the padded canvas, padding included; differentiable."""
     height, width = prediction.canvas
-    return resize_bilinear(prediction.mask_logits, (height // stride, width // stride))
+    return _resized(prediction, prediction.mask_logits, (height // stride, width // stride))
+
+
+def _resized(prediction: Prediction, masks: Tensor, size: Size) -> Tensor:
+    """Masks brought up by the rule of their model."""
+    if prediction.upsampling == "bicubic":
+        return F.interpolate(masks, size, mode="bicubic", align_corners=False, antialias=True)
+    return resize_bilinear(masks, size)
 
 
 def semantic_map(class_logits: Tensor, mask_logits: Tensor) -> Tensor:

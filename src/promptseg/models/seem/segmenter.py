@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.base import EmbeddedTexts, ImageFeatures, Prediction, Size
+from promptseg.models.base import EmbeddedTexts, ImageFeatures, ObjectPrompt, Prediction, Size
 from promptseg.models.seem.checkpoint import fingerprint
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.network import HeadOutputs, SeemNetwork
+from promptseg.models.seem.one_object import find_object
 from promptseg.models.seem.position import axis_code
 from promptseg.models.seem.templates import fill_templates
 from promptseg.models.seem.text import normalise
@@ -203,7 +204,7 @@ class SeemSegmenter:
             PromptsegError: unknown spatial kind, or prompts whose shape this model cannot take.
         """
         outputs = self.network.decode(features.tensors, *self._inputs(prompts))
-        return _prediction(outputs, features)
+        return self._prediction(outputs, features)
 
     def decode_all(self, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
         """As `decode`, from every head: before the first layer, and after each.
@@ -212,7 +213,28 @@ class SeemSegmenter:
             PromptsegError: as `decode`.
         """
         outputs = self.network.decode_all(features.tensors, *self._inputs(prompts))
-        return [_prediction(output, features) for output in outputs]
+        return [self._prediction(output, features) for output in outputs]
+
+    def _prediction(self, outputs: HeadOutputs, features: ImageFeatures) -> Prediction:
+        upsampling = "bicubic" if self.config.family == "x-decoder" else "bilinear"
+        return Prediction(outputs.class_logits, outputs.mask_logits, features.canvas, features.image_sizes, upsampling)
+
+    @property
+    def object_prompts(self) -> tuple[str, ...]:
+        """The fields of `ObjectPrompt` that the model takes; only rows of their own remember a round before."""
+        kinds = ("text", "points", "negative", "boxes", "strokes")
+        return (*kinds, "previous") if self.config.prompting in ("candidates", "copies") else kinds
+
+    @torch.no_grad()
+    def segment(self, features: ImageFeatures, prompt: ObjectPrompt, seed: int = 0) -> Prediction:
+        """The mask of one object that is pointed at or named (models/seem/one_object.py).
+
+        Raises:
+            PromptsegError: a phrase, but no tokenizer, or the text encoder was dropped.
+        """
+        ids = None if prompt.text is None else self._token_ids([prompt.text])
+        masks = find_object(self.network, features, prompt, ids, seed)
+        return self._prediction(HeadOutputs(masks.new_zeros(1, 1, 1), masks), features)
 
     def _inputs(self, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, positions and texts, with the prompts in their places."""
@@ -236,10 +258,6 @@ class SeemSegmenter:
             shape = tuple(getattr(prompts, name).shape)
             if len(shape) != 2 or shape[1] != self.config.text_dim:
                 raise PromptsegError(f"{name} prompts have shape {shape}, {self.id} takes (C, {self.config.text_dim})")
-
-
-def _prediction(outputs: HeadOutputs, features: ImageFeatures) -> Prediction:
-    return Prediction(outputs.class_logits, outputs.mask_logits, features.canvas, features.image_sizes)
 
 
 def _check_kind(kind: str) -> None:
