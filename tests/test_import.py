@@ -13,8 +13,9 @@ import torch
 from tiny import CONFIG, TOKENIZER, tiny_folder, tiny_network
 
 from promptseg.errors import PromptsegError
+from promptseg.models.fingerprint import fingerprint
 from promptseg.models.seem import importing
-from promptseg.models.seem.checkpoint import StateDifference, fingerprint, load_model_folder
+from promptseg.models.seem.checkpoint import StateDifference, load_model_folder
 from promptseg.models.seem.config import NAMED
 from promptseg.models.seem.importing import fitting_configs, import_checkpoint
 from promptseg.models.seem.network import SeemNetwork
@@ -91,7 +92,7 @@ def test_import_takes_every_form_of_the_file(network, state, tmp_path, form):
     assert report.difference == StateDifference((), (), ())
     assert report.source_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     again, config = load_model_folder(tmp_path / "m")
-    assert config == CONFIG and fingerprint(again) == report.fingerprint
+    assert config == CONFIG and fingerprint(again.named_parameters()) == report.fingerprint
     for name, value in state.items():
         expected = {"half": value.half().float(), "bfloat16": value.bfloat16().float()}.get(form, value)
         assert again.state_dict()[name].dtype == expected.dtype
@@ -102,7 +103,7 @@ def test_import_takes_every_form_of_the_file(network, state, tmp_path, form):
 def test_import_takes_safetensors(network, tmp_path):
     folder = tiny_folder(tmp_path / "source")
     report = import_checkpoint(folder / "model.safetensors", "tiny", tmp_path / "m")
-    assert report.fingerprint == fingerprint(network)
+    assert report.fingerprint == fingerprint(network.named_parameters())
     assert not (tmp_path / "m" / "tokenizer.json").exists()
 
 

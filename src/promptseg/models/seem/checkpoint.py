@@ -4,7 +4,6 @@ A model folder holds `model.safetensors` (official parameter names), `config.jso
 (where there is one) and `README.md`.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,8 +111,6 @@ def checked_tokenizer(path: Path, config: SeemConfig) -> Tokenizer:
             f"{path}: {tokenizer.vocab_size} tokens, the model has {config.text.vocab}: give the model's own tokenizer"
         )
     return tokenizer
-
-
 
 
 def difference(network: SeemNetwork, state: Mapping[str, Tensor]) -> StateDifference:

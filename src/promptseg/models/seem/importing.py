@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from promptseg.errors import PromptsegError, unknown_name
+from promptseg.models.fingerprint import fingerprint
 from promptseg.models.seem.checkpoint import (
     StateDifference,
     checked_tokenizer,
     described,
     difference,
-    fingerprint,
     listed,
     save_model_folder,
 )
