@@ -113,12 +113,14 @@ class Trainer:
         """Loss of images that share a canvas: that of the last head, and of the others if they count."""
         features = ImageFeatures.cat([item.features for item in group])
         targets = [item.target for item in group]
+        stride = self._settings.loss_stride
         if not self._settings.auxiliary:
-            return self._task.loss(self._model.decode(features, prompts), targets)
+            return self._task.loss(self._model.decode(features, prompts), targets, stride)
         *earlier, last = self._model.decode_all(features, prompts)
-        loss = self._task.loss(last, targets)
+        loss = self._task.loss(last, targets, stride)
         for prediction in earlier:
-            loss = loss + self._settings.auxiliary * self._task.loss(prediction, targets, AUXILIARY_STRIDE)
+            coarse = self._task.loss(prediction, targets, max(stride, AUXILIARY_STRIDE))
+            loss = loss + self._settings.auxiliary * coarse
         return loss
 
     def _save(self, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:

@@ -1,0 +1,101 @@
+"""Enlarging mask logits bilinearly, one tile of the large map at a time, and the gradient of that."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from promptseg.models.base import Size
+from promptseg.tasks.masks import bilinear_matrix
+
+TILE_ROWS = 32
+"""Height of a tile where the whole width does not fit: about square tiles need the fewest neighbours."""
+_ALIGNED = 16
+
+
+class Scratch:
+    """Memory for what is needed for one tile only: fresh memory costs more than what is done with it."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._held: dict[str, Tensor] = {}
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """A tensor of that shape with any content; the next one of that name takes its place."""
+        count = prod(shape)
+        if name not in self._held or self._held[name].numel() < count:
+            self._held[name] = self._like.new_empty(count)
+        return self._held[name][:count].view(shape)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile of th x tw pixels of an enlarged map.
+
+    Attributes:
+        rows: rows of the large map.
+        columns: columns of the large map.
+        source: the rows and columns (sh, sw) of the small map that the tile depends on.
+        weights: along the height (th, sh) and along the width (sw, tw); None where the maps are not enlarged at all.
+        scratch: memory to work in.
+    """
+
+    rows: slice
+    columns: slice
+    source: tuple[slice, slice]
+    weights: tuple[Tensor, Tensor] | None
+    scratch: Scratch
+
+    def enlarge(self, maps: Tensor) -> Tensor:
+        """The tile's pixels (B, N, th * tw) of maps (B, N, h, w); valid until the next tile."""
+        source = maps[(..., *self.source)]
+        if self.weights is None:
+            return self.scratch.take("pixels", *source.shape).copy_(source).flatten(2)
+        down, across = self.weights
+        wide = self.scratch.take("wide", *source.shape[:3], across.shape[1])
+        torch.matmul(source, across, out=wide)
+        pixels = self.scratch.take("pixels", *maps.shape[:2], len(down), across.shape[1])
+        return torch.matmul(down, wide, out=pixels).flatten(2)
+
+    def add_gradient(self, pixels: Tensor, maps: Tensor) -> None:
+        """Add the gradient (B, N, th * tw) at the tile's pixels to that at the maps (B, N, h, w)."""
+        source = maps[(..., *self.source)]
+        if self.weights is None:
+            source += pixels.view(source.shape)
+            return
+        down, across = self.weights
+        wide = self.scratch.take("wide", *source.shape[:3], across.shape[1])
+        torch.matmul(down.mT, pixels.unflatten(2, (len(down), -1)), out=wide)
+        source += wide @ across.mT
+
+    def of(self, labels: Tensor) -> Tensor:
+        """The tile's pixels (B, th * tw) of large maps (B, H, W)."""
+        return labels[:, self.rows, self.columns].flatten(1)
+
+
+def tiles(maps: Tensor, size: Size, pixels: int) -> Iterator[Tile]:
+    """Tiles of at most about `pixels` pixels that cover maps (B, N, h, w) enlarged to `size`, row by row."""
+    (old_height, old_width), (height, width) = maps.shape[-2:], size
+    down = bilinear_matrix(old_height, height, maps.dtype, maps.device)
+    across = bilinear_matrix(old_width, width, maps.dtype, maps.device)
+    tall = min(height, max(TILE_ROWS, pixels // width))
+    wide = min(width, max(_ALIGNED, pixels // tall // _ALIGNED * _ALIGNED))
+    scratch = Scratch(maps)
+    for rows in _spans(height, tall):
+        for columns in _spans(width, wide):
+            if (old_height, old_width) == (height, width):
+                yield Tile(rows, columns, (rows, columns), None, scratch)
+                continue
+            top, left = _reach(rows, old_height, height), _reach(columns, old_width, width)
+            yield Tile(rows, columns, (top, left), (down[rows, top], across[columns, left].mT), scratch)
+
+
+def _spans(length: int, step: int) -> list[slice]:
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+
+
+def _reach(span: slice, old: int, new: int) -> slice:
+    """The old samples that the new samples of a span are made from, or a few more."""
+    return slice(max(0, span.start * old // new - 1), min(old, -(-span.stop * old // new) + 1))
