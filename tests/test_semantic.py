@@ -13,6 +13,7 @@ from promptseg.models.base import Prediction
 from promptseg.tasks import semantic_loss
 from promptseg.tasks.registry import build_task
 from promptseg.tasks.semantic import MeanIoU, SemanticTask, label_map
+from promptseg.tasks.tiles import tiles
 
 SPACE = LabelSpace("abc", tuple(ClassInfo(name, (0, 0, 0)) for name in "abc"))
 
@@ -80,6 +81,15 @@ def test_the_loss_by_tiles_is_the_plain_one(
     gradients = [torch.autograd.grad(3 * loss, (classes, masks)) for loss in losses]
     for found, expected in zip(*gradients, strict=True):
         assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("size", [(8, 12), (32, 48), (27, 50)])
+def test_tiles_enlarge_as_a_resize_of_the_whole_does(size: tuple[int, int]) -> None:
+    maps = torch.randn(1, 3, 8, 12)
+    whole = F.interpolate(maps, size, mode="bicubic", align_corners=False, antialias=True)
+    for tile in tiles(maps, size, 200, "bicubic"):
+        part = whole[..., tile.rows, tile.columns].flatten(2)
+        assert torch.allclose(tile.enlarge(maps), part, atol=1e-5)
 
 
 def test_the_loss_needs_memory_for_a_tile_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,9 @@ TILE_VALUES = {"cpu": 2**18, "cuda": 2**26}
 _ROUND = 16
 
 
-def semantic_loss(class_logits: Tensor, mask_logits: Tensor, labels: Tensor, dice: bool) -> Tensor:
+def semantic_loss(
+    class_logits: Tensor, mask_logits: Tensor, labels: Tensor, dice: bool, upsampling: str = "bilinear"
+) -> Tensor:
     """Cross-entropy, plus dice if asked for, mean over B images; differentiable once in both logits.
 
     Args:
@@ -43,12 +45,13 @@ def semantic_loss(class_logits: Tensor, mask_logits: Tensor, labels: Tensor, dic
         mask_logits: (B, N, h, w).
         labels: (B, H, W) uint8 class ids, 255 = ignored; the masks are compared at that size.
         dice: add the dice loss of the classes present in each image.
+        upsampling: how masks are enlarged, `bilinear` or `bicubic`.
 
     Returns:
         A scalar, to which an image without labelled pixels adds 0.
     """
     probabilities = class_logits.softmax(-1)[..., :-1]
-    loss: Tensor = _SemanticLoss.apply(probabilities, mask_logits, labels, dice)  # type: ignore[no-untyped-call]
+    loss: Tensor = _SemanticLoss.apply(probabilities, mask_logits, labels, dice, upsampling)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -56,12 +59,14 @@ class _SemanticLoss(torch.autograd.Function):
     """Computes the gradient along with the loss, while a tile is at hand."""
 
     @staticmethod
-    def forward(ctx: Any, probabilities: Tensor, mask_logits: Tensor, labels: Tensor, dice: bool) -> Tensor:
+    def forward(
+        ctx: Any, probabilities: Tensor, mask_logits: Tensor, labels: Tensor, dice: bool, upsampling: str
+    ) -> Tensor:
         by_probabilities = torch.empty_like(probabilities)
         by_masks = torch.zeros_like(mask_logits) if ctx.needs_input_grad[1] else None
         losses = []
         for some in _at_hand(mask_logits):
-            images = _Images(probabilities[some], mask_logits[some], labels[some], len(labels))
+            images = _Images(probabilities[some], mask_logits[some], labels[some], len(labels), upsampling)
             slopes = _dice(images) if dice else _no_dice(images)
             loss, by_probabilities[some] = _with_cross_entropy(
                 images, slopes, None if by_masks is None else by_masks[some]
@@ -74,7 +79,7 @@ class _SemanticLoss(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         probabilities, masks = ctx.saved_tensors
-        return gradient * probabilities, None if masks is None else gradient * masks, None, None
+        return gradient * probabilities, None if masks is None else gradient * masks, None, None, None
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,9 @@ def _at_hand(mask_logits: Tensor) -> list[slice]:
 class _Images:
     """B images with the classes that are present in any of them, and places without pixels: K in all."""
 
-    def __init__(self, probabilities: Tensor, mask_logits: Tensor, labels: Tensor, total: int) -> None:
-        self.probabilities, self.mask_logits, self._labels, self.total = probabilities, mask_logits, labels, total
+    def __init__(self, probabilities: Tensor, mask_logits: Tensor, labels: Tensor, total: int, upsampling: str) -> None:
+        self.probabilities, self.mask_logits, self._labels = probabilities, mask_logits, labels
+        self.total, self._upsampling = total, upsampling
         counts = torch.stack([torch.bincount(one.flatten(), minlength=IGNORE + 1) for one in labels])[:, :IGNORE]
         self.present = counts.sum(0).nonzero()[:, 0]
         # What is ignored goes to the place after the last class; the products below like round numbers.
@@ -131,7 +137,8 @@ class _Images:
         """All pixels, with the evidence that the weights give."""
         masks = self.mask_logits
         budget = TILE_VALUES[masks.device.type] // (len(masks) * max(weights.shape[1:]))
-        for tile in tiles(masks, (self._labels.shape[1], self._labels.shape[2]), budget):
+        size = (self._labels.shape[1], self._labels.shape[2])
+        for tile in tiles(masks, size, budget, self._upsampling):
             yield self._at(tile, weights)
 
     def _at(self, tile: Tile, weights: Tensor) -> _Pixels:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 import torch
 from torch import Tensor
 
 from promptseg.models.base import Size
-from promptseg.tasks.masks import bilinear_matrix
+from promptseg.tasks.masks import resize_matrix
 
 TILE_ROWS = 32
 """Height of a tile where the whole width does not fit: about square tiles need the fewest neighbours."""
@@ -75,27 +76,33 @@ class Tile:
         return labels[:, self.rows, self.columns].flatten(1)
 
 
-def tiles(maps: Tensor, size: Size, pixels: int) -> Iterator[Tile]:
-    """Tiles of at most about `pixels` pixels that cover maps (B, N, h, w) enlarged to `size`, row by row."""
-    (old_height, old_width), (height, width) = maps.shape[-2:], size
-    down = bilinear_matrix(old_height, height, maps.dtype, maps.device)
-    across = bilinear_matrix(old_width, width, maps.dtype, maps.device)
+def tiles(maps: Tensor, size: Size, pixels: int, upsampling: str = "bilinear") -> Iterator[Tile]:
+    """Tiles of at most about `pixels` pixels that cover maps (B, N, h, w) enlarged to `size`, row by row.
+
+    Args:
+        maps: the small maps.
+        size: height and width of the large ones.
+        pixels: how many pixels a tile may have.
+        upsampling: `bilinear`, or `bicubic` with antialias.
+    """
+    height, width = size
     tall = min(height, max(TILE_ROWS, pixels // width))
     wide = min(width, max(_ALIGNED, pixels // tall // _ALIGNED * _ALIGNED))
+    down = list(_strips(maps, maps.shape[-2], height, tall, upsampling))
+    across = list(_strips(maps, maps.shape[-1], width, wide, upsampling))
     scratch = Scratch(maps)
-    for rows in _spans(height, tall):
-        for columns in _spans(width, wide):
-            if (old_height, old_width) == (height, width):
-                yield Tile(rows, columns, (rows, columns), None, scratch)
-                continue
-            top, left = _reach(rows, old_height, height), _reach(columns, old_width, width)
-            yield Tile(rows, columns, (top, left), (down[rows, top], across[columns, left].mT), scratch)
+    for (rows, top, vertical), (columns, left, horizontal) in product(down, across):
+        if tuple(maps.shape[-2:]) == tuple(size):
+            yield Tile(rows, columns, (rows, columns), None, scratch)
+        else:
+            yield Tile(rows, columns, (top, left), (vertical, horizontal.mT), scratch)
 
 
-def _spans(length: int, step: int) -> list[slice]:
-    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
-
-
-def _reach(span: slice, old: int, new: int) -> slice:
-    """The old samples that the new samples of a span are made from, or a few more."""
-    return slice(max(0, span.start * old // new - 1), min(old, -(-span.stop * old // new) + 1))
+def _strips(maps: Tensor, old: int, new: int, step: int, upsampling: str) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Spans of one axis, the old samples that each depends on, and the weights of these."""
+    weights = resize_matrix(old, new, upsampling, torch.float64, torch.device("cpu"))
+    for start in range(0, new, step):
+        span = slice(start, min(start + step, new))
+        used = weights[span].any(dim=0).nonzero()
+        reach = slice(int(used[0]), int(used[-1]) + 1)
+        yield span, reach, weights[span, reach].to(maps)
