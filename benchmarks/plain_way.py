@@ -10,7 +10,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.data.label_space import IGNORE
+from promptseg.engine.settings import FitSettings
+from promptseg.engine.trainer import AUXILIARY_STRIDE, build_optimizer, draw_batches, set_rate
+from promptseg.learners.base import PromptLearner
 from promptseg.models.base import Prediction
+from promptseg.models.seem.config import LEVELS, PIXEL_MEAN, PIXEL_STD
+from promptseg.models.seem.decoder import SeemDecoder
+from promptseg.models.seem.network import HeadOutputs, SeemNetwork
+from promptseg.models.seem.position import sine_positions
+from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.prompts import Prompts
 
 TINY = 1e-8
 
@@ -47,3 +56,89 @@ def map_dice(evidence: Tensor, target: Tensor) -> Tensor:
         return shares.sum() * 0
     found = shares[present]
     return (1 - (2 * (found * truth).sum(1) + 1) / (found.sum(1) + truth.sum(1) + 1)).mean()
+
+
+def plain_decode(network: SeemNetwork, image: Tensor, prompts: tuple[Tensor, Tensor, Tensor]) -> list[HeadOutputs]:
+    """Encode a batch of normalised images and run the decoder as its definition reads; the answers of all heads.
+
+    Every head computes its class logits and its masks at full resolution, and shrinks the masks for the next layer.
+    """
+    queries, positions, text = prompts
+    decoder = network.decoder
+    with torch.no_grad():
+        maps = network.sem_seg_head.pixel_decoder(network.backbone(image))
+    hidden = queries.expand(len(image), -1, -1)
+    answers = [_head(decoder, hidden, text, maps.mask_features)]
+    for i in range(network.config.decoder_layers):
+        level = maps.levels[i % LEVELS]
+        values = level.flatten(2).transpose(1, 2) + decoder.level_embed.weight[i % LEVELS]
+        keys = values + sine_positions(*level.shape[2:], level.shape[1], like=level)
+        shrunk = F.interpolate(answers[-1].mask_logits, level.shape[2:], mode="bilinear", align_corners=False)
+        blocked = shrunk.detach().flatten(2).sigmoid() < 0.5
+        blocked = blocked & ~blocked.all(dim=2, keepdim=True)
+        hidden = decoder.transformer_cross_attention_layers[i](hidden, positions, keys, values, blocked)
+        hidden = decoder.transformer_self_attention_layers[i](hidden, positions, None)
+        hidden = decoder.transformer_ffn_layers[i](hidden)
+        answers.append(_head(decoder, hidden, text, maps.mask_features))
+    return answers
+
+
+def _head(decoder: SeemDecoder, hidden: Tensor, text: Tensor, mask_features: Tensor) -> HeadOutputs:
+    normed = decoder.decoder_norm(hidden)
+    captions = F.normalize(normed @ decoder.class_embed, dim=-1)
+    classes = decoder.lang_encoder.logit_scale.exp() * captions @ text.T
+    return HeadOutputs(classes, torch.einsum("bqc,bchw->bqhw", decoder.mask_embed(normed), mask_features))
+
+
+def plain_step_loss(
+    model: SeemSegmenter, prompts: Prompts, images: Sequence[Tensor], targets: Sequence[Tensor], settings: FitSettings
+) -> Tensor:
+    """Loss of a training step from the images themselves: B uint8 images (3, H, W) that need no padding."""
+    decoder = model.network.decoder
+    batch = (torch.stack(list(images)).float() - _column(PIXEL_MEAN)) / _column(PIXEL_STD)
+    queries, positions, spatial = decoder.query_feat.weight, decoder.query_embed.weight, prompts.spatial
+    if prompts.spatial_kind == "queries":
+        queries = torch.cat((spatial, queries[len(spatial) :]))
+    else:
+        positions = torch.cat((spatial, positions[len(spatial) :]))
+    text = torch.cat((prompts.semantic, prompts.background))
+    size = (batch.shape[2], batch.shape[3])
+    dice = settings.loss == "cross-entropy+dice"
+    total = torch.zeros(())
+    heads = plain_decode(model.network, batch, (queries, positions, text))
+    for head in heads if settings.auxiliary else heads[-1:]:
+        prediction = Prediction(head.class_logits, head.mask_logits, size, (size,) * len(batch))
+        stride = settings.loss_stride if head is heads[-1] else max(AUXILIARY_STRIDE, settings.loss_stride)
+        weight = 1.0 if head is heads[-1] else settings.auxiliary
+        total = total + weight * plain_loss(prediction, targets, dice, stride)
+    return total
+
+
+def plain_fit(
+    model: SeemSegmenter,
+    learner: PromptLearner,
+    views: Sequence[Sequence[tuple[Tensor, Tensor]]],
+    settings: FitSettings,
+    seed: int,
+) -> list[float]:
+    """Train the learner: every step encodes its images anew; `views` are pairs of image and target, as is and mirrored.
+
+    Returns:
+        The losses of all steps.
+    """
+    optimizer = build_optimizer(learner, settings)
+    draws = draw_batches(len(views), settings.batch_size, settings.flip, seed)
+    losses = []
+    for step in range(settings.steps):
+        set_rate(optimizer, (1 - step / settings.steps) ** settings.power)
+        images, targets = zip(*(views[index][view] for index, view in next(draws)), strict=True)
+        optimizer.zero_grad()
+        loss = plain_step_loss(model, learner(), images, targets, settings)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def _column(values: Sequence[float]) -> Tensor:
+    return torch.tensor(values)[:, None, None]

@@ -103,8 +103,11 @@ class SeemDecoder(nn.Module):
 
     def classify(self, head: Head, text: Tensor) -> Tensor:
         """Class logits (B, R, K) against text embeddings (K, D_text), taken as they are."""
-        logits = functional.linear(normalise(self.captions(head)), text)
-        scaled: Tensor = self.lang_encoder.logit_scale.exp() * logits
+        return self.compare(normalise(self.captions(head)), text)
+
+    def compare(self, captions: Tensor, text: Tensor) -> Tensor:
+        """Class logits (B, R, K) of captions (B, R, D_text) of length 1 against text embeddings (K, D_text)."""
+        scaled: Tensor = self.lang_encoder.logit_scale.exp() * functional.linear(captions, text)
         return scaled
 
 

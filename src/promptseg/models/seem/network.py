@@ -13,9 +13,22 @@ from promptseg.models.seem.decoder import Head, SeemDecoder, mask_logits
 from promptseg.models.seem.focalnet import FocalNet
 from promptseg.models.seem.pixel_decoder import PixelDecoder, PixelFeatures
 from promptseg.models.seem.rows import Rows, object_rows
-from promptseg.models.seem.text import TextEncoder
+from promptseg.models.seem.text import TextEncoder, normalise
 
 _VOID_WEIGHT = 0.1
+
+
+@dataclass(frozen=True)
+class HeadStates:
+    """What one prediction head knows of B images and N queries before it hears of classes.
+
+    Attributes:
+        captions: (B, N, D_text), of length 1.
+        mask_logits: (B, N, h, w), at stride 4 of the canvas.
+    """
+
+    captions: Tensor
+    mask_logits: Tensor
 
 
 @dataclass(frozen=True)
@@ -97,21 +110,30 @@ class SeemNetwork(nn.Module):
             positions: (N, D) or (B, N, D), position terms.
             text: (K, D_text), class embeddings.
         """
-        heads = self.decoder(self._rows(features, queries, positions), features, all_heads=False)
-        return self._answer(heads[-1], features, text)
+        return self.classify(self.states(features, queries, positions, all_heads=False)[-1], text)
 
     def decode_all(
         self, features: Mapping[str, Tensor], queries: Tensor, positions: Tensor, text: Tensor
     ) -> list[HeadOutputs]:
         """As `decode`, from every head: before the first layer, and after each."""
-        heads = self.decoder(self._rows(features, queries, positions), features, all_heads=True)
-        return [self._answer(head, features, text) for head in heads]
+        return [self.classify(head, text) for head in self.states(features, queries, positions)]
+
+    def states(
+        self, features: Mapping[str, Tensor], queries: Tensor, positions: Tensor, all_heads: bool = True
+    ) -> list[HeadStates]:
+        """What every head, or the last one alone, knows before it hears of classes; arguments as for `decode`."""
+        heads = self.decoder(self._rows(features, queries, positions), features, all_heads)
+        return [self._states(head, features["mask_features"]) for head in (heads if all_heads else heads[-1:])]
+
+    def classify(self, states: HeadStates, text: Tensor) -> HeadOutputs:
+        """The answer to the class embeddings `text` (K, D_text)."""
+        return HeadOutputs(self.decoder.compare(states.captions, text), states.mask_logits)
+
+    def _states(self, head: Head, mask_features: Tensor) -> HeadStates:
+        return HeadStates(normalise(self.decoder.captions(head)), mask_logits(head.mask_vectors, mask_features))
 
     def _rows(self, features: Mapping[str, Tensor], queries: Tensor, positions: Tensor) -> Rows:
         return object_rows(queries, positions, len(features["mask_features"]), self.config.decoder_layers)
-
-    def _answer(self, head: Head, features: Mapping[str, Tensor], text: Tensor) -> HeadOutputs:
-        return HeadOutputs(self.decoder.classify(head, text), mask_logits(head.mask_vectors, features["mask_features"]))
 
 
 def decoder_features(pixels: PixelFeatures) -> dict[str, Tensor]:
