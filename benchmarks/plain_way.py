@@ -14,6 +14,7 @@ from promptseg.engine.settings import FitSettings
 from promptseg.engine.trainer import AUXILIARY_STRIDE, build_optimizer, draw_batches, set_rate
 from promptseg.learners.base import PromptLearner
 from promptseg.models.base import Prediction
+from promptseg.models.seem.attention import MultiHeadAttention
 from promptseg.models.seem.config import LEVELS, PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.decoder import SeemDecoder
 from promptseg.models.seem.network import HeadOutputs, SeemNetwork
@@ -76,11 +77,36 @@ def plain_decode(network: SeemNetwork, image: Tensor, prompts: tuple[Tensor, Ten
         shrunk = F.interpolate(answers[-1].mask_logits, level.shape[2:], mode="bilinear", align_corners=False)
         blocked = shrunk.detach().flatten(2).sigmoid() < 0.5
         blocked = blocked & ~blocked.all(dim=2, keepdim=True)
-        hidden = decoder.transformer_cross_attention_layers[i](hidden, positions, keys, values, blocked)
-        hidden = decoder.transformer_self_attention_layers[i](hidden, positions, None)
+        cross, self_ = decoder.transformer_cross_attention_layers[i], decoder.transformer_self_attention_layers[i]
+        hidden = cross.norm(hidden + _attend(cross.multihead_attn, hidden + positions, keys, values, blocked))
+        placed = hidden + positions
+        hidden = self_.norm(hidden + _attend(self_.self_attn, placed, placed, hidden, None))
         hidden = decoder.transformer_ffn_layers[i](hidden)
         answers.append(_head(decoder, hidden, text, maps.mask_features))
     return answers
+
+
+def _attend(layer: MultiHeadAttention, query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None) -> Tensor:
+    """PyTorch's own attention of rows (B, N, D) to (B, S, D)."""
+    mask = None if blocked is None else blocked.repeat_interleave(layer.heads, dim=0)
+    taken, _ = F.multi_head_attention_forward(
+        query.transpose(0, 1),
+        key.transpose(0, 1),
+        value.transpose(0, 1),
+        embed_dim_to_check=query.shape[2],
+        num_heads=layer.heads,
+        in_proj_weight=layer.in_proj_weight,
+        in_proj_bias=layer.in_proj_bias,
+        bias_k=None,
+        bias_v=None,
+        add_zero_attn=False,
+        dropout_p=0.0,
+        out_proj_weight=layer.out_proj.weight,
+        out_proj_bias=layer.out_proj.bias,
+        attn_mask=mask,
+        need_weights=False,
+    )
+    return taken.transpose(0, 1)
 
 
 def _head(decoder: SeemDecoder, hidden: Tensor, text: Tensor, mask_features: Tensor) -> HeadOutputs:
