@@ -200,6 +200,7 @@ def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
         ({"preset": "fast"}, "unknown preset 'fast': choose one of paper, tuned"),
         ({"momentum": 0.9}, "unknown setting 'momentum': choose one of auxiliary, batch_size, "),
         ({"steps": 0}, "steps is 0: give a whole number of at least 1"),
+        ({"loss_stride": 0}, "loss_stride is 0: give a whole number of at least 1"),
         ({"rate": -1.0}, "rate is -1.0: give a number of at least 0"),
         ({"optimizer": "lion"}, "unknown optimizer 'lion': choose one of adamw, sgd"),
         ({"spatial_kind": "dots"}, "unknown spatial kind 'dots'"),

@@ -20,6 +20,7 @@ class FitSettings:
         optimizer: `adamw`, or `sgd` without momentum.
         rate: base learning rate.
         weight_decay: decoupled for adamw, added to the gradient for sgd.
+        loss_stride: the loss takes every so-manieth pixel each way, from the middle of its cell; 1 takes all.
         power: of the poly schedule, rate * (1 - step / steps) ** power.
         flip: mirror each drawn image with probability one half.
         loss: name of one of the task's losses.
@@ -37,6 +38,7 @@ class FitSettings:
     weight_decay: float
     loss: str
     auxiliary: float
+    loss_stride: int = 1
     power: float = 0.9
     flip: bool = True
     short_side: int | None = None
@@ -47,7 +49,7 @@ class FitSettings:
         """Refuse values outside their range."""
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("optimizer", str(self.optimizer), OPTIMIZERS)
-        for name in ("steps", "batch_size", "short_side"):
+        for name in ("steps", "batch_size", "short_side", "loss_stride"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise PromptsegError(f"{name} is {value!r}: give a whole number of at least 1")

@@ -91,6 +91,10 @@ class CoOp(PromptLearner):
         """`context` (1 or C, M, W)."""
         return {"context": self.context}
 
+    def moves(self) -> frozenset[str]:
+        """The class embeddings."""
+        return frozenset({"semantic"})
+
     def rate_scales(self) -> dict[str, float]:
         """As the settings say."""
         return {"context": self._settings.context_rate}

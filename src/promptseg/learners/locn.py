@@ -71,6 +71,10 @@ class LOCN(PromptLearner):
         """`names` (P, W), class by class."""
         return {"names": self.names}
 
+    def moves(self) -> frozenset[str]:
+        """The class embeddings."""
+        return frozenset({"semantic"})
+
     def rate_scales(self) -> dict[str, float]:
         """As the settings say."""
         return {"names": self._settings.name_rate}

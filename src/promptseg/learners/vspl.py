@@ -55,6 +55,10 @@ class VSPL(PromptLearner):
         """`points` (N, 2)."""
         return {"points": self.points()}
 
+    def moves(self) -> frozenset[str]:
+        """The spatial prompts."""
+        return frozenset({"spatial"})
+
     def rate_scales(self) -> dict[str, float]:
         """As the settings say."""
         return {"free_points": self._settings.point_rate}

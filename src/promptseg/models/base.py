@@ -257,6 +257,25 @@ def interactive_prompts(model: PromptableSegmenter) -> InteractivePrompts:
     return cast(InteractivePrompts, model)
 
 
+class DecoderStates(Protocol):
+    """Optional: a decoder that hears of classes at its very end only.
+
+    With spatial prompts that stand still, what comes before is the same at every step and computed once.
+    """
+
+    def decoder_states(self, features: ImageFeatures, prompts: Prompts, all_heads: bool) -> ImageFeatures:
+        """What the decoder makes of images and spatial prompts, of all heads or of the last one alone."""
+
+    def classify(self, states: ImageFeatures, prompts: Prompts) -> list[Prediction]:
+        """The answers to semantic prompts, head by head, that of `decode` last; differentiable in them."""
+
+
+def decoder_states(model: PromptableSegmenter) -> DecoderStates | None:
+    """The model's way to classify states of its decoder; none if it has none."""
+    has_it = hasattr(model, "decoder_states") and hasattr(model, "classify")
+    return cast(DecoderStates, model) if has_it else None
+
+
 def word_level_text(model: PromptableSegmenter) -> WordLevelText:
     """The model's way in at the word embeddings.
 

@@ -67,14 +67,19 @@ def resize_bilinear(maps: Tensor, size: Size) -> Tensor:
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     rows, columns = (
-        _bilinear_matrix(old, new, maps.dtype, maps.device) for old, new in zip(maps.shape[-2:], size, strict=True)
+        resize_matrix(old, new, "bilinear", maps.dtype, maps.device)
+        for old, new in zip(maps.shape[-2:], size, strict=True)
     )
     return rows @ (maps @ columns.mT)
 
 
 @lru_cache(maxsize=64)
-def _bilinear_matrix(old: int, new: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Weights (new, old) of the old samples of one axis in the new ones."""
+def resize_matrix(old: int, new: int, upsampling: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Weights (new, old) of the old samples of one axis in the new ones, `bilinear` or `bicubic` with antialias."""
+    if upsampling == "bicubic":
+        columns = torch.eye(old, dtype=torch.float64)[None, None]
+        weights = F.interpolate(columns, (new, old), mode="bicubic", align_corners=False, antialias=True)[0, 0]
+        return weights.to(device, dtype)
     centres = ((torch.arange(new, dtype=torch.float64) + 0.5) * old / new - 0.5).clamp(0, old - 1)
     distance = (centres[:, None] - torch.arange(old, dtype=torch.float64)).abs()
     return (1 - distance).clamp(min=0).to(device, dtype)

@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from promptseg.models.seem.attention import CrossAttentionLayer, FeedForwardLayer, Perceptron, SelfAttentionLayer
+from promptseg.models.seem.attention import (
+    CrossAttentionLayer,
+    FeedForwardLayer,
+    Perceptron,
+    SelfAttentionLayer,
+)
 from promptseg.models.seem.config import BUFFERS, LEVELS, SeemConfig
 from promptseg.models.seem.position import sine_positions
 from promptseg.models.seem.rows import LayerRows, Rows, joined, last_apart, object_rows
@@ -84,20 +90,30 @@ class SeemDecoder(nn.Module):
 
         Args:
             rows: what goes through the layers.
-            features: as `SeemNetwork.encode` gives them.
+            features: as `SeemNetwork.encode` gives them, or with `memories` in place of the levels.
             all_heads: keep gradients of all heads, not of the last one only.
         """
-        values, keys = zip(*(self._memory(features[f"level_{i}"], i) for i in range(LEVELS)), strict=True)
+        features = features if "keys_0" in features else {**features, **self.memories(features)}
         shrunk = [features[f"shrunk_{i}"].flatten(2) for i in range(LEVELS)]
         hidden, tokens, count = rows.states, rows.tokens, len(rows.layers)
         heads = [self._head(hidden, shrunk[0], all_heads)]
         for i, layer in enumerate(rows.layers):
             blocked = _cross_blocked(heads[-1].blocked, layer)
             cross = self.transformer_cross_attention_layers[i]
-            hidden = cross(hidden, rows.positions, keys[i % LEVELS], values[i % LEVELS], blocked)
+            hidden = cross(hidden, rows.positions, features[f"keys_{i}"], features[f"values_{i}"], blocked)
             hidden, tokens = self._mix(i, rows, hidden, tokens)
             heads.append(self._head(hidden, shrunk[(i + 1) % LEVELS], all_heads or i + 1 == count))
         return heads
+
+    def memories(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What each layer i looks at, `keys_i` and `values_i` (B, S, D); it depends on no prompt."""
+        maps = [self._memory(features[f"level_{i}"], i) for i in range(LEVELS)]
+        found: dict[str, Tensor] = {}
+        for i, layer in enumerate(self.transformer_cross_attention_layers):
+            attention = cast(CrossAttentionLayer, layer).multihead_attn
+            values, keys = maps[i % LEVELS]
+            found[f"keys_{i}"], found[f"values_{i}"] = attention.project(keys, values)
+        return found
 
     def _memory(self, level: Tensor, index: int) -> tuple[Tensor, Tensor]:
         height, width = level.shape[2:]
@@ -130,8 +146,11 @@ class SeemDecoder(nn.Module):
 
     def classify(self, head: Head, text: Tensor) -> Tensor:
         """Class logits (B, R, K) against text embeddings (K, D_text), taken as they are."""
-        logits = functional.linear(normalise(self.captions(head)), text)
-        scaled: Tensor = self.lang_encoder.logit_scale.exp() * logits
+        return self.compare(normalise(self.captions(head)), text)
+
+    def compare(self, captions: Tensor, text: Tensor) -> Tensor:
+        """Class logits (B, R, K) of captions (B, R, D_text) of length 1 against text embeddings (K, D_text)."""
+        scaled: Tensor = self.lang_encoder.logit_scale.exp() * functional.linear(captions, text)
         return scaled
 
 

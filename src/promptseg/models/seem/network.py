@@ -13,10 +13,23 @@ from promptseg.models.seem.config import BUFFERS, LEVELS, SeemConfig
 from promptseg.models.seem.decoder import Head, SeemDecoder, mask_logits
 from promptseg.models.seem.deformable import DeformablePixelDecoder
 from promptseg.models.seem.pixel_decoder import PixelDecoder, PixelFeatures
-from promptseg.models.seem.text import TextEncoder
+from promptseg.models.seem.text import TextEncoder, normalise
 
 _VOID_WEIGHT = 0.1
 _PIXEL_DECODERS = {"fpn": PixelDecoder, "deformable": DeformablePixelDecoder}
+
+
+@dataclass(frozen=True)
+class HeadStates:
+    """What one prediction head knows of B images and N queries before it hears of classes.
+
+    Attributes:
+        captions: (B, N, D_text), of length 1.
+        mask_logits: (B, N, h, w), at stride 4 of the canvas.
+    """
+
+    captions: Tensor
+    mask_logits: Tensor
 
 
 @dataclass(frozen=True)
@@ -105,20 +118,28 @@ class SeemNetwork(nn.Module):
             positions: (N, D) or (B, N, D), position terms.
             text: (K, D_text), class embeddings.
         """
-        rows = self.decoder.object_rows(queries, positions, len(features["mask_features"]))
-        heads = self.decoder(rows, features, all_heads=False)
-        return self._answer(heads[-1], features, text)
+        return self.classify(self.states(features, queries, positions, all_heads=False)[-1], text)
 
     def decode_all(
         self, features: Mapping[str, Tensor], queries: Tensor, positions: Tensor, text: Tensor
     ) -> list[HeadOutputs]:
         """As `decode`, from every head: before the first layer, and after each."""
-        rows = self.decoder.object_rows(queries, positions, len(features["mask_features"]))
-        heads = self.decoder(rows, features, all_heads=True)
-        return [self._answer(head, features, text) for head in heads]
+        return [self.classify(head, text) for head in self.states(features, queries, positions)]
 
-    def _answer(self, head: Head, features: Mapping[str, Tensor], text: Tensor) -> HeadOutputs:
-        return HeadOutputs(self.decoder.classify(head, text), mask_logits(head.mask_vectors, features["mask_features"]))
+    def states(
+        self, features: Mapping[str, Tensor], queries: Tensor, positions: Tensor, all_heads: bool = True
+    ) -> list[HeadStates]:
+        """What every head, or the last one alone, knows before it hears of classes; arguments as for `decode`."""
+        rows = self.decoder.object_rows(queries, positions, len(features["mask_features"]))
+        heads = self.decoder(rows, features, all_heads)
+        return [self._states(head, features["mask_features"]) for head in (heads if all_heads else heads[-1:])]
+
+    def classify(self, states: HeadStates, text: Tensor) -> HeadOutputs:
+        """The answer to the class embeddings `text` (K, D_text)."""
+        return HeadOutputs(self.decoder.compare(states.captions, text), states.mask_logits)
+
+    def _states(self, head: Head, mask_features: Tensor) -> HeadStates:
+        return HeadStates(normalise(self.decoder.captions(head)), mask_logits(head.mask_vectors, mask_features))
 
 
 def decoder_features(pixels: PixelFeatures, antialias: bool = False) -> dict[str, Tensor]:

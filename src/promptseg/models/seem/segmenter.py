@@ -12,7 +12,7 @@ from promptseg.errors import PromptsegError, unknown_name
 from promptseg.models.base import UNKNOWN_LICENCE, EmbeddedTexts, ImageFeatures, ObjectPrompt, Prediction, Size
 from promptseg.models.fingerprint import fingerprint
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
-from promptseg.models.seem.network import HeadOutputs, SeemNetwork
+from promptseg.models.seem.network import HeadOutputs, HeadStates, SeemNetwork
 from promptseg.models.seem.one_object import find_object
 from promptseg.models.seem.position import axis_code
 from promptseg.models.seem.text import normalise
@@ -220,8 +220,7 @@ class SeemSegmenter:
         Raises:
             PromptsegError: unknown spatial kind, or prompts whose shape this model cannot take.
         """
-        outputs = self.network.decode(features.tensors, *self._inputs(prompts))
-        return self._prediction(outputs, features)
+        return self.classify(self.decoder_states(features, prompts, all_heads=False), prompts)[-1]
 
     def decode_all(self, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
         """As `decode`, from every head: before the first layer, and after each.
@@ -229,8 +228,7 @@ class SeemSegmenter:
         Raises:
             PromptsegError: as `decode`.
         """
-        outputs = self.network.decode_all(features.tensors, *self._inputs(prompts))
-        return [self._prediction(output, features) for output in outputs]
+        return self.classify(self.decoder_states(features, prompts, all_heads=True), prompts)
 
     def _prediction(self, outputs: HeadOutputs, features: ImageFeatures) -> Prediction:
         upsampling = "bicubic" if self.config.family == "x-decoder" else "bilinear"
@@ -253,16 +251,38 @@ class SeemSegmenter:
         masks = find_object(self.network, features, prompt, ids, seed)
         return self._prediction(HeadOutputs(masks.new_zeros(1, 1, 1), masks), features)
 
-    def _inputs(self, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, positions and texts, with the prompts in their places."""
+    def decoder_states(self, features: ImageFeatures, prompts: Prompts, all_heads: bool) -> ImageFeatures:
+        """Captions `captions_0..` and masks `masks_0..` of the object queries, head by head.
+
+        The class embeddings have no part in them: they are compared with the captions at the very end.
+
+        Raises:
+            PromptsegError: as `decode`.
+        """
         self._check(prompts)
+        heads = self.network.states(features.tensors, *self._queries(prompts), all_heads)
+        tensors = {f"captions_{i}": head.captions for i, head in enumerate(heads)}
+        tensors |= {f"masks_{i}": head.mask_logits for i, head in enumerate(heads)}
+        return ImageFeatures(tensors, features.canvas, features.image_sizes)
+
+    def classify(self, states: ImageFeatures, prompts: Prompts) -> list[Prediction]:
+        """The answers of the heads in `states` to the semantic prompts."""
+        text = torch.cat((prompts.semantic, prompts.background))
+        answers = []
+        for i in range(len(states.tensors) // 2):
+            head = HeadStates(states.tensors[f"captions_{i}"], states.tensors[f"masks_{i}"])
+            answers.append(self._prediction(self.network.classify(head, text), states))
+        return answers
+
+    def _queries(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """Start states and positions of the queries, with the spatial prompts in their places."""
         decoder, spatial = self.network.decoder, prompts.spatial
         queries, positions = decoder.query_feat.weight, decoder.query_embed.weight
         if prompts.spatial_kind == "queries":
             queries = torch.cat((spatial, queries[len(spatial) :]))
         else:
             positions = torch.cat((spatial, positions[len(spatial) :]))
-        return queries, positions, torch.cat((prompts.semantic, prompts.background))
+        return queries, positions
 
     def _check(self, prompts: Prompts) -> None:
         _check_kind(prompts.spatial_kind)
