@@ -27,4 +27,5 @@ def default_prompts(
         model_id=model.id,
         model_fingerprint=model.fingerprint,
         spatial_kind=spatial_kind,
+        record={"label_space": label_space.to_json()},
     )
