@@ -19,7 +19,7 @@ Rule = Annotated[str, typer.Option("--rule", help="How shots are drawn: cover or
 Task = Annotated[str, typer.Option("--task", help="semantic, instance or panoptic.")]
 LearnedTask = Annotated[
     str | None,
-    typer.Option("--task", help="semantic, instance or panoptic (default: what the prompts were learned for)."),
+    typer.Option("--task", help="semantic, instance or panoptic (default: as in the fit)."),
 ]
 TaskSettings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the task; repeatable.")

@@ -11,9 +11,7 @@ from promptseg.cli.text import print_table
 
 
 def reproduce(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="table2, table3, table4, table5, table6, table8 or fig3b.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="table2 to table6, table8 or fig3b.")],
     out: OutFolder,
     data: Annotated[
         list[str] | None,
