@@ -58,10 +58,10 @@ def test_a_cell_is_the_same_as_fit_and_evaluate(model: SeemSegmenter, tmp_path: 
         alone = promptseg.fit(model, shots, method, seed=outcome.cell.seed, progress=False, **FEW, **settings)
         result = promptseg.evaluate(model, alone.prompts, DATA.val)
         score = outcome.score
-        assert score is not None and (score.miou, score.per_class) == (result.miou, result.per_class)
-        assert score.things == result.per_class["car"]
+        assert score is not None and (score.scores, score.per_class) == (result.scores, result.per_class)
+        assert score.scores["things"] == result.per_class["car"]
         ground, sky = result.per_class["ground"], result.per_class["sky"]
-        assert ground is not None and sky is not None and score.stuff == pytest.approx((ground + sky) / 2)
+        assert ground is not None and sky is not None and score.scores["stuff"] == pytest.approx((ground + sky) / 2)
         assert score.images == len(shots)
         assert score.parameters == alone.parameters
         assert (score.ms_per_image is None) == (method == "zero-shot")
@@ -155,18 +155,21 @@ def test_a_plan_that_makes_no_sense_is_one_line(
 
 
 def test_cells_that_look_alike_have_names_of_their_own() -> None:
-    names = {Cell(data, "coop", 4, 0).name for data in ("folder:a?b", "folder:a/b", "folder:a:b", "x" * 300)}
+    names = {
+        Cell(data, "semantic", "coop", 4, 0).name for data in ("folder:a?b", "folder:a/b", "folder:a:b", "x" * 300)
+    }
     assert len(names) == 4 and all(len(name) < 150 and "/" not in name for name in names)
 
 
 def scored(variant: str, seed: int, miou: float, car: float | None) -> Outcome:
-    score = Score(miou, {"road": miou, "car": car}, car, miou, 5, 1234, 12.5, 300_000_000, 4000)
-    return Outcome(Cell("streets:fog", variant, 16, seed), score)
+    scores = {"miou": miou, "things": car, "stuff": miou}
+    score = Score(scores, {"road": miou, "car": car}, 5, 1234, 12.5, 300_000_000, 4000)
+    return Outcome(Cell("streets:fog", "semantic", variant, 16, seed), score)
 
 
 def test_the_tables_hold_mean_and_deviation_over_seeds() -> None:
     outcomes = [scored("coop", 0, 0.3, 0.2), scored("coop", 1, 0.4, None), scored("vspl", 0, 0.25, 0.5)]
-    outcomes.append(Outcome(Cell("streets:fog", "vspl", 16, 1), None, "out of memory"))
+    outcomes.append(Outcome(Cell("streets:fog", "semantic", "vspl", 16, 1), None, "out of memory"))
     found = lines(outcomes)
     rows = summary_table(found).rows
     assert rows[0] == ("coop", "35.0 ± 7.1", "20.0", "35.0 ± 7.1", "1234", "12.5", "300", "4")

@@ -22,6 +22,7 @@ from promptseg.engine.trainer import draw_batches
 from promptseg.errors import PromptsegError
 from promptseg.learners.registry import METHODS
 from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.tasks.registry import TASKS
 from promptseg.tasks.semantic import SemanticTask
 
 FEW = {"steps": 6, "batch_size": 2}
@@ -196,7 +197,7 @@ def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
             {"method": "lora"},
             "unknown method 'lora': choose one of coop, locn, semprompt, spaprompt, ssprompt, vspl, zero-shot",
         ),
-        ({"task": "depth"}, "unknown task 'depth': choose one of semantic"),
+        ({"task": "depth"}, "unknown task 'depth': choose one of instance, panoptic, semantic"),
         ({"preset": "fast"}, "unknown preset 'fast': choose one of paper, tuned"),
         ({"momentum": 0.9}, "unknown setting 'momentum': choose one of auxiliary, batch_size, "),
         ({"steps": 0}, "steps is 0: give a whole number of at least 1"),
@@ -254,11 +255,13 @@ def test_the_paper_preset_is_the_papers() -> None:
         optimizer="sgd",
         rate=1e-3,
         weight_decay=1e-4,
-        loss="cross-entropy",
         auxiliary=0.0,
         power=0.9,
     )
     assert PRESETS["paper"] == expected
+    losses = {name: kind.presets["paper"].loss for name, kind in TASKS.items()}
+    assert losses == {"semantic": "cross-entropy", "instance": "matched", "panoptic": "matched"}
+    assert all(set(kind.presets) == set(PRESETS) for kind in TASKS.values())
 
 
 def test_the_last_of_all_heads_is_the_answer(model: SeemSegmenter) -> None:

@@ -12,7 +12,7 @@ from promptseg.errors import PromptsegError
 from promptseg.models.base import Prediction
 from promptseg.tasks import semantic_loss
 from promptseg.tasks.registry import build_task
-from promptseg.tasks.semantic import MeanIoU, SemanticTask, label_map
+from promptseg.tasks.semantic import PRESETS, MeanIoU, SemanticSettings, SemanticTask, label_map
 from promptseg.tasks.tiles import tiles
 
 SPACE = LabelSpace("abc", tuple(ClassInfo(name, (0, 0, 0)) for name in "abc"))
@@ -53,7 +53,7 @@ def test_the_loss_gradient_agrees_with_finite_differences(loss: str) -> None:
     masks = torch.randn(2, 3, 2, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     targets = [torch.randint(3, size, generator=generator).to(torch.uint8) for size in ((7, 11), (8, 12))]
     targets[1][:2] = 255
-    task = SemanticTask(loss)
+    task = SemanticTask(SemanticSettings(loss))
 
     def value(class_logits: torch.Tensor, mask_logits: torch.Tensor) -> torch.Tensor:
         return task.loss(Prediction(class_logits, mask_logits, (8, 12), ((7, 11), (8, 12))), targets)
@@ -75,7 +75,7 @@ def test_the_loss_by_tiles_is_the_plain_one(
     targets = [torch.randint(9, size, generator=generator).to(torch.uint8) for size in sizes]
     targets[0][:20], targets[1][:] = 255, 255
     prediction = Prediction(classes, masks, (64, 96), sizes)
-    task = SemanticTask("cross-entropy+dice" if dice else "cross-entropy")
+    task = SemanticTask(SemanticSettings("cross-entropy+dice" if dice else "cross-entropy"))
     losses = [task.loss(prediction, targets, stride), plain_loss(prediction, targets, dice, stride)]
     assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
     gradients = [torch.autograd.grad(3 * loss, (classes, masks)) for loss in losses]
@@ -156,27 +156,31 @@ def test_miou_equals_counting_pixel_sets(seed: int) -> None:
     metric.count(truth[4:], predicted[4:])
     scores = metric.compute()
     expected = brute_force(truth, predicted, 5)
-    assert list(scores["per_class"].values()) == pytest.approx(expected)
-    assert scores["miou"] == pytest.approx(np.mean([s for s in expected if s is not None]))
+    assert list(scores.per_class.values()) == pytest.approx(expected)
+    assert scores.values["miou"] == pytest.approx(np.mean([s for s in expected if s is not None]))
 
 
 def test_absent_classes_count_as_cityscapes_does() -> None:
-    metric = MeanIoU("abc")
+    metric = MeanIoU("abc", thing_ids=(1,))
     metric.count(np.zeros((2, 2), np.uint8), np.array([[0, 0], [0, 1]], np.uint8))
-    assert metric.compute() == {"miou": pytest.approx(0.375), "per_class": {"a": 0.75, "b": 0.0, "c": None}}
+    scores = metric.compute()
+    assert scores.per_class == {"a": 0.75, "b": 0.0, "c": None}
+    assert scores.values == {"miou": pytest.approx(0.375), "things": 0.0, "stuff": 0.75}
 
 
 def test_names_are_checked() -> None:
     with pytest.raises(PromptsegError, match="unknown semantic loss 'mse': choose one of cross-entropy"):
-        SemanticTask("mse")
-    with pytest.raises(PromptsegError, match="unknown task 'depth': choose one of semantic"):
-        build_task("depth", "cross-entropy")
-    assert build_task("semantic", "cross-entropy").metric(SPACE).compute()["miou"] is None
+        SemanticSettings("mse")
+    with pytest.raises(PromptsegError, match="unknown task 'depth': choose one of instance, panoptic, semantic"):
+        build_task("depth")
+    with pytest.raises(PromptsegError, match="unknown setting of the task semantic 'points': choose one of loss"):
+        build_task("semantic", {"points": 3})
+    assert build_task("semantic").metric(SPACE).compute().values["miou"] is None
 
 
 def test_a_stride_compares_the_pixels_in_the_middle_of_each_cell() -> None:
     labels = torch.randint(3, (8, 12))
     logits = torch.randn(1, 5, 4), torch.randn(1, 5, 2, 3)
-    coarse = SemanticTask("cross-entropy").loss(Prediction(*logits, (8, 12), ((8, 12),)), [labels], stride=4)
-    small = SemanticTask("cross-entropy").loss(Prediction(*logits, (2, 3), ((2, 3),)), [labels[2::4, 2::4]])
+    coarse = SemanticTask(PRESETS["paper"]).loss(Prediction(*logits, (8, 12), ((8, 12),)), [labels], stride=4)
+    small = SemanticTask(PRESETS["paper"]).loss(Prediction(*logits, (2, 3), ((2, 3),)), [labels[2::4, 2::4]])
     assert coarse == small

@@ -11,12 +11,13 @@ from promptseg.cli.text import print_table
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="table2, table3, table5, table6, table8 or fig3b.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="table2 to table6, table8 or fig3b.")],
     out: OutFolder,
     data: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN=SPEC", help="Data of a column; repeatable (default: a miniature on streets)."),
     ] = None,
+    task: Annotated[str | None, typer.Option(help="One of the table's tasks (default: all of them).")] = None,
     model: Annotated[str, typer.Option(help="Name of `promptseg models list`, or a model folder.")] = DEFAULT_MODEL,
     seeds: Seeds = "0,1,2",
     split: Annotated[str, typer.Option(help="What is evaluated: val or test.")] = "val",
@@ -36,7 +37,7 @@ def reproduce(
     from promptseg.recipes.reproduce import reproduce as run_recipe
     from promptseg.recipes.tables import find_recipe
 
-    recipe = find_recipe(name)
+    recipe = find_recipe(name) if task is None else find_recipe(name).of_task(task)
     chosen = common_settings(settings, steps)
     plan = Plan((recipe.rows[0].variant,), seeds=read_seeds(seeds), settings=chosen, preset=preset, split=split)
     use_threads(threads)

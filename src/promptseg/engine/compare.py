@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from promptseg.data.few_shot import Shots, draw_shots
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Dataset, Split
 from promptseg.engine.cells import Cell, Outcome, Plan, Score, Variant, prompts_folder, read_score, write_score
 from promptseg.engine.encode import encode_samples, image_tensor
@@ -17,12 +16,12 @@ from promptseg.engine.fit import fit
 from promptseg.engine.meter import PeakMemory
 from promptseg.engine.progress import Progress
 from promptseg.engine.runs import Run, environment
-from promptseg.engine.settings import resolve, settings_json
+from promptseg.engine.settings import Resolved, resolve
 from promptseg.errors import PromptsegError
 from promptseg.files import write_text
 from promptseg.learners.registry import find_method
 from promptseg.models.base import PromptableSegmenter
-from promptseg.tasks.registry import build_task
+from promptseg.tasks.registry import build_task, find_task
 
 FEATURES_BYTES = 4 * 2**30
 """Memory for the features of one data set's images; what is beyond it is encoded for every cell."""
@@ -76,14 +75,12 @@ class _Comparison:
     def _settings(self, variant: Variant) -> dict[str, Any]:
         return {**self._plan.settings, **variant.settings}
 
-    def _resolved(self, variant: Variant) -> tuple[Any, Any]:
-        """The settings of fit and method; a mistake in them names the variant."""
+    def _resolved(self, variant: Variant) -> Resolved:
+        """The settings of a variant; a mistake in them names the variant."""
         try:
-            settings, own = resolve(self._plan.preset, find_method(variant.method), self._settings(variant))
-            build_task(self._plan.task, settings.loss)
+            return resolve(self._plan.preset, find_method(variant.method), self._settings(variant), self._plan.task)
         except PromptsegError as error:
             raise PromptsegError(f"{variant.label}: {error}") from None
-        return settings, own
 
     def finished(self, datasets: Sequence[Dataset]) -> dict[Cell, Outcome | None]:
         """All cells, and what those that are finished found."""
@@ -92,8 +89,9 @@ class _Comparison:
             for split in (dataset.train, self._split(dataset)):
                 if not len(split):
                     raise PromptsegError(f"{dataset.spec} has no images in split {split.name!r}: give lists for it")
+                self._task.labels(split[0])
             for label, shots, seed in product(self._variants, self._plan.shots, self._plan.seeds):
-                cell = Cell(dataset.spec, label, shots, seed)
+                cell = Cell(dataset.spec, self._plan.task, label, shots, seed)
                 score = read_score(self._file(cell), self._record(cell))
                 found[cell] = None if score is None else Outcome(cell, score)
         return found
@@ -117,7 +115,7 @@ class _Comparison:
             "method": variant.method,
             "task": plan.task,
             "preset": plan.preset,
-            "settings": settings_json(*self._resolved(variant)),
+            "settings": self._resolved(variant).to_json(),
             "shots": cell.shots,
             "rule": plan.rule,
             "seed": cell.seed,
@@ -141,7 +139,7 @@ class _Comparison:
 
     def _encode(self, model: PromptableSegmenter, shots: Shots, split: Split, variant: Variant) -> None:
         """Fill the memory of `model`, so that time and memory of the first cell are measured as those of the others."""
-        settings = self._resolved(variant)[0]
+        settings = self._resolved(variant).fit
         bar = Progress(True)
         with bar.running():
             encode_samples(model, shots, self._task, settings, bar)
@@ -157,12 +155,12 @@ class _Comparison:
             peak = meter.read()
             folder = run.prompts.save(prompts_folder(self._out, cell))
             result = evaluate(model, run.prompts, self._split(dataset), plan.task, progress=True)
-            score = _score(run, result, dataset.label_space, len(shots), peak, _bytes(folder))
+            score = _score(run, result, len(shots), peak, _bytes(folder))
             write_score(self._file(cell), self._record(cell), score, environment())
         except Exception as error:
             return self._failed(cell, error)
         self._failure(cell).unlink(missing_ok=True)
-        self._say(f"{cell}: {100 * score.miou:.1f} mIoU")
+        self._say(f"{cell}: {find_task(cell.task).columns.text(score.scores)}")
         return Outcome(cell, score)
 
     def _failed(self, cell: Cell, error: Exception) -> Outcome:
@@ -173,27 +171,17 @@ class _Comparison:
         return Outcome(cell, None, line)
 
 
-def _score(
-    run: Run, result: Result, label_space: LabelSpace, images: int, peak: int | None, artefact_bytes: int
-) -> Score:
-    things = {label_space.names[index] for index in label_space.thing_ids}
+def _score(run: Run, result: Result, images: int, peak: int | None, artefact_bytes: int) -> Score:
     trained_images = len(run.losses) * run.record["settings"]["batch_size"]
     return Score(
-        miou=result.miou,
+        scores=result.scores,
         per_class=result.per_class,
-        things=_mean(value for name, value in result.per_class.items() if name in things),
-        stuff=_mean(value for name, value in result.per_class.items() if name not in things),
         images=images,
         parameters=run.parameters,
         ms_per_image=1000 * run.seconds / trained_images if trained_images else None,
         peak_bytes=peak,
         artefact_bytes=artefact_bytes,
     )
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _bytes(folder: Path) -> int:
