@@ -11,7 +11,6 @@ from torch.nn import functional
 from promptseg.models.seem.attention import (
     CrossAttentionLayer,
     FeedForwardLayer,
-    MultiHeadAttention,
     Perceptron,
     SelfAttentionLayer,
 )
