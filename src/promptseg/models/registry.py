@@ -3,72 +3,26 @@
 This module imports torch only when a model is loaded, so names can be listed at no cost.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.files import cache_folder
+from promptseg.models.seem.names import ENTRIES, NANO_FOLDER, ModelEntry
+
+__all__ = ["NANO_FOLDER", "ModelEntry", "find_entry", "list_models", "load_model"]
 
 if TYPE_CHECKING:
     import torch
 
     from promptseg.models.base import PromptableSegmenter
 
-NANO_FOLDER = Path(__file__).parent / "seem" / "weights" / "seem-nano"
-"""The model that comes with the package."""
-_OFFICIAL_LICENCE = "code Apache-2.0, no licence stated for the weights"
 _TOKENIZER_REPO = "openai/clip-vit-base-patch32"
 _HUB_SECONDS = 5.0
-_COMPLETE = "model.safetensors"
-"""The file a model folder is finished with."""
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """One model that can be loaded by name.
-
-    Attributes:
-        name: what `load_model` takes.
-        parameters: number of weights.
-        licence: of the weights, as far as it is known.
-        hub: repository and file of the official checkpoint; None for a model inside the package.
-    """
-
-    name: str
-    parameters: int
-    licence: str
-    hub: tuple[str, str] | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where the weights are, or will be."""
-        return NANO_FOLDER if self.hub is None else cache_folder() / "models" / self.name
-
-    @property
-    def available(self) -> bool:
-        """Whether the weights are on this machine."""
-        return (self.folder / _COMPLETE).is_file()
-
-    @property
-    def about(self) -> str:
-        """One line for `promptseg models list`."""
-        place = "with the package" if self.hub is None else f"in {self.folder}"
-        if not self.available:
-            place = f"not here yet, {self.hub[1]} of {self.hub[0]}" if self.hub else "missing from the package"
-        return f"{self.parameters / 1e6:.1f} M parameters; {place}; {self.licence}"
-
-
-_ENTRIES = (
-    ModelEntry("seem-nano", 5_683_045, "Apache-2.0"),
-    ModelEntry("seem-focal-t-v1", 164_619_249, _OFFICIAL_LICENCE, ("xdecoder/SEEM", "seem_focalt_v1.pt")),
-    ModelEntry("seem-focal-l-v1", 341_181_177, _OFFICIAL_LICENCE, ("xdecoder/SEEM", "seem_focall_v1.pt")),
-)
 
 
 def list_models() -> tuple[ModelEntry, ...]:
     """The models known by name."""
-    return _ENTRIES
+    return ENTRIES
 
 
 def load_model(name_or_folder: str | Path, device: "str | torch.device | None" = None) -> "PromptableSegmenter":
@@ -82,15 +36,25 @@ def load_model(name_or_folder: str | Path, device: "str | torch.device | None" =
         PromptsegError: unknown name or device, weights that cannot be had, or a folder that is no model.
     """
     where = str(name_or_folder)
-    entry = next((entry for entry in _ENTRIES if entry.name == where), None)
+    entry = find_entry(where)
+    target = _checked_device(device)
+    if entry is not None and not entry.available:
+        _fetch(entry)
+    return _load_folder(Path(where) if entry is None else entry.folder, where, target)
+
+
+def find_entry(where: str) -> ModelEntry | None:
+    """The entry of a name; None for a folder that exists.
+
+    Raises:
+        PromptsegError: neither a name nor a folder.
+    """
+    entry = next((entry for entry in ENTRIES if entry.name == where), None)
     if entry is None and not Path(where).is_dir():
         if Path(where).is_file():
             raise PromptsegError(f"{where} is a file, expected a model folder: run promptseg models import {where}")
-        raise unknown_name("model", where, (*(entry.name for entry in _ENTRIES), "a model folder"))
-    target = _checked_device(device)
-    if entry is not None and entry.hub is not None and not entry.available:
-        _fetch(entry, *entry.hub)
-    return _load_folder(Path(where) if entry is None else entry.folder, where, target)
+        raise unknown_name("model", where, (*(entry.name for entry in ENTRIES), "a model folder"))
+    return entry
 
 
 def _load_folder(folder: Path, model_id: str, device: "torch.device") -> "PromptableSegmenter":
@@ -116,10 +80,16 @@ def _checked_device(device: "str | torch.device | None") -> "torch.device":
     return found
 
 
-def _fetch(entry: ModelEntry, repo: str, file: str) -> None:
+def _fetch(entry: ModelEntry) -> None:
     """Download the official checkpoint and its tokenizer, and write them as a model folder."""
     from promptseg.models.seem.importing import import_checkpoint
 
+    if entry.hub is None:
+        raise PromptsegError(
+            f"{entry.name}: no public file of it is known; if you have one, run: promptseg models import"
+            f" YOUR_FILE --config {entry.name} --tokenizer tokenizer.json --out {entry.folder}"
+        )
+    repo, file = entry.hub
     try:
         checkpoint, tokenizer = _hub_file(repo, file), _hub_file(_TOKENIZER_REPO, "tokenizer.json")
     except Exception as error:  # no network, no such file, a full disk: the user's way out is the same
