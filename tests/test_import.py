@@ -81,18 +81,7 @@ def wrapped(state, form):
     }[form]()
 
 
-FORMS = [
-    "plain",
-    "model.",
-    "module.model.",
-    "module",
-    "model",
-    "state_dict",
-    "half",
-    "bfloat16",
-    "compiled",
-    "training",
-]
+WRAPPED = ["model.", "module.model.", "module", "model", "state_dict", "compiled", "training"]
 
 
 @pytest.mark.parametrize("form", ["plain", *WRAPPED, "half", "bfloat16"])

@@ -33,11 +33,11 @@ CONFIG = SeemConfig(
 )
 
 
-def tiny_network(seed: int = 0) -> SeemNetwork:
+def tiny_network(seed: int = 0, config: SeemConfig = CONFIG) -> SeemNetwork:
     """A network whose norms and scales are random too, so that every parameter changes the output."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = SeemNetwork(CONFIG)
+        network = SeemNetwork(config)
         for name, parameter in network.named_parameters():
             if parameter.ndim == 1:
                 centre = 0.0 if name.endswith("bias") else 1.0
