@@ -14,7 +14,7 @@ import promptseg
 from promptseg.errors import PromptsegError
 from promptseg.models import registry
 from promptseg.models.registry import list_models, load_model
-from promptseg.models.seem import importing
+from promptseg.models.seem import importing, loading, names
 from promptseg.models.seem.config import NAMED
 from promptseg.models.seem.network import SeemNetwork
 
@@ -61,7 +61,7 @@ def test_list_says_size_place_and_licence(cache):
 
 def test_cache_is_in_the_home_folder_by_default(monkeypatch):
     monkeypatch.delenv("PROMPTSEG_CACHE", raising=False)
-    assert registry.list_models()[1].folder == Path.home() / ".cache" / "promptseg" / "models" / "seem-focal-t-v1"
+XX
 
 
 def test_a_folder_loads_and_is_called_by_its_path(tmp_path):
@@ -126,11 +126,11 @@ def test_hub_files_are_imported_once(cache, monkeypatch, tmp_path):
     def hub(repo: str, file: str) -> Path:
         asked.append((repo, file))
         if file == "tokenizer.json":
-            return registry.NANO_FOLDER / file
+            return names.NANO_FOLDER / file
         torch.save(tiny_network().state_dict(), tmp_path / file)
         return tmp_path / file
 
-    monkeypatch.setattr(registry, "_hub_file", hub)
+    monkeypatch.setattr(loading, "hub_file", hub)
     for _ in range(2):
         model = load_model("seem-focal-t-v1", "cpu")
         assert model.fingerprint == tiny_segmenter().fingerprint and model.tokenizer is not None
