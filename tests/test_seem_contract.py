@@ -8,8 +8,6 @@ from promptseg.models.seem.checkpoint import save_model_folder
 
 
 class TestSeem(ModelContract):
-    spatial_kinds = ("queries", "grid")
-
     @classmethod
     def make_model(cls):
         return tiny_segmenter()
