@@ -11,7 +11,6 @@ from promptseg.prompts import Prompts
 
 
 class SeemContract(ModelContract):
-    spatial_kinds = ("queries", "grid")
     version: str
     golden: str
 

@@ -59,7 +59,9 @@ def find_entry(where: str) -> SeemEntry | SamEntry | None:
     if entry is None and not where.startswith(HUB) and not Path(where).is_dir():
         if Path(where).is_file():
             raise PromptsegError(f"{where} is a file, expected a model folder: run promptseg models import {where}")
-        raise unknown_name("model", where, (*(entry.name for entry in entries), "a model folder", "hub:ORGANISATION/NAME"))
+        raise unknown_name(
+            "model", where, (*(entry.name for entry in entries), "a model folder", "hub:ORGANISATION/NAME")
+        )
     return entry
 
 
