@@ -93,7 +93,7 @@ class Trainer:
         try:
             for step in progress.track(range(start, settings.steps), "fit", done=start):
                 set_rate(optimizer, (1 - step / settings.steps) ** settings.power)
-                losses.append(self._step(optimizer, answers, [encoded[index][view] for index, view in next(draws)]))
+                losses.append(self.step(optimizer, answers, [encoded[index][view] for index, view in next(draws)]))
                 progress.note(f"loss {losses[-1]:.3f}")
                 if len(losses) % CHECKPOINT_EVERY == 0 and len(losses) < settings.steps:
                     self._save(optimizer, losses)
@@ -102,7 +102,7 @@ class Trainer:
             raise
         return losses, time.perf_counter() - began
 
-    def _step(self, optimizer: torch.optim.Optimizer, answers: Answers, batch: Sequence[Encoded]) -> float:
+    def step(self, optimizer: torch.optim.Optimizer, answers: Answers, batch: Sequence[Encoded]) -> float:
         """One step. Each group of images goes back to the prompts before the next comes, the learner once for all."""
         optimizer.zero_grad(set_to_none=True)
         prompts = self._learner()
