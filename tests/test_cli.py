@@ -17,10 +17,11 @@ from PIL import Image
 import promptseg
 from promptseg.cli.main import run
 from promptseg.learners.registry import METHODS
+from promptseg.models.seem.backbone_config import FocalConfig
 from promptseg.models.seem.checkpoint import save_model_folder
-from promptseg.models.seem.config import NAMED, FocalConfig, TextConfig
+from promptseg.models.seem.config import NAMED, TextConfig
 from promptseg.models.seem.network import SeemNetwork
-from promptseg.models.seem.tokenizer import Tokenizer, clip_tokenizer
+from promptseg.models.tokenizer import Tokenizer, clip_tokenizer
 
 COMMAND = [sys.executable, "-m", "promptseg"]
 CLASSES = {"classes": [{"name": "sky", "color": [0, 0, 200]}, {"name": "field", "color": [0, 200, 0]}]}

@@ -35,7 +35,7 @@ def learner(model: SeemSegmenter, method: str, seed: int = 0, **settings: object
 def test_the_gradient_of_every_learner_agrees_with_finite_differences(method: str) -> None:
     model = tiny_segmenter()
     sample = SHAPES[0]
-    features = model.encode_image([image_tensor(sample.image(), 48)])
+    features = model.encode_image([image_tensor(model, sample.image(), 48)])
     model.network.double()
     features = replace(features, tensors={name: tensor.double() for name, tensor in features.tensors.items()})
     target = [SemanticTask().target(sample, (48, 80), flip=False)]

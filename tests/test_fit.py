@@ -65,7 +65,7 @@ def test_zero_shot_is_the_default_prompts(model: SeemSegmenter) -> None:
 def test_the_prompt_gradient_agrees_with_finite_differences() -> None:
     model = tiny_segmenter()
     sample = SHAPES[0]
-    features = model.encode_image([image_tensor(sample.image(), 48)])
+    features = model.encode_image([image_tensor(model, sample.image(), 48)])
     features = replace(features, tensors={name: tensor.double() for name, tensor in features.tensors.items()})
     prompts = default_prompts(model, SPACE)
     model.network.double()
@@ -94,7 +94,7 @@ def test_the_prompt_gradient_agrees_with_finite_differences() -> None:
 def test_cached_features_are_those_of_the_image_as_it_is_and_mirrored(model: SeemSegmenter) -> None:
     settings = replace(PRESETS["tuned"], flip=True)
     views = encode_samples(model, SHAPES[:1], SemanticTask(), settings, Progress(False))[0]
-    pixels = image_tensor(SHAPES[0].image(), model.short_side)
+    pixels = image_tensor(model, SHAPES[0].image())
     for view, image in zip(views, (pixels, pixels.flip(-1)), strict=True):
         for name, tensor in model.encode_image([image]).tensors.items():
             assert torch.equal(view.features.tensors[name], tensor)
@@ -201,6 +201,7 @@ def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
         ({"preset": "fast"}, "unknown preset 'fast': choose one of paper, tuned"),
         ({"momentum": 0.9}, "unknown setting 'momentum': choose one of auxiliary, batch_size, "),
         ({"steps": 0}, "steps is 0: give a whole number of at least 1"),
+        ({"loss_stride": 0}, "loss_stride is 0: give a whole number of at least 1"),
         ({"rate": -1.0}, "rate is -1.0: give a number of at least 0"),
         ({"optimizer": "lion"}, "unknown optimizer 'lion': choose one of adamw, sgd"),
         ({"spatial_kind": "dots"}, "unknown spatial kind 'dots'"),
@@ -264,7 +265,7 @@ def test_the_paper_preset_is_the_papers() -> None:
 
 
 def test_the_last_of_all_heads_is_the_answer(model: SeemSegmenter) -> None:
-    features = model.encode_image([image_tensor(SHAPES[0].image(), 64)])
+    features = model.encode_image([image_tensor(model, SHAPES[0].image(), 64)])
     prompts = default_prompts(model, SPACE)
     heads = model.decode_all(features, prompts)
     answer = model.decode(features, prompts)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from promptseg import PromptsegError
 from promptseg.data import images
-from promptseg.data.images import image_size, read_image, read_labels, resize_image, resize_labels, short_side_size
+from promptseg.data.images import image_size, read_image, read_labels, resize_image, resize_labels
 
 RNG = np.random.default_rng(0)
 PHOTO = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -247,18 +247,3 @@ def test_resize_image_averages_when_it_shrinks():
     stripes[:, ::2] = 200
     small = resize_image(stripes, (2, 4))
     assert small.shape == (2, 4, 3) and np.abs(small.astype(int) - 100).max() <= 15
-
-
-@pytest.mark.parametrize(
-    ("size", "short_side", "expected"),
-    [
-        ((1024, 2048), 512, (512, 1024)),
-        ((360, 480), 512, (512, 683)),  # 682.67
-        ((480, 360), 512, (683, 512)),
-        ((2, 5), 1, (1, 3)),  # 2.5 rounds up, not to even
-        ((100, 100), 33, (33, 33)),
-        ((3, 1000), 7, (7, 2333)),
-    ],
-)
-def test_short_side_size(size, short_side, expected):
-    assert short_side_size(size, short_side) == expected

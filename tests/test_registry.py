@@ -14,7 +14,7 @@ import promptseg
 from promptseg.errors import PromptsegError
 from promptseg.models import registry
 from promptseg.models.registry import list_models, load_model
-from promptseg.models.seem import checkpoint
+from promptseg.models.seem import importing
 from promptseg.models.seem.config import NAMED
 from promptseg.models.seem.network import SeemNetwork
 
@@ -109,10 +109,10 @@ def test_an_unreachable_hub_fails_fast(tmp_path):
 
 
 def test_an_imported_checkpoint_loads_by_its_name(cache, monkeypatch, tmp_path):
-    monkeypatch.setitem(checkpoint.NAMED, "seem-focal-t-v1", CONFIG)
+    monkeypatch.setitem(importing.NAMED, "seem-focal-t-v1", CONFIG)
     torch.save(tiny_network().state_dict(), tmp_path / "seem_focalt_v1.pt")
     out = cache / "models" / "seem-focal-t-v1"
-    report = checkpoint.import_checkpoint(tmp_path / "seem_focalt_v1.pt", "seem-focal-t-v1", out)
+    report = importing.import_checkpoint(tmp_path / "seem_focalt_v1.pt", "seem-focal-t-v1", out)
     model = load_model("seem-focal-t-v1", "cpu")
     assert model.id == "seem-focal-t-v1" and model.fingerprint == report.fingerprint
     entry = next(entry for entry in list_models() if entry.name == "seem-focal-t-v1")
@@ -120,7 +120,7 @@ def test_an_imported_checkpoint_loads_by_its_name(cache, monkeypatch, tmp_path):
 
 
 def test_hub_files_are_imported_once(cache, monkeypatch, tmp_path):
-    monkeypatch.setitem(checkpoint.NAMED, "seem-focal-t-v1", CONFIG)
+    monkeypatch.setitem(importing.NAMED, "seem-focal-t-v1", CONFIG)
     asked = []
 
     def hub(repo: str, file: str) -> Path:

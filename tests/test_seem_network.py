@@ -10,7 +10,8 @@ from torch.nn.functional import normalize
 
 from promptseg.errors import PromptsegError
 from promptseg.models.seem.attention import MultiHeadAttention
-from promptseg.models.seem.config import NAMED, FocalConfig, SeemConfig, TextConfig
+from promptseg.models.seem.backbone_config import FocalConfig
+from promptseg.models.seem.config import NAMED, SeemConfig, TextConfig
 from promptseg.models.seem.interactive import (
     GroundingPrompt,
     SpatialPrompt,
@@ -21,7 +22,7 @@ from promptseg.models.seem.interactive import (
 )
 from promptseg.models.seem.network import SeemNetwork
 from promptseg.models.seem.points import points_from_masks
-from promptseg.models.seem.rows import LOOKS_AT, PADDING, Group, self_blocked
+from promptseg.models.seem.rows import LISTENING, OWN_ROWS, PADDING, SHARED_ROWS, Group, self_blocked
 
 TINY = SeemConfig(
     backbone=FocalConfig("focal_dw", 8, (1, 1, 1, 1), 2),
@@ -167,7 +168,7 @@ def test_candidates_do_not_see_each_other(network: SeemNetwork, features: dict[s
     points = points_from_masks([moved] * 2, [_some_masks(6)] * 2, TINY.max_points)
     other = replace(prompt, points=points)
     masks = [
-        spatial_masks(network.decoder(p.rows, features)[-1], p.spans, s, features["mask_features"])
+        spatial_masks(network.decoder, network.decoder(p.rows, features)[-1], p.spans, s, features["mask_features"])
         for s in (prompt, other)
         for p in [prompt_rows(network.decoder, features, s)]
     ]
@@ -241,27 +242,28 @@ def test_too_many_points_are_drawn_with_equal_shares() -> None:
     assert 120 < int(points.candidates.sum()) < 280
 
 
-def test_means_without_points_are_minus_one() -> None:
+def test_means_without_points_are_what_is_asked_for() -> None:
     mask = torch.zeros(2, 8, 8, dtype=torch.bool)
     mask[1, 2:6, 2:6] = True
     points = points_from_masks([mask], [torch.zeros_like(mask)], 99)
     maps = torch.full((1, 3, 2, 2), 7.0)
-    assert points.means(maps, True, 2)[0].tolist() == [[-1.0] * 3, [7.0] * 3]
-    assert points.means(maps, False, 2).eq(-1).all()
+    assert points.means(maps, True, 2, nothing=-1.0)[0].tolist() == [[-1.0] * 3, [7.0] * 3]
+    assert points.means(maps, False, 2, nothing=0.0).eq(0).all()
 
 
-def test_self_attention_follows_the_table() -> None:
+@pytest.mark.parametrize("table", [OWN_ROWS, LISTENING, SHARED_ROWS], ids=["own", "listening", "shared"])
+def test_self_attention_follows_the_table(table: dict[str, tuple[str, ...]]) -> None:
     numbers = {"spatial": [0, 0, 1], "memories": [1, 1, 0], "spatial_tokens": [0, 1, PADDING]}
     present = torch.tensor([[True, True, False]])
     groups = [
         Group(name, 3, torch.tensor([numbers[name]]) if name in numbers else None, present if "ng_t" in name else None)
-        for name in LOOKS_AT
+        for name in table
     ]
-    blocked = self_blocked(groups, 1, torch.device("cpu"))[0]
-    names = [name for name in LOOKS_AT for _ in range(3)]
+    blocked = self_blocked(table, groups, 1, torch.device("cpu"))[0]
+    names = [name for name in table for _ in range(3)]
     for row, looking in enumerate(names):
         for column, seen in enumerate(names):
-            allowed = seen in LOOKS_AT[looking]
+            allowed = seen in table[looking]
             if looking in numbers and seen in numbers:
                 allowed &= numbers[looking][row % 3] == numbers[seen][column % 3]
             for name, at in ((looking, row), (seen, column)):

@@ -8,7 +8,7 @@ from golden import GoldenCase, error, golden_cases, load_case
 from tiny import CONFIG, TOKENIZER, tiny_network
 
 from promptseg.models.seem.text import TextEncoder, normalise
-from promptseg.models.seem.tokenizer import Tokenizer
+from promptseg.models.tokenizer import Tokenizer
 
 TOLERANCE = 1e-4
 CASES = golden_cases("focaldw_v1__text")

@@ -11,7 +11,7 @@ from tiny import DIM, NUM_PROMPTS, TEXT_DIM, TOKENIZER, tiny_network, tiny_segme
 from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, PromptableSegmenter
 from promptseg.models.seem.segmenter import SeemSegmenter
-from promptseg.models.seem.tokenizer import Tokenizer
+from promptseg.models.tokenizer import Tokenizer
 from promptseg.prompts import Prompts
 
 TOLERANCE = 1e-4

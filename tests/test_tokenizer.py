@@ -12,8 +12,8 @@ from golden import golden_cases, load_case
 
 from promptseg.errors import PromptsegError
 from promptseg.models.registry import NANO_FOLDER
-from promptseg.models.seem.templates import clean_name, fill_templates
-from promptseg.models.seem.tokenizer import BOS, EOS, Tokenizer, clip_tokenizer
+from promptseg.models.templates import clean_name, fill_templates
+from promptseg.models.tokenizer import BOS, EOS, Tokenizer, clip_tokenizer
 
 TOOL = Path(__file__).resolve().parents[1] / "tools" / "train_nano_tokenizer.py"
 BYTES = 256

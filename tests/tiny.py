@@ -5,11 +5,12 @@ from pathlib import Path
 import torch
 
 from promptseg.models.registry import NANO_FOLDER
+from promptseg.models.seem.backbone_config import FocalConfig
 from promptseg.models.seem.checkpoint import save_model_folder
-from promptseg.models.seem.config import FocalConfig, SeemConfig, TextConfig
+from promptseg.models.seem.config import SeemConfig, TextConfig
 from promptseg.models.seem.network import SeemNetwork
 from promptseg.models.seem.segmenter import SeemSegmenter
-from promptseg.models.seem.tokenizer import Tokenizer
+from promptseg.models.tokenizer import Tokenizer
 
 TOKENIZER = NANO_FOLDER / "tokenizer.json"
 NUM_PROMPTS = 16
@@ -28,6 +29,7 @@ CONFIG = SeemConfig(
     decoder_layers=3,
     spatial_memories=4,
     short_side=64,
+    prompting="choose",
 )
 
 

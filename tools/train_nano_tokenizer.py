@@ -9,12 +9,12 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from promptseg.models.seem import tokenizer as package
+from promptseg.models.registry import NANO_FOLDER
 from promptseg.models.seem.config import NAMED
-from promptseg.models.seem.tokenizer import WORD_END, Tokenizer, clip_tokenizer
+from promptseg.models.tokenizer import WORD_END, Tokenizer, clip_tokenizer
 
 WORDS = Path(__file__).with_name("nano_words.txt")
-BUNDLED = Path(package.__file__).parent / "weights" / "seem-nano" / "tokenizer.json"
+BUNDLED = NANO_FOLDER / "tokenizer.json"
 BASE = 2 * 256 + 2
 """Entries that are no merge: bytes, bytes that end a word, BOS and EOS."""
 

@@ -31,8 +31,10 @@ def list_() -> None:
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Official checkpoint (.pt); nothing in it is executed.")],
-    config: Annotated[str, typer.Option(metavar="NAME", help="Its architecture: seem-focal-t-v1 or seem-focal-l-v1.")],
     out: OutFolder,
+    config: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Its architecture; without it, the one that its tensors fit.")
+    ] = None,
     tokenizer: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CLIP's tokenizer.json; class names cannot be read without it.")
     ] = None,
@@ -41,7 +43,7 @@ def import_(
 
     Writes safetensors and reports keys that are missing, unexpected or of another shape.
     """
-    from promptseg.models.seem.checkpoint import import_checkpoint
+    from promptseg.models.seem.importing import import_checkpoint
 
     typer.echo(str(import_checkpoint(file, config, out, tokenizer)))
     typer.echo(f"next: {program()} fit --model {quoted(out)} --data YOUR_FOLDER --out runs/yours")

@@ -107,13 +107,6 @@ def resize_labels(array: NDArray[IdT], size: tuple[int, int]) -> NDArray[IdT]:
     return np.array(Image.fromarray(array).resize((size[1], size[0]), Image.Resampling.NEAREST))
 
 
-def short_side_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """The (h, w) of `size` scaled so that the shorter side is `short_side`; halves round up."""
-    height, width = size
-    shorter = min(size)
-    return int(height * short_side / shorter + 0.5), int(width * short_side / shorter + 0.5)
-
-
 def _expect_png(path: str | Path, picture: Image.Image) -> None:
     if picture.format != "PNG":
         raise DefectError(path, f"a {picture.format} file, where labels must be PNG", _LABEL_MEND)

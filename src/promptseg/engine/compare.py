@@ -140,12 +140,11 @@ class _Comparison:
     def _encode(self, model: PromptableSegmenter, shots: Shots, split: Split, variant: Variant) -> None:
         """Fill the memory of `model`, so that time and memory of the first cell are measured as those of the others."""
         settings = self._resolved(variant).fit
-        short_side = settings.short_side or model.short_side
         bar = Progress(True)
         with bar.running():
             encode_samples(model, shots, self._task, settings, bar)
             for sample in bar.track(split, "encode"):
-                model.encode_image([image_tensor(sample.image(), short_side)])
+                model.encode_image([image_tensor(model, sample.image(), settings.short_side)])
 
     def _cell(self, model: PromptableSegmenter, dataset: Dataset, shots: Shots, cell: Cell) -> Outcome:
         plan, variant = self._plan, self._variants[cell.variant]

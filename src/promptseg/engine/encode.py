@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from promptseg.data.images import resize_image, short_side_size
+from promptseg.data.images import resize_image
 from promptseg.data.sample import Sample
 from promptseg.engine.progress import Progress
 from promptseg.engine.settings import FitSettings
@@ -25,9 +25,9 @@ class Encoded:
     target: Any
 
 
-def image_tensor(image: NDArray[np.uint8], short_side: int) -> Tensor:
-    """A photo (H, W, 3) uint8, resized to `short_side` pixels: (3, h, w) uint8."""
-    size = short_side_size((image.shape[0], image.shape[1]), short_side)
+def image_tensor(model: PromptableSegmenter, image: NDArray[np.uint8], short_side: int | None = None) -> Tensor:
+    """A photo (H, W, 3) uint8, resized as the model wants it, or to `short_side` pixels: (3, h, w) uint8."""
+    size = model.input_size((image.shape[0], image.shape[1]), short_side)
     return torch.from_numpy(np.array(resize_image(image, size))).permute(2, 0, 1)
 
 
@@ -41,7 +41,7 @@ def encode_samples(
     """
     encoded = []
     for sample in progress.track(samples, "encode"):
-        pixels = image_tensor(sample.image(), settings.short_side or model.short_side)
+        pixels = image_tensor(model, sample.image(), settings.short_side)
         size = (pixels.shape[1], pixels.shape[2])
         views = []
         for mirrored in (False, True)[: 1 + settings.flip]:

@@ -88,20 +88,21 @@ def evaluate(
     chosen = task_of(prompts, task, settings)
     metric = chosen.metric(label_space)
     prompts = prompts.to(model.device)
-    short_side = input_short_side(model, prompts)
+    short_side = input_short_side(prompts)
     bar = Progress(progress)
     with bar.running():
         for sample in bar.track(samples, "evaluate"):
             truth, image = chosen.labels(sample), sample.image()
-            prediction = model.decode(model.encode_image([image_tensor(image, short_side)]), prompts)
+            prediction = model.decode(model.encode_image([image_tensor(model, image, short_side)]), prompts)
             metric.count(truth, chosen.answer(prediction, 0, (image.shape[0], image.shape[1]), label_space))
     scores = metric.compute()
     return Result(scores.values, scores.per_class, len(samples), chosen.name)
 
 
-def input_short_side(model: PromptableSegmenter, prompts: Prompts) -> int:
-    """Shorter input side that the prompts were learned at, pixels; else the model's own."""
-    return int(prompts.record.get("settings", {}).get("short_side") or model.short_side)
+def input_short_side(prompts: Prompts) -> int | None:
+    """Shorter input side that the prompts were learned at, pixels; None where that is left to the model."""
+    short_side: int | None = prompts.record.get("settings", {}).get("short_side")
+    return short_side
 
 
 def task_of(prompts: Prompts, name: str | None, settings: Mapping[str, Any]) -> Task[Any]:

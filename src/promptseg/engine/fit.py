@@ -67,6 +67,7 @@ def fit(
         "seed": seed,
         "data": getattr(shots, "record", {"ids": [sample.id for sample in shots]}),
         "label_space": label_space.to_json(),
+        "licence": f"of the model: {model.licence}",
     }
     # As a reader of the files will see it, so that a resumed run compares like with like.
     record = json.loads(json.dumps(record))

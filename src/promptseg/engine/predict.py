@@ -61,13 +61,18 @@ def predict(
     """
     prompts.check_model(model.id, model.fingerprint)
     chosen = task_of(prompts, task, settings)
-    pixels = _pixels(image)
-    features = model.encode_image([image_tensor(pixels, input_short_side(model, prompts))])
+    pixels = photo_pixels(image)
+    features = model.encode_image([image_tensor(model, pixels, input_short_side(prompts))])
     prediction = model.decode(features, prompts.to(model.device))
     return chosen.answer(prediction, 0, (pixels.shape[0], pixels.shape[1]), recorded_label_space(prompts))
 
 
-def _pixels(image: Photo) -> NDArray[np.uint8]:
+def photo_pixels(image: Photo) -> NDArray[np.uint8]:
+    """A photo as (H, W, 3) uint8 RGB.
+
+    Raises:
+        PromptsegError: a file that cannot be read, or an array of another shape or type.
+    """
     if isinstance(image, str | Path):
         return read_image(Path(image))
     pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)

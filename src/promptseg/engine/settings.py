@@ -21,13 +21,14 @@ class FitSettings:
         optimizer: `adamw`, or `sgd` without momentum.
         rate: base learning rate.
         weight_decay: decoupled for adamw, added to the gradient for sgd.
+        loss_stride: the loss takes every so-manieth pixel each way, from the middle of its cell; 1 takes all.
         power: of the poly schedule, rate * (1 - step / steps) ** power.
         flip: mirror each drawn image with probability one half.
         auxiliary: weight of the loss of each earlier head of the decoder. They place the attention of the
             next layer without a gradient from the last head, so only this teaches them where to look.
         short_side: shorter side images are resized to, pixels; none = the model's own.
-        spatial_kind: which of the model's default spatial prompts are used.
-        templates: text templates of the default semantic prompts.
+        spatial_kind: which of the model's default spatial prompts are used; none = the model's first.
+        templates: text templates of the default semantic prompts; none = the model's own choice.
     """
 
     steps: int
@@ -36,17 +37,18 @@ class FitSettings:
     rate: float
     weight_decay: float
     auxiliary: float
+    loss_stride: int = 1
     power: float = 0.9
     flip: bool = True
     short_side: int | None = None
-    spatial_kind: str = "queries"
-    templates: str = "photo"
+    spatial_kind: str | None = None
+    templates: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("optimizer", str(self.optimizer), OPTIMIZERS)
-        for name in ("steps", "batch_size", "short_side"):
+        for name in ("steps", "batch_size", "short_side", "loss_stride"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise PromptsegError(f"{name} is {value!r}: give a whole number of at least 1")

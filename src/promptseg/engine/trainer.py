@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from promptseg.data.sample import Sample
+from promptseg.engine.answers import Answers
 from promptseg.engine.checkpoint import load_checkpoint, read_header, save_checkpoint
 from promptseg.engine.encode import Encoded, encode_samples
 from promptseg.engine.progress import Progress
@@ -24,7 +25,7 @@ from promptseg.engine.runs import CHECKPOINT, Run, check_record
 from promptseg.engine.settings import FitSettings
 from promptseg.errors import PromptsegError
 from promptseg.learners.base import PromptLearner
-from promptseg.models.base import ImageFeatures, PromptableSegmenter
+from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
 from promptseg.tasks.base import Task
 
@@ -53,12 +54,13 @@ class Trainer:
             model: the frozen segmenter.
             learner: what is trained, on the model's device.
             task: gives targets and loss.
-            settings: steps, batches, optimiser; `short_side` is set.
+            settings: steps, batches, optimiser, inputs.
             seed: of the order of the images.
             out: folder of the run, or none to keep nothing on disk.
         """
         self._model, self._learner, self._task = model, learner, task
         self._settings, self._seed, self._out = settings, seed, out
+        self._answers = Answers(model, learner.moves(), all_heads=settings.auxiliary > 0)
 
     def run(self, shots: Sequence[Sample], progress: Progress) -> Run:
         """Train all steps that are left, and write the finished run."""
@@ -111,14 +113,13 @@ class Trainer:
 
     def _loss(self, group: Sequence[Encoded], prompts: Prompts) -> Tensor:
         """Loss of images that share a canvas: that of the last head, and of the others if they count."""
-        features = ImageFeatures.cat([item.features for item in group])
         targets = [item.target for item in group]
-        if not self._settings.auxiliary:
-            return self._task.loss(self._model.decode(features, prompts), targets)
-        *earlier, last = self._model.decode_all(features, prompts)
-        loss = self._task.loss(last, targets)
+        stride = self._settings.loss_stride
+        *earlier, last = self._answers(group, prompts)
+        loss = self._task.loss(last, targets, stride)
         for prediction in earlier:
-            loss = loss + self._settings.auxiliary * self._task.loss(prediction, targets, AUXILIARY_STRIDE)
+            coarse = self._task.loss(prediction, targets, max(stride, AUXILIARY_STRIDE))
+            loss = loss + self._settings.auxiliary * coarse
         return loss
 
     def _save(self, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:

@@ -16,6 +16,13 @@ from promptseg.prompts import Prompts
 
 Size = tuple[int, int]
 """Height and width, in pixels."""
+Place = tuple[float, float]
+"""x and y, in pixels."""
+Box = tuple[float, float, float, float]
+"""x and y of the top left corner, x and y of the bottom right one, in pixels."""
+
+
+UNKNOWN_LICENCE = "not known: ask whoever made the weights"
 
 
 @dataclass(frozen=True)
@@ -68,12 +75,14 @@ class Prediction:
         mask_logits: (B, N, h, w), at the decoder's own stride over the canvas.
         canvas: height and width of the padded input, pixels.
         image_sizes: height and width of each image on the canvas, pixels.
+        upsampling: how the model brings its masks up to the canvas, `bilinear` or `bicubic`.
     """
 
     class_logits: Tensor
     mask_logits: Tensor
     canvas: Size
     image_sizes: tuple[Size, ...]
+    upsampling: str = "bilinear"
 
     def split(self) -> list["Prediction"]:
         """One prediction (B = 1) per image.
@@ -82,7 +91,7 @@ class Prediction:
         B indexings is B buffers of the full size.
         """
         rows = zip(torch.split(self.class_logits, 1), torch.split(self.mask_logits, 1), self.image_sizes, strict=True)
-        return [Prediction(classes, masks, self.canvas, (size,)) for classes, masks, size in rows]
+        return [Prediction(classes, masks, self.canvas, (size,), self.upsampling) for classes, masks, size in rows]
 
 
 class PromptableSegmenter(Protocol):
@@ -101,8 +110,27 @@ class PromptableSegmenter(Protocol):
         """SHA-256 of names, shapes and values of the weights."""
 
     @property
-    def short_side(self) -> int:
-        """Shorter side that images are resized to, pixels, unless the user says otherwise."""
+    def licence(self) -> str:
+        """Licence of the weights, as far as it is known."""
+
+    @property
+    def short_side(self) -> int | None:
+        """Shorter side that images are resized to, pixels, unless the user says otherwise; None: its input is fixed."""
+
+    def input_size(self, size: Size, short_side: int | None = None) -> Size:
+        """What an image of `size` is resized to before it is encoded.
+
+        Args:
+            size: height and width of the image.
+            short_side: what the user says; None leaves it to the model.
+
+        Raises:
+            PromptsegError: `short_side` is given to a model of fixed input.
+        """
+
+    @property
+    def spatial_kinds(self) -> tuple[str, ...]:
+        """Its kinds of default spatial prompts, the one used unless the user says otherwise first."""
 
     @property
     def device(self) -> torch.device:
@@ -119,19 +147,20 @@ class PromptableSegmenter(Protocol):
                 to one canvas.
         """
 
-    def encode_text(self, names: Sequence[str], templates: str = "photo") -> Tensor:
+    def encode_text(self, names: Sequence[str], templates: str | None = None) -> Tensor:
         """Default semantic prompts (C, D) of class names, computed without gradient.
 
         Args:
             names: C class names.
-            templates: `photo` ("a photo of a {}."), `official` (the model's own list) or `raw`.
+            templates: `photo` ("a photo of a {}."), `official` (the list published with CLIP) or `raw`; None leaves
+                it to the model.
         """
 
-    def background_prompt(self, templates: str = "photo") -> Tensor:
+    def background_prompt(self, templates: str | None = None) -> Tensor:
         """The semantic prompt (1, D) of the last, void column of the class logits."""
 
-    def default_spatial_prompts(self, kind: str = "queries") -> Tensor:
-        """Default spatial prompts (N, D) of one of the model's kinds."""
+    def default_spatial_prompts(self, kind: str | None = None) -> Tensor:
+        """Default spatial prompts (N, D) of one of the model's kinds; None: of the first."""
 
     def decode(self, features: ImageFeatures, prompts: Prompts) -> Prediction:
         """Masks and their classes; tensors of `features` and `prompts` on the model's device."""
@@ -160,7 +189,7 @@ class WordLevelText(Protocol):
         """The frozen word embeddings of texts, as they are, without a template."""
 
     def encode_embedded(self, texts: EmbeddedTexts) -> Tensor:
-        """Semantic prompts (T, D) of length 1; differentiable in the words.
+        """Semantic prompts (T, D), as `encode_text` gives them; differentiable in the words.
 
         Raises:
             PromptsegError: a text is longer than the encoder reads.
@@ -175,6 +204,76 @@ class PointPrompts(Protocol):
 
     def encode_points(self, points: Tensor) -> Tensor:
         """Spatial prompts (N, D) of points (N, 2); differentiable."""
+
+
+@dataclass(frozen=True)
+class ObjectPrompt:
+    """One object of one image: pointed at, named, or both.
+
+    Places are (x, y) in pixels of the encoded image, from its top left corner.
+
+    Attributes:
+        text: a phrase, as it is, without a template.
+        points: places on the object.
+        negative: places that are not on it.
+        boxes: (x0, y0, x1, y1), corners of boxes around it, or around its parts.
+        strokes: lines on it, each a list of places.
+        previous: (1, 1, h, w), mask logits of the round before, at the decoder's own stride.
+    """
+
+    text: str | None = None
+    points: tuple[Place, ...] = ()
+    negative: tuple[Place, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    strokes: tuple[tuple[Place, ...], ...] = ()
+    previous: Tensor | None = None
+
+
+class InteractivePrompts(Protocol):
+    """Optional: a model that finds one object that is pointed at or named, instead of a list of classes."""
+
+    @property
+    def object_prompts(self) -> tuple[str, ...]:
+        """The fields of `ObjectPrompt` that the model takes."""
+
+    def segment(self, features: ImageFeatures, prompt: ObjectPrompt, seed: int = 0) -> Prediction:
+        """The mask of the object, computed without gradient: N = 1, and no class but the background column.
+
+        Args:
+            features: of one image.
+            prompt: fields that are set are among `object_prompts`.
+            seed: of whatever the model draws on the way.
+        """
+
+
+def interactive_prompts(model: PromptableSegmenter) -> InteractivePrompts:
+    """The model's way to find one object.
+
+    Raises:
+        PromptsegError: it has none.
+    """
+    if not (hasattr(model, "segment") and hasattr(model, "object_prompts")):
+        raise PromptsegError(f"{model.id} does not take points, boxes or phrases: choose another model")
+    return cast(InteractivePrompts, model)
+
+
+class DecoderStates(Protocol):
+    """Optional: a decoder that hears of classes at its very end only.
+
+    With spatial prompts that stand still, what comes before is the same at every step and computed once.
+    """
+
+    def decoder_states(self, features: ImageFeatures, prompts: Prompts, all_heads: bool) -> ImageFeatures:
+        """What the decoder makes of images and spatial prompts, of all heads or of the last one alone."""
+
+    def classify(self, states: ImageFeatures, prompts: Prompts) -> list[Prediction]:
+        """The answers to semantic prompts, head by head, that of `decode` last; differentiable in them."""
+
+
+def decoder_states(model: PromptableSegmenter) -> DecoderStates | None:
+    """The model's way to classify states of its decoder; none if it has none."""
+    has_it = hasattr(model, "decoder_states") and hasattr(model, "classify")
+    return cast(DecoderStates, model) if has_it else None
 
 
 def word_level_text(model: PromptableSegmenter) -> WordLevelText:

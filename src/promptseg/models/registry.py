@@ -1,4 +1,4 @@
-"""Models by name: which there are, where their weights come from, and `load_model`.
+"""Models by name, folder or repository: which there are, where their weights come from, and `load_model`.
 
 This module imports torch only when a model is loaded, so names can be listed at no cost.
 """
@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.files import cache_folder
+from promptseg.files import cache_folder, read_json
+from promptseg.models.hub import HUB, HUB_SECONDS, hub_folder
+from promptseg.models.sam.names import ENTRIES as SAM_ENTRIES
+from promptseg.models.sam.names import SamEntry
+from promptseg.models.spec import ModelSpec, read_spec
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +23,6 @@ NANO_FOLDER = Path(__file__).parent / "seem" / "weights" / "seem-nano"
 """The model that comes with the package."""
 _OFFICIAL_LICENCE = "code Apache-2.0, no licence stated for the weights"
 _TOKENIZER_REPO = "openai/clip-vit-base-patch32"
-_HUB_SECONDS = 5.0
 _COMPLETE = "model.safetensors"
 """The file a model folder is finished with."""
 
@@ -66,39 +69,67 @@ _ENTRIES = (
 )
 
 
-def list_models() -> tuple[ModelEntry, ...]:
+def list_models() -> tuple[ModelEntry | SamEntry, ...]:
     """The models known by name."""
-    return _ENTRIES
+    return _ENTRIES + SAM_ENTRIES
 
 
 def load_model(name_or_folder: str | Path, device: "str | torch.device | None" = None) -> "PromptableSegmenter":
     """Load a frozen segmenter.
 
     Args:
-        name_or_folder: a name of `list_models`, or a model folder.
+        name_or_folder: a name of `list_models`, a model folder, or `hub:ORGANISATION/NAME` of a model of the SAM
+            family; these take options, such as `models/sam?text=models/clip&chunk=4` (see docs/sam.md).
         device: `cpu`, `cuda`, ...; None takes a GPU if there is one.
 
     Raises:
-        PromptsegError: unknown name or device, weights that cannot be had, or a folder that is no model.
+        PromptsegError: unknown name, option or device, weights that cannot be had, or a folder that is no model.
     """
-    where = str(name_or_folder)
-    entry = next((entry for entry in _ENTRIES if entry.name == where), None)
-    if entry is None and not Path(where).is_dir():
-        if Path(where).is_file():
-            raise PromptsegError(f"{where} is a file, expected a model folder: run promptseg models import {where}")
-        raise unknown_name("model", where, (*(entry.name for entry in _ENTRIES), "a model folder"))
+    spec = read_spec(str(name_or_folder))
+    entry = next((entry for entry in list_models() if entry.name == spec.where), None)
+    if entry is None and not spec.where.startswith(HUB) and not Path(spec.where).is_dir():
+        raise _no_model(spec.where)
     target = _checked_device(device)
-    if entry is not None and entry.hub is not None and not entry.available:
-        _fetch(entry, *entry.hub)
-    return _load_folder(Path(where) if entry is None else entry.folder, where, target)
+    if isinstance(entry, ModelEntry):
+        if entry.hub is not None and not entry.available:
+            _fetch(entry, *entry.hub)
+        return _load_seem(entry.folder, spec, target, entry.licence)
+    return _load_folder(spec, entry, target)
 
 
-def _load_folder(folder: Path, model_id: str, device: "torch.device") -> "PromptableSegmenter":
+def _no_model(where: str) -> PromptsegError:
+    if Path(where).is_file():
+        return PromptsegError(f"{where} is a file, expected a model folder: run promptseg models import {where}")
+    names = (entry.name for entry in list_models())
+    return unknown_name("model", where, (*names, "a model folder", "hub:ORGANISATION/NAME"))
+
+
+def _load_folder(spec: ModelSpec, entry: SamEntry | None, device: "torch.device") -> "PromptableSegmenter":
+    """Load what a folder holds, or a repository of the hub."""
+    if entry is not None:
+        folder = hub_folder(entry.repo)
+    else:
+        folder = hub_folder(spec.where.removeprefix(HUB)) if spec.where.startswith(HUB) else Path(spec.where)
+    content = read_json(folder / "config.json")
+    # Ours say what they are by `architecture`, those of transformers by `model_type`.
+    if isinstance(content, dict) and "model_type" in content:
+        from promptseg.models.sam.loading import load_sam
+
+        return load_sam(folder, spec, device, entry.text if entry else None)
+    return _load_seem(folder, spec, device)
+
+
+def _load_seem(
+    folder: Path, spec: ModelSpec, device: "torch.device", licence: str | None = None
+) -> "PromptableSegmenter":
+    from promptseg.models.base import UNKNOWN_LICENCE
     from promptseg.models.seem.checkpoint import find_tokenizer, load_model_folder
     from promptseg.models.seem.segmenter import SeemSegmenter
 
+    spec.check_options(())
     network, config = load_model_folder(folder)
-    return SeemSegmenter(network.to(device), find_tokenizer(folder, config), model_id)
+    tokenizer = find_tokenizer(folder, config)
+    return SeemSegmenter(network.to(device), tokenizer, spec.text, licence or UNKNOWN_LICENCE)
 
 
 def _checked_device(device: "str | torch.device | None") -> "torch.device":
@@ -118,7 +149,7 @@ def _checked_device(device: "str | torch.device | None") -> "torch.device":
 
 def _fetch(entry: ModelEntry, repo: str, file: str) -> None:
     """Download the official checkpoint and its tokenizer, and write them as a model folder."""
-    from promptseg.models.seem.checkpoint import import_checkpoint
+    from promptseg.models.seem.importing import import_checkpoint
 
     try:
         checkpoint, tokenizer = _hub_file(repo, file), _hub_file(_TOKENIZER_REPO, "tokenizer.json")
@@ -139,5 +170,5 @@ def _hub_file(repo: str, file: str) -> Path:
     if isinstance(cached, str):
         return Path(cached)
     # Asked for once without retries, as the download itself tries for half a minute where there is no network.
-    get_hf_file_metadata(hf_hub_url(repo, file), timeout=_HUB_SECONDS)
+    get_hf_file_metadata(hf_hub_url(repo, file), timeout=HUB_SECONDS)
     return Path(hf_hub_download(repo, file))

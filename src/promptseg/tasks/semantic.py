@@ -1,8 +1,8 @@
 """Semantic segmentation: every pixel gets one of C classes.
 
-Loss: cross-entropy of the per-pixel class distribution, that is the semantic map normalised over the
-C classes, at label resolution; optionally a soft dice term per class. Metric: mIoU from one confusion
-matrix over the whole split.
+Loss (semantic_loss.py): cross-entropy of the per-pixel class distribution, that is the semantic map
+normalised over the C classes, at label resolution; optionally a soft dice term per class. Metric: mIoU
+from one confusion matrix over the whole split.
 """
 
 from collections.abc import Collection, Sequence
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from promptseg.data.images import resize_labels
 from promptseg.data.label_space import IGNORE, LabelSpace
@@ -19,11 +20,10 @@ from promptseg.data.sample import Sample
 from promptseg.errors import unknown_name
 from promptseg.models.base import Prediction, Size
 from promptseg.tasks.base import Columns, Scores, mean
-from promptseg.tasks.masks import masks_at, masks_on_canvas, semantic_map
-from promptseg.tasks.matching import dice_loss
+from promptseg.tasks.masks import masks_at, semantic_map
+from promptseg.tasks.semantic_loss import semantic_loss
 
 LOSSES = ("cross-entropy", "cross-entropy+dice")
-_TINY = 1e-8
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,20 @@ class SemanticTask:
         return sample.semantic()
 
     def target(self, sample: Sample, size: Size, flip: bool) -> Tensor:
-        """Class ids (h, w) int64, 255 = ignored."""
+        """Class ids (h, w) uint8, 255 = ignored."""
         labels = resize_labels(self.labels(sample), size)
-        return torch.from_numpy(np.ascontiguousarray(labels[:, ::-1] if flip else labels)).long()
+        return torch.from_numpy(np.ascontiguousarray(labels[:, ::-1] if flip else labels))
 
     def loss(self, prediction: Prediction, targets: Sequence[Tensor], stride: int = 1) -> Tensor:
         """Mean over the images of the loss at label resolution, or at every `stride`-th pixel each way."""
-        losses = []
-        for single, target in zip(prediction.split(), targets, strict=True):
-            labels = target[stride // 2 :: stride, stride // 2 :: stride].to(single.mask_logits.device)
-            height, width = labels.shape
-            masks = masks_on_canvas(single, stride)[..., :height, :width]
-            losses.append(self._image_loss(semantic_map(single.class_logits, masks)[0], labels))
-        return torch.stack(losses).mean()
-
-    def _image_loss(self, class_map: Tensor, target: Tensor) -> Tensor:
-        loss = map_cross_entropy(class_map, target)
-        return loss + map_dice(class_map, target) if self.settings.loss == "cross-entropy+dice" else loss
+        height, width = prediction.canvas
+        padded = [
+            F.pad(target, (0, width - target.shape[1], 0, height - target.shape[0]), value=IGNORE) for target in targets
+        ]
+        labels = torch.stack(padded)[:, stride // 2 :: stride, stride // 2 :: stride]
+        with_dice = self.settings.loss == "cross-entropy+dice"
+        masks = prediction.mask_logits
+        return semantic_loss(prediction.class_logits, masks, labels.to(masks.device), with_dice, prediction.upsampling)
 
     def answer(self, prediction: Prediction, index: int, size: Size, label_space: LabelSpace) -> NDArray[np.uint8]:
         """The most likely class of every pixel of image `index`: (H, W)."""
@@ -79,31 +76,6 @@ class SemanticTask:
     def metric(self, label_space: LabelSpace) -> "MeanIoU":
         """A fresh confusion matrix."""
         return MeanIoU(label_space.names, label_space.thing_ids)
-
-
-def map_cross_entropy(class_map: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of the normalised semantic map.
-
-    Args:
-        class_map: (C, H, W), not negative: the evidence for each class.
-        target: (H, W) class ids, 255 = ignored.
-
-    Returns:
-        The mean over labelled pixels; 0 where there is none.
-    """
-    labelled = target != IGNORE
-    evidence = class_map.gather(0, target.where(labelled, 0)[None])[0]
-    losses = (class_map.sum(0) + _TINY).log() - (evidence + _TINY).log()
-    return (losses * labelled).sum() / labelled.sum().clamp(min=1)
-
-
-def map_dice(class_map: Tensor, target: Tensor) -> Tensor:
-    """Soft dice loss of the normalised semantic map, mean over the classes present; arguments as above."""
-    labelled = (target != IGNORE).flatten()
-    shares = (class_map / (class_map.sum(0) + _TINY)).flatten(1) * labelled
-    present = torch.unique(target.flatten()[labelled])
-    truth = (target.flatten() == present[:, None]).to(shares.dtype)
-    return dice_loss(shares[present], truth).mean() if len(present) else shares.sum() * 0
 
 
 @torch.no_grad()

@@ -9,17 +9,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.base import EmbeddedTexts, ImageFeatures, Prediction, Size
-from promptseg.models.seem.checkpoint import fingerprint
+from promptseg.models.base import UNKNOWN_LICENCE, EmbeddedTexts, ImageFeatures, ObjectPrompt, Prediction, Size
+from promptseg.models.fingerprint import fingerprint
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
-from promptseg.models.seem.network import HeadOutputs, SeemNetwork
+from promptseg.models.seem.network import HeadOutputs, HeadStates, SeemNetwork
+from promptseg.models.seem.one_object import find_object
 from promptseg.models.seem.position import axis_code
-from promptseg.models.seem.templates import fill_templates
 from promptseg.models.seem.text import normalise
-from promptseg.models.seem.tokenizer import Tokenizer
+from promptseg.models.sizes import short_side_size
+from promptseg.models.templates import fill_templates
+from promptseg.models.tokenizer import Tokenizer
 from promptseg.prompts import Prompts
 
 SPATIAL_KINDS = ("queries", "grid")
+TEMPLATES_USED = "photo"
+"""The templates unless the user says otherwise."""
 BACKGROUND = "background"
 """The name whose text is the void class; it goes through the same templates as any other."""
 _TEXTS_AT_ONCE = 256
@@ -36,12 +40,16 @@ class SeemSegmenter:
         network: the frozen network; `network.text` gives access at the level of tokens.
         tokenizer: None where the model folder has none; class names cannot be encoded then.
         config: the numbers that shape the network.
+        licence: of the weights, as far as it is known.
     """
 
-    def __init__(self, network: SeemNetwork, tokenizer: Tokenizer | None, model_id: str) -> None:
+    def __init__(
+        self, network: SeemNetwork, tokenizer: Tokenizer | None, model_id: str, licence: str = UNKNOWN_LICENCE
+    ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.config = network.config
+        self.licence = licence
         self._id = model_id
         self._texts: dict[tuple[tuple[str, ...], str], Tensor] = {}
         self._has_text_encoder = True
@@ -54,12 +62,21 @@ class SeemSegmenter:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of names, shapes and values of the weights."""
-        return fingerprint(self.network)
+        return fingerprint(self.network.named_parameters())
 
     @property
     def short_side(self) -> int:
         """Shorter side that images are resized to by default, pixels."""
         return self.config.short_side
+
+    def input_size(self, size: Size, short_side: int | None = None) -> Size:
+        """`size` scaled so that its shorter side is `short_side`, by default the model's own."""
+        return short_side_size(size, short_side or self.short_side)
+
+    @property
+    def spatial_kinds(self) -> tuple[str, ...]:
+        """`queries`, and `grid`."""
+        return SPATIAL_KINDS
 
     @property
     def device(self) -> torch.device:
@@ -93,15 +110,9 @@ class SeemSegmenter:
         if not len(images):
             raise PromptsegError("got 0 images, expected at least one (3, H, W) tensor")
         sizes = tuple((image.shape[1], image.shape[2]) for image in images)
-        canvas = self._canvas(sizes)
+        canvas = self.config.canvas(*(max(sides) for sides in zip(*sizes, strict=True)))
         batch = torch.stack([self._padded(image, canvas) for image in images])
         return ImageFeatures(self.network.encode(batch), canvas, sizes)
-
-    def _canvas(self, sizes: Sequence[Size]) -> Size:
-        """The least size that holds all images and is a multiple of the divisor."""
-        divisor = self.config.size_divisor
-        height, width = (-(-max(sides) // divisor) * divisor for sides in zip(*sizes, strict=True))
-        return height, width
 
     def _padded(self, image: Tensor, canvas: Size) -> Tensor:
         """Normalise, then pad with 0, which is the mean colour."""
@@ -109,19 +120,19 @@ class SeemSegmenter:
         mean, std = (pixels.new_tensor(values)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
         return F.pad((pixels - mean) / std, (0, canvas[1] - image.shape[2], 0, canvas[0] - image.shape[1]))
 
-    def encode_text(self, names: Sequence[str], templates: str = "photo") -> Tensor:
+    def encode_text(self, names: Sequence[str], templates: str | None = None) -> Tensor:
         """Default semantic prompts (C, D_text) of class names: the mean over templates, of length 1.
 
         Args:
             names: C class names.
-            templates: `photo`, `raw`, or `official`, which also cleans the names.
+            templates: `photo` (also for None), `raw`, or `official`, which also cleans the names.
 
         Raises:
             PromptsegError: unknown templates, an empty name, no tokenizer, or the text encoder was dropped.
         """
-        key = (tuple(names), templates)
+        key = (tuple(names), templates or TEMPLATES_USED)
         if key not in self._texts:
-            self._texts[key] = self._encode_text(names, templates)
+            self._texts[key] = self._encode_text(*key)
         return self._texts[key].clone()
 
     @torch.no_grad()
@@ -165,7 +176,7 @@ class SeemSegmenter:
             raise PromptsegError(f"a text has {used} pieces with its markers, {self.id} reads {context}: use fewer")
         return normalise(self.network.text.encode_embedded(texts.words[:, :used], texts.ends))
 
-    def background_prompt(self, templates: str = "photo") -> Tensor:
+    def background_prompt(self, templates: str | None = None) -> Tensor:
         """The semantic prompt (1, D_text) of the last, void column: a text class like any other."""
         return self.encode_text((BACKGROUND,), templates)
 
@@ -176,7 +187,7 @@ class SeemSegmenter:
         self._texts.clear()
         self._has_text_encoder = False
 
-    def default_spatial_prompts(self, kind: str = "queries") -> Tensor:
+    def default_spatial_prompts(self, kind: str | None = None) -> Tensor:
         """Default spatial prompts (N, D).
 
         `queries`: N = `num_prompts` start states. `grid`: position terms of the largest square grid of
@@ -185,6 +196,7 @@ class SeemSegmenter:
         Raises:
             PromptsegError: unknown kind.
         """
+        kind = kind or SPATIAL_KINDS[0]
         _check_kind(kind)
         if kind == "queries":
             return self.network.decoder.query_feat.weight[: self.num_prompts].detach().clone()
@@ -208,8 +220,7 @@ class SeemSegmenter:
         Raises:
             PromptsegError: unknown spatial kind, or prompts whose shape this model cannot take.
         """
-        outputs = self.network.decode(features.tensors, *self._inputs(prompts))
-        return _prediction(outputs, features)
+        return self.classify(self.decoder_states(features, prompts, all_heads=False), prompts)[-1]
 
     def decode_all(self, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
         """As `decode`, from every head: before the first layer, and after each.
@@ -217,19 +228,61 @@ class SeemSegmenter:
         Raises:
             PromptsegError: as `decode`.
         """
-        outputs = self.network.decode_all(features.tensors, *self._inputs(prompts))
-        return [_prediction(output, features) for output in outputs]
+        return self.classify(self.decoder_states(features, prompts, all_heads=True), prompts)
 
-    def _inputs(self, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, positions and texts, with the prompts in their places."""
+    def _prediction(self, outputs: HeadOutputs, features: ImageFeatures) -> Prediction:
+        upsampling = "bicubic" if self.config.family == "x-decoder" else "bilinear"
+        return Prediction(outputs.class_logits, outputs.mask_logits, features.canvas, features.image_sizes, upsampling)
+
+    @property
+    def object_prompts(self) -> tuple[str, ...]:
+        """The fields of `ObjectPrompt` that the model takes; only rows of their own remember a round before."""
+        kinds = ("text", "points", "negative", "boxes", "strokes")
+        return (*kinds, "previous") if self.config.prompting in ("candidates", "copies") else kinds
+
+    @torch.no_grad()
+    def segment(self, features: ImageFeatures, prompt: ObjectPrompt, seed: int = 0) -> Prediction:
+        """The mask of one object that is pointed at or named (models/seem/one_object.py).
+
+        Raises:
+            PromptsegError: a phrase, but no tokenizer, or the text encoder was dropped.
+        """
+        ids = None if prompt.text is None else self._token_ids([prompt.text])
+        masks = find_object(self.network, features, prompt, ids, seed)
+        return self._prediction(HeadOutputs(masks.new_zeros(1, 1, 1), masks), features)
+
+    def decoder_states(self, features: ImageFeatures, prompts: Prompts, all_heads: bool) -> ImageFeatures:
+        """Captions `captions_0..` and masks `masks_0..` of the object queries, head by head.
+
+        The class embeddings have no part in them: they are compared with the captions at the very end.
+
+        Raises:
+            PromptsegError: as `decode`.
+        """
         self._check(prompts)
+        heads = self.network.states(features.tensors, *self._queries(prompts), all_heads)
+        tensors = {f"captions_{i}": head.captions for i, head in enumerate(heads)}
+        tensors |= {f"masks_{i}": head.mask_logits for i, head in enumerate(heads)}
+        return ImageFeatures(tensors, features.canvas, features.image_sizes)
+
+    def classify(self, states: ImageFeatures, prompts: Prompts) -> list[Prediction]:
+        """The answers of the heads in `states` to the semantic prompts."""
+        text = torch.cat((prompts.semantic, prompts.background))
+        answers = []
+        for i in range(len(states.tensors) // 2):
+            head = HeadStates(states.tensors[f"captions_{i}"], states.tensors[f"masks_{i}"])
+            answers.append(self._prediction(self.network.classify(head, text), states))
+        return answers
+
+    def _queries(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """Start states and positions of the queries, with the spatial prompts in their places."""
         decoder, spatial = self.network.decoder, prompts.spatial
         queries, positions = decoder.query_feat.weight, decoder.query_embed.weight
         if prompts.spatial_kind == "queries":
             queries = torch.cat((spatial, queries[len(spatial) :]))
         else:
             positions = torch.cat((spatial, positions[len(spatial) :]))
-        return queries, positions, torch.cat((prompts.semantic, prompts.background))
+        return queries, positions
 
     def _check(self, prompts: Prompts) -> None:
         _check_kind(prompts.spatial_kind)
@@ -242,10 +295,6 @@ class SeemSegmenter:
             shape = tuple(getattr(prompts, name).shape)
             if len(shape) != 2 or shape[1] != self.config.text_dim:
                 raise PromptsegError(f"{name} prompts have shape {shape}, {self.id} takes (C, {self.config.text_dim})")
-
-
-def _prediction(outputs: HeadOutputs, features: ImageFeatures) -> Prediction:
-    return Prediction(outputs.class_logits, outputs.mask_logits, features.canvas, features.image_sizes)
 
 
 def _check_kind(kind: str) -> None:

@@ -1,0 +1,75 @@
+"""Files of the model hub: from the hub's own cache, or downloaded to it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from promptseg.errors import PromptsegError
+
+HUB = "hub:"
+"""What a spec begins with that names a repository of the hub."""
+HUB_SECONDS = 5.0
+"""How long the hub may take to answer at all."""
+_SMALL = (".json", ".txt")
+_WEIGHTS = (".safetensors", ".bin")
+"""Endings of weight files, the one preferred first."""
+
+
+def hub_folder(repo: str) -> Path:
+    """A folder with config, tokenizer and weights of a repository.
+
+    Raises:
+        PromptsegError: it is gated, unknown, or cannot be fetched; the line says what to accept or where to put files.
+    """
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    cached = _cached(repo)
+    if cached is not None:
+        return cached
+    page = f"huggingface.co/{repo}"
+    by_hand = "or put its config.json, model.safetensors and tokenizer.json into a folder and give that folder"
+    try:
+        return _download(repo)
+    except GatedRepoError:
+        raise PromptsegError(
+            f"{repo}: its weights are gated: accept their licence at {page} and log in (hf auth login), {by_hand}"
+        ) from None
+    except RepositoryNotFoundError:
+        raise PromptsegError(
+            f"{repo}: the hub shows no such repository: check the name, log in (hf auth login) if it is private,"
+            f" {by_hand}"
+        ) from None
+    except Exception as error:  # no network, a full disk: the user's way out is the same
+        raise PromptsegError(
+            f"{repo}: cannot be fetched ({type(error).__name__}): fetch it from {page} where there is a network,"
+            f" {by_hand}"
+        ) from None
+
+
+def _cached(repo: str) -> Path | None:
+    """The repository in the hub's cache, if config and weights are there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(repo, local_files_only=True))
+    except Exception:  # not there, or only in part
+        return None
+    has_weights = any(file.suffix in _WEIGHTS for file in folder.iterdir())
+    return folder if has_weights and (folder / "config.json").is_file() else None
+
+
+def _download(repo: str) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+
+    # Asked for once without retries, as the download itself tries for half a minute where there is no network.
+    info: Any = HfApi().model_info(repo, timeout=HUB_SECONDS)
+    names = [sibling.rfilename for sibling in info.siblings or ()]
+    return Path(snapshot_download(repo, allow_patterns=wanted_files(names)))
+
+
+def wanted_files(names: Sequence[str]) -> list[str]:
+    """Of the files of a repository those that are read: small ones, and the weights in one format."""
+    top = [name for name in names if "/" not in name]
+    found = ([name for name in top if name.endswith(ending)] for ending in _WEIGHTS)
+    weights = next((files for files in found if files), [])
+    return [name for name in top if name.endswith(_SMALL)] + weights

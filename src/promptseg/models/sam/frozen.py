@@ -1,0 +1,121 @@
+"""What the three models of the family have in common: a frozen network with an input of fixed size."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from promptseg.errors import PromptsegError
+from promptseg.models.base import ImageFeatures, Size
+from promptseg.models.fingerprint import fingerprint
+
+ABSENT = -30.0
+"""Logit of a class that a prediction cannot be: e^-30 is nothing beside 1 in float32, yet any loss of it is finite."""
+
+
+class FrozenSam:
+    """A frozen network behind the parts of `PromptableSegmenter` that the family shares.
+
+    Attributes:
+        network: the model of the library.
+        size: side of its square input, pixels.
+        chunk: classes that are decoded at once; more need more memory and give the same answer.
+        licence: of the weights.
+    """
+
+    mean: ClassVar[tuple[float, float, float]] = (0.485, 0.456, 0.406)
+    std: ClassVar[tuple[float, float, float]] = (0.229, 0.224, 0.225)
+
+    def __init__(self, network: Any, model_id: str, size: int, chunk: int, licence: str) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.size, self.chunk, self.licence = size, chunk, licence
+        self._id = model_id
+
+    @property
+    def id(self) -> str:
+        """The spec it was loaded by."""
+        return self._id
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of names, shapes and values of all weights, those of the text encoder included."""
+        return fingerprint(self.parameter_tensors().items())
+
+    @property
+    def short_side(self) -> None:
+        """None: the input is of one size."""
+        return
+
+    def input_size(self, size: Size, short_side: int | None = None) -> Size:
+        """The whole square, whatever the proportions of the image.
+
+        Raises:
+            PromptsegError: `short_side` is given.
+        """
+        if short_side is not None:
+            raise PromptsegError(f"short_side is {short_side}: {self.id} reads {self.size} pixels only; leave it out")
+        return self.size, self.size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = next(self.network.parameters()).device
+        return device
+
+    def parameter_tensors(self) -> dict[str, Tensor]:
+        """All weights by official name (the live tensors, not copies)."""
+        return dict(self.network.named_parameters())
+
+    @torch.no_grad()
+    def encode_image(self, images: Sequence[Tensor] | Tensor) -> ImageFeatures:
+        """Features of B images (3, H, W), RGB, 0..255, any dtype; smaller ones are padded right and below.
+
+        Raises:
+            PromptsegError: no image, one that is not (3, H, W), or one that is larger than the input.
+        """
+        for index, image in enumerate(images):
+            if image.ndim != 3 or image.shape[0] != 3:
+                raise PromptsegError(f"image {index} has shape {tuple(image.shape)}, expected (3, H, W)")
+            if max(image.shape) > self.size:
+                raise PromptsegError(
+                    f"image {index} has shape {tuple(image.shape)}, {self.id} takes {self.size} pixels a side at most:"
+                    " resize it to input_size"
+                )
+        if not len(images):
+            raise PromptsegError("got 0 images, expected at least one (3, H, W) tensor")
+        sizes = tuple((image.shape[1], image.shape[2]) for image in images)
+        pixels = torch.stack([self.normalised(image) for image in images])
+        return ImageFeatures(self._features(pixels), (self.size, self.size), sizes)
+
+    def normalised(self, image: Tensor) -> Tensor:
+        """An image (3, H, W), 0..255, as the network reads it: (3, size, size), padded with 0, the mean colour."""
+        pixels = image.to(self.device, torch.float32) / 255
+        mean, std = (pixels.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
+        return F.pad((pixels - mean) / std, (0, self.size - image.shape[2], 0, self.size - image.shape[1]))
+
+    def _features(self, pixels: Tensor) -> dict[str, Tensor]:
+        """What the decoder needs of images (B, 3, size, size)."""
+        raise NotImplementedError
+
+    def _single(self, features: ImageFeatures) -> list[dict[str, Tensor]]:
+        """The tensors of each image, a batch of one each, in the precision of the weights (a cache may hold half)."""
+        weight = next(self.network.parameters())
+        return [
+            {name: tensor[index : index + 1].to(weight.dtype) for name, tensor in features.tensors.items()}
+            for index in range(len(features))
+        ]
+
+
+def each(run: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Results of `run` for every item.
+
+    Where there are several items and a gradient is wanted, only the results are kept: what lies between is computed
+    again on the way back, one item at a time, so that memory is that of one.
+    """
+    if len(items) == 1 or not torch.is_grad_enabled():
+        return [run(*item) for item in items]
+    return [checkpoint(run, *item, use_reentrant=False, preserve_rng_state=False) for item in items]

@@ -1,0 +1,235 @@
+"""SAM and SAM 2: spatial prompts are encoded points, and the decoder runs once for each class.
+
+A run sees the N spatial tokens and the token of its class, and answers one mask. So the prediction has one row for each
+class, whose class is certain: the semantic map is the sigmoid of the class's mask.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptseg.errors import PromptsegError, unknown_name
+from promptseg.models.base import EmbeddedTexts, ImageFeatures, Prediction, Size
+from promptseg.models.sam.frozen import ABSENT, FrozenSam, each
+from promptseg.models.sam.text import TextSource
+from promptseg.models.sizes import long_side_size
+from promptseg.prompts import Prompts
+
+GRID = "grid"
+GRID_SIDE = 10
+"""Points along each side of the default grid: N = 100, as in the paper."""
+_PROJECTION_SEED = 0
+
+
+class PointSam(FrozenSam):
+    """SAM or SAM 2 as a `PromptableSegmenter`; the subclasses say how each encodes an image and decodes a mask.
+
+    Neither has text weights. The embedding v of a class name comes from a CLIP-like model, and its token is
+    s * (v @ P): P (D_text, D) is drawn once from a normal distribution of variance 1 / D (seed 0), which keeps lengths
+    and angles nearly, and s is the length of the default spatial tokens, so that the decoder meets nothing of unusual
+    size. The projection knows nothing of SAM: before learning, the class tokens mean nothing to the decoder.
+
+    The background prompt has no part in the answer: it is zero.
+    """
+
+    def __init__(
+        self, network: Any, model_id: str, size: int, chunk: int, licence: str, text: TextSource | None = None
+    ) -> None:
+        """Wrap a network.
+
+        Args:
+            network: the model of the library.
+            model_id: the spec it was loaded by.
+            size: side of the input, pixels.
+            chunk: classes decoded at once.
+            licence: of the weights.
+            text: where class names become vectors; None where none was given.
+        """
+        super().__init__(network, model_id, size, chunk, licence)
+        self.text = text
+
+    @property
+    def dim(self) -> int:
+        """Length D of a token."""
+        dim: int = self.network.prompt_encoder.hidden_size
+        return dim
+
+    @property
+    def spatial_kinds(self) -> tuple[str, ...]:
+        """`grid` alone."""
+        return (GRID,)
+
+    def parameter_tensors(self) -> dict[str, Tensor]:
+        """All weights by official name, and those of the text source behind `text.`."""
+        text = {} if self.text is None else self.text.parameter_tensors()
+        return super().parameter_tensors() | {f"text.{name}": tensor for name, tensor in text.items()}
+
+    def encode_text(self, names: Sequence[str], templates: str | None = None) -> Tensor:
+        """Default tokens (C, D) of class names.
+
+        Args:
+            names: C class names.
+            templates: `photo` (also for None), `raw` or `official`.
+
+        Raises:
+            PromptsegError: there is no text source, or it cannot encode the names.
+        """
+        return self._tokens(self._source().encode(names, templates or "photo"))
+
+    def background_prompt(self, templates: str | None = None) -> Tensor:
+        """Zeros (1, D): the decoder has no void class."""
+        return torch.zeros(1, self.dim, device=self.device)
+
+    def embed_texts(self, texts: Sequence[str]) -> EmbeddedTexts:
+        """The frozen word embeddings of texts.
+
+        Raises:
+            PromptsegError: there is no text source, or it holds no words.
+        """
+        return self._source().embed_texts(texts)
+
+    def encode_embedded(self, texts: EmbeddedTexts) -> Tensor:
+        """Tokens (T, D) of texts, differentiable in the words.
+
+        Raises:
+            PromptsegError: as `embed_texts`, or a text is longer than the encoder reads.
+        """
+        return self._tokens(self._source().encode_embedded(texts))
+
+    def _source(self) -> TextSource:
+        if self.text is None:
+            raise PromptsegError(
+                f"{self.id}: SAM reads no text: load it with ?text= and a CLIP folder, hub:ORGANISATION/NAME of one, or"
+                " a .safetensors file of class embeddings"
+            )
+        return self.text
+
+    def _tokens(self, vectors: Tensor) -> Tensor:
+        return self._token_length * (vectors @ projection(vectors.shape[1], self.dim).to(vectors))
+
+    @cached_property
+    def _token_length(self) -> Tensor:
+        return torch.linalg.vector_norm(self.default_spatial_prompts(), dim=1).mean()
+
+    def default_points(self) -> Tensor:
+        """The points (N, 2) of a 10 x 10 grid, x and y in [0, 1] of the input, each in the middle of its cell."""
+        middles = (torch.arange(GRID_SIDE, device=self.device) + 0.5) / GRID_SIDE
+        rows, columns = torch.meshgrid(middles, middles, indexing="ij")
+        return torch.stack((columns, rows), dim=2).flatten(0, 1)
+
+    def encode_points(self, points: Tensor) -> Tensor:
+        """Tokens (N, D) of points (N, 2) through the network's own prompt encoder, as points inside; differentiable."""
+        pixels = points * self.size - 0.5  # the encoder adds half a pixel
+        labels = torch.ones(1, 1, len(points), dtype=torch.int, device=points.device)
+        tokens: Tensor = self.network.prompt_encoder(pixels[None, None], labels, None, None)[0]
+        return tokens[0, 0, :-1]  # without the token for "no more points"
+
+    @torch.no_grad()
+    def default_spatial_prompts(self, kind: str | None = None) -> Tensor:
+        """Default spatial prompts (N, D): the encoded grid.
+
+        Raises:
+            PromptsegError: unknown kind.
+        """
+        _check_kind(kind or GRID)
+        return self.encode_points(self.default_points())
+
+    def decode(self, features: ImageFeatures, prompts: Prompts) -> Prediction:
+        """One mask for each class.
+
+        Raises:
+            PromptsegError: unknown spatial kind, or prompts whose shape this model cannot take.
+        """
+        self._check(prompts)
+        spatial = prompts.spatial.expand(len(prompts.semantic), -1, -1)
+        tokens = torch.cat((spatial, prompts.semantic[:, None]), dim=1)
+        chunks = torch.split(tokens, self.chunk)
+        masks = each(self._masks, [(image, chunk) for image in self._single(features) for chunk in chunks])
+        per_class = torch.cat(masks).view(len(features), len(tokens), *masks[0].shape[1:])
+        return Prediction(self._certain(per_class), per_class, features.canvas, features.image_sizes)
+
+    def decode_all(self, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
+        """The one answer there is."""
+        return [self.decode(features, prompts)]
+
+    def _masks(self, image: dict[str, Tensor], tokens: Tensor) -> Tensor:
+        """Mask logits (C, h, w) of one image for tokens (C, N + 1, D)."""
+        raise NotImplementedError
+
+    def _dense(self) -> Tensor:
+        """What stands for "no mask is given", (1, D, h, w)."""
+        dense: Tensor = self.network.prompt_encoder(None, None, None, None)[1]
+        return dense
+
+    @staticmethod
+    def _certain(masks: Tensor) -> Tensor:
+        """Class logits (B, C, C + 1) that leave no doubt: row c is class c."""
+        count = masks.shape[1]
+        logits = masks.new_full((count, count + 1), ABSENT).fill_diagonal_(0)
+        return logits.expand(len(masks), -1, -1)
+
+    def _check(self, prompts: Prompts) -> None:
+        _check_kind(prompts.spatial_kind)
+        for name, letter in (("spatial", "N"), ("semantic", "C")):
+            shape = tuple(getattr(prompts, name).shape)
+            if len(shape) != 2 or shape[1] != self.dim:
+                raise PromptsegError(f"{name} prompts have shape {shape}, {self.id} takes ({letter}, {self.dim})")
+
+
+class Sam(PointSam):
+    """SAM (ViT-B, L, H): the longer side of an image is resized to the input, the rest is padded."""
+
+    def input_size(self, size: Size, short_side: int | None = None) -> Size:
+        """`size` scaled so that its longer side fills the input.
+
+        Raises:
+            PromptsegError: `short_side` is given.
+        """
+        super().input_size(size, short_side)
+        return long_side_size(size, self.size)
+
+    def _features(self, pixels: Tensor) -> dict[str, Tensor]:
+        return {"image": self.network.get_image_embeddings(pixels)}
+
+    def _masks(self, image: dict[str, Tensor], tokens: Tensor) -> Tensor:
+        masks: Tensor = self.network.mask_decoder(
+            image_embeddings=image["image"],
+            image_positional_embeddings=self.network.get_image_wide_positional_embeddings(),
+            sparse_prompt_embeddings=tokens[None],
+            dense_prompt_embeddings=self._dense(),
+            multimask_output=False,
+        )[0]
+        return masks[0, :, 0]
+
+
+class Sam2(PointSam):
+    """SAM 2 on single images, which are resized to the square input, whatever their proportions."""
+
+    def _features(self, pixels: Tensor) -> dict[str, Tensor]:
+        *finer, image = self.network.get_image_embeddings(pixels)
+        return {"image": image} | {f"finer_{index}": tensor for index, tensor in enumerate(finer)}
+
+    def _masks(self, image: dict[str, Tensor], tokens: Tensor) -> Tensor:
+        masks: Tensor = self.network.mask_decoder(
+            image_embeddings=image["image"],
+            image_positional_embeddings=self.network.get_image_wide_positional_embeddings(),
+            sparse_prompt_embeddings=tokens[None],
+            dense_prompt_embeddings=self._dense(),
+            multimask_output=False,
+            high_resolution_features=[image[f"finer_{index}"] for index in range(len(image) - 1)],
+        )[0]
+        return masks[0, :, 0]
+
+
+def projection(text_dim: int, dim: int) -> Tensor:
+    """The fixed map P (D_text, D) from text embeddings to tokens: normal numbers of variance 1 / D, seed 0."""
+    generator = torch.Generator().manual_seed(_PROJECTION_SEED)
+    return torch.randn(text_dim, dim, generator=generator) / dim**0.5
+
+
+def _check_kind(kind: str) -> None:
+    if kind != GRID:
+        raise unknown_name("spatial kind", kind, (GRID,))

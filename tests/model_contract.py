@@ -1,0 +1,254 @@
+"""What every promptable segmenter must do, whatever it is inside.
+
+A model's test class inherits `ModelContract` and says how a small one is made:
+
+    class TestMyModel(ModelContract):
+        @classmethod
+        def make_model(cls):
+            return MyModel(...)  # random weights, the same on every call
+
+        @classmethod
+        def save_model(cls, model, folder):
+            save_my_model(folder, model)
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import promptseg
+from promptseg.errors import PromptsegError
+from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
+from promptseg.prompts import Prompts
+
+NAMES = ("road", "traffic light", "sky")
+LEAVES = ("spatial", "semantic", "background")
+
+
+class ModelContract:
+    """Tests of the interface in models/base.py; optional parts are skipped where a model has none."""
+
+    spatial_kinds: tuple[str, ...] = ("queries",)
+    """Every kind that `default_spatial_prompts` takes."""
+    sizes: tuple[tuple[int, int], ...] = ((64, 96), (50, 71), (96, 33))
+    """Image sizes (height, width) to go through, pixels."""
+    tolerance: float = 1e-4
+    """Largest difference that rounding may make, relative to the larger of 1 and the largest value."""
+
+    @classmethod
+    def make_model(cls) -> PromptableSegmenter:
+        """A small model of random weights, the same on every call."""
+        raise NotImplementedError
+
+    @classmethod
+    def save_model(cls, model: PromptableSegmenter, folder: Path) -> None:
+        """Write a model folder that `load_model` reads."""
+        raise NotImplementedError
+
+    @classmethod
+    def golden_differences(cls) -> Mapping[str, float]:
+        """Largest relative difference from reference outputs, by stage; empty where there are none here."""
+        return {}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls) -> PromptableSegmenter:
+        return cls.make_model()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def prompts(cls, model: PromptableSegmenter) -> Prompts:
+        return default_prompts(model)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def features(cls, model: PromptableSegmenter) -> ImageFeatures:
+        return model.encode_image([picture(*cls.sizes[0]), picture(*cls.sizes[0], seed=1)])
+
+    def test_it_says_what_it_is(self, model):
+        assert model.id and model.short_side >= 1 and isinstance(model.device, torch.device)
+        assert len(model.fingerprint) == 64 and int(model.fingerprint, 16)
+
+    def test_every_weight_is_frozen_and_live(self, model):
+        weights = model.parameter_tensors()
+        assert weights and not any(weight.requires_grad for weight in weights.values())
+        assert all(weights[name].data_ptr() == again.data_ptr() for name, again in model.parameter_tensors().items())
+
+    def test_the_fingerprint_is_of_the_weights(self, model):
+        assert self.make_model().fingerprint == model.fingerprint
+        changed = self.make_model()
+        next(iter(changed.parameter_tensors().values())).view(-1)[0] += 1.0
+        assert changed.fingerprint != model.fingerprint
+
+    def test_any_image_size_is_taken(self, model, prompts):
+        for size in self.sizes:
+            for dtype in (torch.uint8, torch.float32):
+                features = model.encode_image([picture(*size).to(dtype)])
+                assert features.image_sizes == (size,)
+                check_prediction(model.decode(features, prompts), features, prompts)
+
+    def test_images_of_unlike_size_share_a_canvas(self, model, prompts):
+        features = model.encode_image([picture(*size) for size in self.sizes])
+        assert features.image_sizes == self.sizes
+        check_prediction(model.decode(features, prompts), features, prompts)
+
+    def test_a_batch_is_its_images(self, model, prompts, features):
+        together = model.decode(features, prompts)
+        for index, alone in enumerate(self.single_predictions(model, prompts)):
+            self.assert_same(together.split()[index], alone)
+
+    def single_predictions(self, model, prompts):
+        """The predictions of the two images of `features`, each encoded alone."""
+        return [model.decode(model.encode_image([picture(*self.sizes[0], seed)]), prompts) for seed in (0, 1)]
+
+    def assert_same(self, actual: Prediction, expected: Prediction) -> None:
+        """Equal but for rounding."""
+        assert relative_error(actual.class_logits, expected.class_logits) <= self.tolerance
+        assert relative_error(actual.mask_logits, expected.mask_logits) <= self.tolerance
+
+    def test_features_can_be_taken_apart_and_joined(self, model, prompts, features):
+        parts = [features[index : index + 1].to("cpu").to(model.device) for index in range(len(features))]
+        joined = ImageFeatures.cat(parts)
+        assert joined.nbytes == features.nbytes > 0
+        self.assert_same(model.decode(joined, prompts), model.decode(features, prompts))
+
+    def test_it_looks_at_the_image(self, model, prompts, features):
+        first, second = model.decode(features, prompts).split()
+        assert not torch.allclose(first.mask_logits, second.mask_logits, atol=1e-3)
+
+    def test_a_mirrored_image_has_other_masks_on_the_same_canvas(self, model, prompts):
+        image = picture(*self.sizes[1])
+        plain, mirrored = (model.decode(model.encode_image([i]), prompts) for i in (image, image.flip(-1)))
+        assert plain.canvas == mirrored.canvas and plain.image_sizes == mirrored.image_sizes
+        assert not torch.allclose(plain.mask_logits, mirrored.mask_logits, atol=1e-3)
+
+    def test_the_same_twice_is_bit_equal(self, model, prompts, features):
+        first, second = (model.decode(features, prompts) for _ in range(2))
+        assert torch.equal(first.class_logits, second.class_logits)
+        assert torch.equal(first.mask_logits, second.mask_logits)
+
+    def test_the_last_of_all_answers_is_the_answer(self, model, prompts, features):
+        answers = model.decode_all(features, prompts)
+        for answer in answers:
+            check_prediction(answer, features, prompts)
+        self.assert_same(answers[-1], model.decode(features, prompts))
+
+    def test_columns_follow_the_class_prompts_background_last(self, model, prompts, features):
+        plain = model.decode(features, prompts).class_logits
+        turned = model.decode(features, changed(prompts, semantic=prompts.semantic.flip(0))).class_logits
+        assert relative_error(turned[..., :-1].flip(-1), plain[..., :-1]) <= self.tolerance
+        assert relative_error(turned[..., -1], plain[..., -1]) <= self.tolerance
+
+    def test_default_prompts_are_copies(self, model):
+        for kind in self.spatial_kinds:
+            first = model.default_spatial_prompts(kind)
+            assert first.ndim == 2 and not first.requires_grad
+            kept = first.clone()
+            first.zero_()
+            assert torch.equal(model.default_spatial_prompts(kind), kept)
+
+    def test_texts_differ_by_name_and_are_copies(self, model):
+        vectors = model.encode_text(NAMES)
+        assert vectors.shape[0] == len(NAMES) and not vectors.requires_grad
+        assert model.background_prompt().shape == (1, vectors.shape[1])
+        assert not torch.allclose(vectors[0], vectors[1], atol=1e-3)
+        kept = vectors.clone()
+        vectors.zero_()
+        assert torch.equal(model.encode_text(list(NAMES)), kept)
+
+    def test_gradients_reach_the_prompts_and_no_weight(self, model, features):
+        for kind in self.spatial_kinds:
+            prompts = default_prompts(model, kind)
+            leaves = {name: getattr(prompts, name).clone().requires_grad_(True) for name in LEAVES}
+            answer = model.decode(features, changed(prompts, **leaves))
+            (answer.class_logits.square().mean() + answer.mask_logits.square().mean()).backward()
+            for name, leaf in leaves.items():
+                assert leaf.grad is not None and torch.isfinite(leaf.grad).all(), (kind, name)
+                assert bool((leaf.grad.abs().sum(dim=1) > 0).all()), (kind, name)
+        assert all(weight.grad is None for weight in model.parameter_tensors().values())
+        assert not any(tensor.requires_grad or tensor.is_inference() for tensor in features.tensors.values())
+
+    def test_a_folder_gives_back_the_model(self, model, prompts, features, tmp_path):
+        self.save_model(model, tmp_path / "saved")
+        again = promptseg.load_model(tmp_path / "saved", device="cpu")
+        assert again.id == str(tmp_path / "saved") and again.fingerprint == model.fingerprint
+        assert torch.equal(again.encode_text(NAMES), model.encode_text(NAMES))
+        self.assert_same(again.decode(features, prompts), model.decode(features, prompts))
+
+    def test_what_does_not_fit_is_refused_in_one_line(self, model, prompts, features):
+        narrow = {name: torch.zeros(1, getattr(prompts, name).shape[1] + 1) for name in LEAVES}
+        calls = [
+            lambda: model.encode_image([]),
+            lambda: model.encode_image([torch.zeros(64, 64, 3)]),
+            lambda: model.encode_text(NAMES, "no-such-templates"),
+            lambda: model.default_spatial_prompts("no-such-kind"),
+            *(lambda name=name: model.decode(features, changed(prompts, **{name: narrow[name]})) for name in LEAVES),
+        ]
+        for call in calls:
+            with pytest.raises(PromptsegError) as caught:
+                call()
+            assert "\n" not in str(caught.value)
+
+    def test_words_lead_to_the_same_texts(self, model):
+        if not hasattr(model, "embed_texts"):
+            pytest.skip("this model has no way in at its word embeddings")
+        embedded = model.embed_texts(NAMES)
+        assert relative_error(model.encode_embedded(embedded), model.encode_text(NAMES, "raw")) <= self.tolerance
+
+    def test_points_lead_to_the_default_grid(self, model):
+        if not hasattr(model, "encode_points"):
+            pytest.skip("this model does not encode points")
+        points = model.default_points().requires_grad_(True)
+        codes = model.encode_points(points)
+        torch.testing.assert_close(codes, model.default_spatial_prompts("grid"))
+        codes.square().sum().backward()
+        assert points.grad is not None
+
+    def test_it_agrees_with_the_reference(self):
+        differences = self.golden_differences()
+        if not differences:
+            pytest.skip("no reference outputs of this model here")
+        assert {stage: value for stage, value in differences.items() if not value <= self.tolerance} == {}
+
+
+def picture(height: int, width: int, seed: int = 0) -> Tensor:
+    """A random photo (3, H, W) uint8."""
+    return torch.randint(256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def default_prompts(model: PromptableSegmenter, kind: str | None = None) -> Prompts:
+    """What the frozen prompt encoders give for `NAMES`."""
+    return Prompts(
+        spatial=model.default_spatial_prompts() if kind is None else model.default_spatial_prompts(kind),
+        semantic=model.encode_text(NAMES),
+        background=model.background_prompt(),
+        class_names=NAMES,
+        model_id=model.id,
+        model_fingerprint=model.fingerprint,
+        **({} if kind is None else {"spatial_kind": kind}),
+    )
+
+
+def changed(prompts: Prompts, **fields: Tensor) -> Prompts:
+    """The prompts with some tensors replaced."""
+    return Prompts(**{**vars(prompts), **fields})
+
+
+def check_prediction(answer: Prediction, features: ImageFeatures, prompts: Prompts) -> None:
+    """Shapes, finite numbers, masks that cover the canvas, and a canvas that holds every image."""
+    batch, queries, columns = answer.class_logits.shape
+    assert batch == len(features) and queries >= len(prompts.spatial) and columns == len(prompts.class_names) + 1
+    assert answer.mask_logits.shape[:2] == (batch, queries)
+    assert torch.isfinite(answer.class_logits).all() and torch.isfinite(answer.mask_logits).all()
+    assert (answer.canvas, answer.image_sizes) == (features.canvas, features.image_sizes)
+    assert answer.canvas[0] * answer.mask_logits.shape[3] == answer.canvas[1] * answer.mask_logits.shape[2]
+    assert all(size[axis] <= answer.canvas[axis] for size in answer.image_sizes for axis in (0, 1))
+
+
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    """Largest absolute difference, relative to the larger of 1 and the largest value expected."""
+    assert actual.shape == expected.shape
+    return float((actual - expected).abs().max() / expected.abs().max().clamp(min=1.0))
