@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.data.label_space import IGNORE
-from promptseg.engine.settings import FitSettings
+from promptseg.engine.settings import Resolved
 from promptseg.engine.trainer import AUXILIARY_STRIDE, build_optimizer, draw_batches, set_rate
 from promptseg.learners.base import PromptLearner
 from promptseg.models.base import Prediction
@@ -117,7 +117,7 @@ def _head(decoder: SeemDecoder, hidden: Tensor, text: Tensor, mask_features: Ten
 
 
 def plain_step_loss(
-    model: SeemSegmenter, prompts: Prompts, images: Sequence[Tensor], targets: Sequence[Tensor], settings: FitSettings
+    model: SeemSegmenter, prompts: Prompts, images: Sequence[Tensor], targets: Sequence[Tensor], settings: Resolved
 ) -> Tensor:
     """Loss of a training step from the images themselves: B uint8 images (3, H, W) that need no padding."""
     decoder = model.network.decoder
@@ -129,13 +129,13 @@ def plain_step_loss(
         positions = torch.cat((spatial, positions[len(spatial) :]))
     text = torch.cat((prompts.semantic, prompts.background))
     size = (batch.shape[2], batch.shape[3])
-    dice = settings.loss == "cross-entropy+dice"
+    fit, dice = settings.fit, settings.task.loss == "cross-entropy+dice"
     total = torch.zeros(())
     heads = plain_decode(model.network, batch, (queries, positions, text))
-    for head in heads if settings.auxiliary else heads[-1:]:
+    for head in heads if fit.auxiliary else heads[-1:]:
         prediction = Prediction(head.class_logits, head.mask_logits, size, (size,) * len(batch))
-        stride = settings.loss_stride if head is heads[-1] else max(AUXILIARY_STRIDE, settings.loss_stride)
-        weight = 1.0 if head is heads[-1] else settings.auxiliary
+        stride = fit.loss_stride if head is heads[-1] else max(AUXILIARY_STRIDE, fit.loss_stride)
+        weight = 1.0 if head is heads[-1] else fit.auxiliary
         total = total + weight * plain_loss(prediction, targets, dice, stride)
     return total
 
@@ -144,7 +144,7 @@ def plain_fit(
     model: SeemSegmenter,
     learner: PromptLearner,
     views: Sequence[Sequence[tuple[Tensor, Tensor]]],
-    settings: FitSettings,
+    settings: Resolved,
     seed: int,
 ) -> list[float]:
     """Train the learner: every step encodes its images anew; `views` are pairs of image and target, as is and mirrored.
@@ -152,11 +152,12 @@ def plain_fit(
     Returns:
         The losses of all steps.
     """
-    optimizer = build_optimizer(learner, settings)
-    draws = draw_batches(len(views), settings.batch_size, settings.flip, seed)
+    fit = settings.fit
+    optimizer = build_optimizer(learner, fit)
+    draws = draw_batches(len(views), fit.batch_size, fit.flip, seed)
     losses = []
-    for step in range(settings.steps):
-        set_rate(optimizer, (1 - step / settings.steps) ** settings.power)
+    for step in range(fit.steps):
+        set_rate(optimizer, (1 - step / fit.steps) ** fit.power)
         images, targets = zip(*(views[index][view] for index, view in next(draws)), strict=True)
         optimizer.zero_grad()
         loss = plain_step_loss(model, learner(), images, targets, settings)

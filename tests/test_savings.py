@@ -14,7 +14,7 @@ from promptseg.engine.answers import Answers
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.encode import encode_samples, image_tensor
 from promptseg.engine.progress import Progress
-from promptseg.engine.settings import FitSettings, resolve
+from promptseg.engine.settings import Resolved, resolve
 from promptseg.learners.base import PromptLearner
 from promptseg.learners.registry import METHODS
 from promptseg.models.seem.segmenter import SeemSegmenter
@@ -35,17 +35,17 @@ def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
     assert (found - expected).abs().max() <= CLOSE * expected.abs().max()
 
 
-def build(model: SeemSegmenter, method: str, overrides: dict[str, Any]) -> tuple[PromptLearner, FitSettings]:
-    settings, own, _ = resolve("tuned", METHODS[method], overrides)
-    defaults = default_prompts(model, SPACE, settings.spatial_kind, settings.templates)
-    return METHODS[method].build(model, defaults, own, 0), settings
+def build(model: SeemSegmenter, method: str, overrides: dict[str, Any]) -> tuple[PromptLearner, Resolved]:
+    settings = resolve("tuned", METHODS[method], overrides)
+    defaults = default_prompts(model, SPACE, settings.fit.spatial_kind, settings.fit.templates)
+    return METHODS[method].build(model, defaults, settings.method, 0), settings
 
 
-def views(settings: FitSettings) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
-    task = SemanticTask(settings.loss)
+def views(model: SeemSegmenter, settings: Resolved) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
+    task = SemanticTask(settings.task)
     found = []
     for sample in SHAPES:
-        pixels, target = image_tensor(sample.image(), 64), task.target(sample, (64, 96), False)
+        pixels, target = image_tensor(model, sample.image(), 64), task.target(sample, (64, 96), False)
         found.append([(pixels, target), (pixels.flip(-1), target.flip(-1))])
     return found
 
@@ -57,7 +57,7 @@ def views(settings: FitSettings) -> list[list[tuple[torch.Tensor, torch.Tensor]]
 def test_prompts_are_those_of_the_plain_way(model: SeemSegmenter, method: str, overrides: dict[str, Any]) -> None:
     chosen = {"steps": 5, "batch_size": 3} | overrides
     learner, settings = build(model, method, chosen)
-    losses = plain_fit(model, learner, views(settings), settings, seed=0)
+    losses = plain_fit(model, learner, views(model, settings), settings, seed=0)
     run = promptseg.fit(model, SHAPES, method=method, progress=False, **chosen)
     assert run.losses == pytest.approx(losses, rel=CLOSE)
     plain = learner().detached()
@@ -68,10 +68,10 @@ def test_prompts_are_those_of_the_plain_way(model: SeemSegmenter, method: str, o
 @pytest.mark.parametrize("auxiliary", [0.0, 0.3])
 def test_gradients_are_those_of_the_plain_way(model: SeemSegmenter, auxiliary: float) -> None:
     learner, settings = build(model, "ssprompt", {"auxiliary": auxiliary})
-    pairs = [sample_views[0] for sample_views in views(settings)]
+    pairs = [sample_views[0] for sample_views in views(model, settings)]
     images, targets = zip(*pairs, strict=True)
     plain = plain_step_loss(model, learner(), images, targets, settings)
-    encoded = [row[0] for row in encode_samples(model, SHAPES, SemanticTask(), settings, Progress(False))]
+    encoded = [row[0] for row in encode_samples(model, SHAPES, SemanticTask(), settings.fit, Progress(False))]
     *earlier, last = Answers(model, learner.moves(), all_heads=auxiliary > 0)(encoded, learner())
     task = SemanticTask()
     loss = task.loss(last, targets) + sum(auxiliary * task.loss(head, targets, 4) for head in earlier)
@@ -98,7 +98,7 @@ def test_frozen_spatial_prompts_decode_each_view_once(
 
 
 def test_states_answer_to_other_classes_as_decode_does(model: SeemSegmenter) -> None:
-    features = model.encode_image([image_tensor(SHAPES[0].image(), 64)])
+    features = model.encode_image([image_tensor(model, SHAPES[0].image(), 64)])
     prompts = default_prompts(model, SPACE)
     states = model.decoder_states(features, prompts, all_heads=False)
     other: Prompts = replace(prompts, semantic=prompts.semantic.flip(0))

@@ -229,7 +229,8 @@ def evaluate_all(folder: Path, spec: str) -> dict[str, float]:
         run = promptseg.fit(model, data.train[:1], method="zero-shot", progress=False)
         split = data.val if len(data.val) else data.train
         label = f"{name}, {'val' if split is data.val else 'its training images'}"
-        scores[label] = promptseg.evaluate(model, run.prompts, split).miou or 0.0
+        result = promptseg.evaluate(model, run.prompts, split)
+        scores[label] = float("nan") if result.miou is None else result.miou
         print(f"{label}: {100 * scores[label]:.1f} mIoU", flush=True)
     return scores
 

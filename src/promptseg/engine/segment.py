@@ -76,7 +76,7 @@ def segment(
     for kind, value in vars(prompt).items():
         if value is not None and len(value) and kind not in finder.object_prompts:
             raise PromptsegError(f"{model.id} takes no {kind}: give it {' or '.join(finder.object_prompts)}")
-    encoded = image_tensor(pixels, model.short_side)
+    encoded = image_tensor(model, pixels)
     features = model.encode_image([encoded])
     prediction = finder.segment(features, _scaled(prompt, size, (encoded.shape[1], encoded.shape[2])), seed)
     logits = masks_at(prediction, 0, size)[0]

@@ -59,7 +59,9 @@ class ImageFeatures:
 
     @staticmethod
     def cat(parts: Sequence["ImageFeatures"]) -> "ImageFeatures":
-        """Join features of equal canvas along the batch."""
+        """Join features of equal canvas along the batch; a single part is returned as it is."""
+        if len(parts) == 1:
+            return parts[0]
         names = parts[0].tensors
         tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in names}
         sizes = tuple(size for part in parts for size in part.image_sizes)
@@ -257,6 +259,13 @@ def interactive_prompts(model: PromptableSegmenter) -> InteractivePrompts:
     return cast(InteractivePrompts, model)
 
 
+class PreparedFeatures(Protocol):
+    """Optional: a decoder that can work out in advance what no prompt has a part in: more memory, less work."""
+
+    def prepare(self, features: ImageFeatures) -> ImageFeatures:
+        """Features that `decode` takes in place of the given ones, computed without gradient."""
+
+
 class DecoderStates(Protocol):
     """Optional: a decoder that hears of classes at its very end only.
 
@@ -268,6 +277,11 @@ class DecoderStates(Protocol):
 
     def classify(self, states: ImageFeatures, prompts: Prompts) -> list[Prediction]:
         """The answers to semantic prompts, head by head, that of `decode` last; differentiable in them."""
+
+
+def prepared_features(model: PromptableSegmenter) -> PreparedFeatures | None:
+    """The model's way to prepare features; none if it has none."""
+    return cast(PreparedFeatures, model) if hasattr(model, "prepare") else None
 
 
 def decoder_states(model: PromptableSegmenter) -> DecoderStates | None:

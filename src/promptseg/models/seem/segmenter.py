@@ -251,6 +251,13 @@ class SeemSegmenter:
         masks = find_object(self.network, features, prompt, ids, seed)
         return self._prediction(HeadOutputs(masks.new_zeros(1, 1, 1), masks), features)
 
+    @torch.no_grad()
+    def prepare(self, features: ImageFeatures) -> ImageFeatures:
+        """The maps of the three levels replaced by the keys and values that each decoder layer makes of them."""
+        kept = {name: tensor for name, tensor in features.tensors.items() if not name.startswith("level_")}
+        memories = self.network.decoder.memories(features.tensors)
+        return ImageFeatures(kept | memories, features.canvas, features.image_sizes)
+
     def decoder_states(self, features: ImageFeatures, prompts: Prompts, all_heads: bool) -> ImageFeatures:
         """Captions `captions_0..` and masks `masks_0..` of the object queries, head by head.
 
