@@ -16,8 +16,9 @@ from promptseg.data.sample import PanopticLabels
 from promptseg.reports.coco_files import categories, image_entry
 from promptseg.tasks.base import Scores
 from promptseg.tasks.cityscapes_ap import CityscapesAP
-from promptseg.tasks.coco_ap import CocoAP, encode
+from promptseg.tasks.coco_ap import CocoAP
 from promptseg.tasks.instances import Instances
+from promptseg.tasks.run_lengths import encode
 
 SAMPLES = Path(__file__).parents[2] / "shared" / "samples"
 Pair = tuple[PanopticLabels, Instances]
