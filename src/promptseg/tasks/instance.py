@@ -45,7 +45,11 @@ class InstanceSettings(MatchedSettings):
             raise unknown_name("rules of average precision", str(self.rules), RULES)
 
 
-PRESETS = {"paper": InstanceSettings(loss="matched"), "tuned": InstanceSettings()}
+PRESETS = {
+    # SEEM's own weight of the background, as the paper states none.
+    "paper": InstanceSettings(loss="matched", background_weight=0.1),
+    "tuned": InstanceSettings(),
+}
 
 
 @dataclass(frozen=True)
