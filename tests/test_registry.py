@@ -17,6 +17,11 @@ from promptseg.models.seem import importing, loading, names
 from promptseg.models.seem.config import NAMED
 from promptseg.models.seem.network import SeemNetwork
 
+SAMS = (
+    *("sam-vit-base", "sam-vit-large", "sam-vit-huge"),
+    *("sam2.1-hiera-tiny", "sam2.1-hiera-small", "sam2.1-hiera-base-plus", "sam2.1-hiera-large"),
+    "sam3",
+)
 OFFICIAL = {"seem-focal-t-v1": "seem_focalt_v1.pt", "seem-focal-l-v1": "seem_focall_v1.pt"}
 
 
