@@ -1,5 +1,6 @@
 """A SEEM of random weights, small enough to build and run in a blink, for tests of everything around it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,6 +32,13 @@ CONFIG = SeemConfig(
     short_side=64,
     prompting="choose",
 )
+VERSIONS = {
+    "choose": CONFIG,
+    "x-decoder": replace(CONFIG, family="x-decoder"),
+    # Words become rows of the decoder in these.
+    **{name: replace(CONFIG, text_dim=DIM, prompting=name) for name in ("candidates", "copies", "shared")},
+}
+"""The decoders, by prompting or family."""
 
 
 def tiny_network(seed: int = 0, config: SeemConfig = CONFIG) -> SeemNetwork:
@@ -45,9 +53,9 @@ def tiny_network(seed: int = 0, config: SeemConfig = CONFIG) -> SeemNetwork:
     return network.eval()
 
 
-def tiny_segmenter(seed: int = 0) -> SeemSegmenter:
+def tiny_segmenter(seed: int = 0, config: SeemConfig = CONFIG) -> SeemSegmenter:
     """A segmenter with the bundled tokenizer: 16 spatial prompts of 32, texts of 48 numbers."""
-    return SeemSegmenter(tiny_network(seed), Tokenizer.from_file(TOKENIZER), f"tiny-{seed}")
+    return SeemSegmenter(tiny_network(seed, config), Tokenizer.from_file(TOKENIZER), f"tiny-{seed}")
 
 
 def tiny_folder(folder: Path, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:

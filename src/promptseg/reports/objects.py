@@ -12,7 +12,7 @@ from promptseg.models.base import ObjectPrompt
 from promptseg.reports.layout import legend, stack
 from promptseg.reports.pictures import Picture, overlay
 
-OBJECT: Color = (255, 140, 0)
+OBJECT: Color = (255, 0, 200)
 ON: Color = (0, 230, 60)
 OFF: Color = (230, 0, 30)
 
