@@ -372,7 +372,9 @@ def test_data_check_names_the_bad_file(capsys, tmp_path):
 def test_models_list_names_all(capsys):
     code, out, _ = answer(capsys, "models", "list")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["seem-nano", "seem-focal-t-v1", "seem-focal-l-v1"]
+    names = [line.split()[0] for line in out.splitlines()]
+    assert names[:3] == ["seem-nano", "seem-focal-t-v1", "seem-focal-l-v1"] and "sam-vit-base" in names
+    assert all("licence" in line or "Apache" in line or "License" in line for line in out.splitlines())
 
 
 def test_models_import_refuses_what_is_no_checkpoint(capsys, tmp_path):
