@@ -13,6 +13,7 @@ A model's test class inherits `ModelContract` and says how a small one is made:
 """
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -21,18 +22,27 @@ from torch import Tensor
 
 import promptseg
 from promptseg.errors import PromptsegError
-from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
+from promptseg.models.base import ImageFeatures, ObjectPrompt, Prediction, PromptableSegmenter
 from promptseg.prompts import Prompts
+from promptseg.tasks.masks import semantic_map
 
 NAMES = ("road", "traffic light", "sky")
-LEAVES = ("spatial", "semantic", "background")
+OBJECT = {
+    "text": "traffic light",
+    "points": ((10.0, 20.0),),
+    "negative": ((30.0, 5.0),),
+    "boxes": ((3.0, 4.0, 25.0, 30.0),),
+    "strokes": (((5.0, 6.0), (12.0, 20.0)),),
+}
+"""A value for every field of `ObjectPrompt` but `previous`."""
+ALL_PROMPTS = ("spatial", "semantic", "background")
 
 
 class ModelContract:
     """Tests of the interface in models/base.py; optional parts are skipped where a model has none."""
 
-    spatial_kinds: tuple[str, ...] = ("queries",)
-    """Every kind that `default_spatial_prompts` takes."""
+    leaves: tuple[str, ...] = ALL_PROMPTS
+    """The prompts that the answer depends on."""
     sizes: tuple[tuple[int, int], ...] = ((64, 96), (50, 71), (96, 33))
     """Image sizes (height, width) to go through, pixels."""
     tolerance: float = 1e-4
@@ -69,7 +79,8 @@ class ModelContract:
         return model.encode_image([picture(*cls.sizes[0]), picture(*cls.sizes[0], seed=1)])
 
     def test_it_says_what_it_is(self, model):
-        assert model.id and model.short_side >= 1 and isinstance(model.device, torch.device)
+        assert model.id and model.licence and model.spatial_kinds and isinstance(model.device, torch.device)
+        assert model.short_side is None or model.short_side >= 1
         assert len(model.fingerprint) == 64 and int(model.fingerprint, 16)
 
     def test_every_weight_is_frozen_and_live(self, model):
@@ -82,6 +93,13 @@ class ModelContract:
         changed = self.make_model()
         next(iter(changed.parameter_tensors().values())).view(-1)[0] += 1.0
         assert changed.fingerprint != model.fingerprint
+
+    def test_it_takes_images_of_the_size_it_asks_for(self, model, prompts):
+        for photo in ((300, 200), (77, 210)):
+            size = model.input_size(photo)
+            assert min(size) >= 1
+            features = model.encode_image([picture(*size)])
+            check_prediction(model.decode(features, prompts), features, prompts)
 
     def test_any_image_size_is_taken(self, model, prompts):
         for size in self.sizes:
@@ -136,14 +154,17 @@ class ModelContract:
             check_prediction(answer, features, prompts)
         self.assert_same(answers[-1], model.decode(features, prompts))
 
-    def test_columns_follow_the_class_prompts_background_last(self, model, prompts, features):
-        plain = model.decode(features, prompts).class_logits
-        turned = model.decode(features, changed(prompts, semantic=prompts.semantic.flip(0))).class_logits
-        assert relative_error(turned[..., :-1].flip(-1), plain[..., :-1]) <= self.tolerance
-        assert relative_error(turned[..., -1], plain[..., -1]) <= self.tolerance
+    def test_classes_follow_the_class_prompts(self, model, prompts, features):
+        turned = changed(prompts, semantic=prompts.semantic.flip(0))
+        plain_map, turned_map = (
+            semantic_map(answer.class_logits, answer.mask_logits)
+            for answer in (model.decode(features, p) for p in (prompts, turned))
+        )
+        assert relative_error(turned_map.flip(1), plain_map) <= self.tolerance
+        assert not torch.equal(turned_map, plain_map)
 
     def test_default_prompts_are_copies(self, model):
-        for kind in self.spatial_kinds:
+        for kind in model.spatial_kinds:
             first = model.default_spatial_prompts(kind)
             assert first.ndim == 2 and not first.requires_grad
             kept = first.clone()
@@ -160,9 +181,9 @@ class ModelContract:
         assert torch.equal(model.encode_text(list(NAMES)), kept)
 
     def test_gradients_reach_the_prompts_and_no_weight(self, model, features):
-        for kind in self.spatial_kinds:
+        for kind in model.spatial_kinds:
             prompts = default_prompts(model, kind)
-            leaves = {name: getattr(prompts, name).clone().requires_grad_(True) for name in LEAVES}
+            leaves = {name: getattr(prompts, name).clone().requires_grad_(True) for name in self.leaves}
             answer = model.decode(features, changed(prompts, **leaves))
             (answer.class_logits.square().mean() + answer.mask_logits.square().mean()).backward()
             for name, leaf in leaves.items():
@@ -179,13 +200,16 @@ class ModelContract:
         self.assert_same(again.decode(features, prompts), model.decode(features, prompts))
 
     def test_what_does_not_fit_is_refused_in_one_line(self, model, prompts, features):
-        narrow = {name: torch.zeros(1, getattr(prompts, name).shape[1] + 1) for name in LEAVES}
+        narrow = {name: torch.zeros(1, getattr(prompts, name).shape[1] + 1) for name in ALL_PROMPTS}
         calls = [
             lambda: model.encode_image([]),
             lambda: model.encode_image([torch.zeros(64, 64, 3)]),
             lambda: model.encode_text(NAMES, "no-such-templates"),
             lambda: model.default_spatial_prompts("no-such-kind"),
-            *(lambda name=name: model.decode(features, changed(prompts, **{name: narrow[name]})) for name in LEAVES),
+            *(
+                lambda name=name: model.decode(features, changed(prompts, **{name: narrow[name]}))
+                for name in ALL_PROMPTS
+            ),
         ]
         for call in calls:
             with pytest.raises(PromptsegError) as caught:
@@ -207,6 +231,21 @@ class ModelContract:
         codes.square().sum().backward()
         assert points.grad is not None
 
+    def test_one_object_is_found_by_every_prompt_the_model_takes(self, model, features):
+        if not hasattr(model, "segment"):
+            pytest.skip("this model does not look for single objects")
+        assert set(model.object_prompts) <= {field.name for field in fields(ObjectPrompt)}
+        image = features[:1]
+        first = model.segment(image, ObjectPrompt(**{name: OBJECT[name] for name in model.object_prompts[:1]}))
+        for name in model.object_prompts:
+            prompt = ObjectPrompt(points=OBJECT["points"])
+            value = first.mask_logits if name == "previous" else OBJECT[name]
+            answers = [model.segment(image, replace(prompt, **{name: value}), seed=1) for _ in range(2)]
+            assert answers[0].class_logits.shape == (1, 1, 1) and answers[0].mask_logits.shape[:2] == (1, 1), name
+            check_canvas(answers[0], image)
+            assert torch.equal(answers[0].mask_logits, answers[1].mask_logits), name
+            assert not answers[0].mask_logits.requires_grad
+
     def test_it_agrees_with_the_reference(self):
         differences = self.golden_differences()
         if not differences:
@@ -221,14 +260,15 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
 
 def default_prompts(model: PromptableSegmenter, kind: str | None = None) -> Prompts:
     """What the frozen prompt encoders give for `NAMES`."""
+    kind = kind or model.spatial_kinds[0]
     return Prompts(
-        spatial=model.default_spatial_prompts() if kind is None else model.default_spatial_prompts(kind),
+        spatial=model.default_spatial_prompts(kind),
         semantic=model.encode_text(NAMES),
         background=model.background_prompt(),
         class_names=NAMES,
         model_id=model.id,
         model_fingerprint=model.fingerprint,
-        **({} if kind is None else {"spatial_kind": kind}),
+        spatial_kind=kind,
     )
 
 
@@ -238,11 +278,17 @@ def changed(prompts: Prompts, **fields: Tensor) -> Prompts:
 
 
 def check_prediction(answer: Prediction, features: ImageFeatures, prompts: Prompts) -> None:
-    """Shapes, finite numbers, masks that cover the canvas, and a canvas that holds every image."""
-    batch, queries, columns = answer.class_logits.shape
-    assert batch == len(features) and queries >= len(prompts.spatial) and columns == len(prompts.class_names) + 1
-    assert answer.mask_logits.shape[:2] == (batch, queries)
-    assert torch.isfinite(answer.class_logits).all() and torch.isfinite(answer.mask_logits).all()
+    """Shapes, finite numbers, and what `check_canvas` asks for."""
+    batch, rows, columns = answer.class_logits.shape
+    assert batch == len(features) and rows >= 1 and columns == len(prompts.class_names) + 1
+    assert answer.mask_logits.shape[:2] == (batch, rows)
+    assert torch.isfinite(answer.class_logits).all()
+    check_canvas(answer, features)
+
+
+def check_canvas(answer: Prediction, features: ImageFeatures) -> None:
+    """Finite masks that cover the canvas, and a canvas that holds every image."""
+    assert torch.isfinite(answer.mask_logits).all()
     assert (answer.canvas, answer.image_sizes) == (features.canvas, features.image_sizes)
     assert answer.canvas[0] * answer.mask_logits.shape[3] == answer.canvas[1] * answer.mask_logits.shape[2]
     assert all(size[axis] <= answer.canvas[axis] for size in answer.image_sizes for axis in (0, 1))

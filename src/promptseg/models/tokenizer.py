@@ -42,7 +42,7 @@ class Tokenizer:
         # A class called "<|endoftext|>" is a text like any other.
         inner.encode_special_tokens = True
         self._inner = inner
-        self.bos, self.eos = ids
+        self.bos, self.eos = (token_id for token_id in ids if token_id is not None)
         self.vocab_size: int = size
 
     @staticmethod

@@ -174,9 +174,13 @@ def _notes(recipe: Recipe, model: PromptableSegmenter, datasets: Datasets, plan:
 def _about_paper(recipe: Recipe) -> str:
     if recipe.claim:
         return f"paper: {recipe.claim}"
-    sizes = {"tiny": "Focal-Tiny (tiny)", "large": "DaViT-Large (large)"}
+    models = {
+        "tiny": "SEEM Focal-Tiny (tiny)",
+        "large": "SEEM DaViT-Large (large)",
+        "SAM": "SAM, of a size not stated,",
+    }
     return (
-        f"paper: SEEM with {' and '.join(sizes[size] for size in recipe.sizes)} on {', '.join(recipe.columns)}; "
+        f"paper: {' and '.join(models[size] for size in recipe.sizes)} on {', '.join(recipe.columns)}; "
         "figures of different models or data compare in their order and gaps, not in their level"
     )
 
@@ -190,7 +194,7 @@ def _missing(recipe: Recipe, datasets: Datasets) -> tuple[str, ...]:
         return ()
     return (
         f"not the paper's data: {', '.join(absent)}; bring each into the folder layout (docs/your-own-photos.md) and "
-        f"give --data '{absent[0]}=folder:PATH', with --model seem-focal-t-v1 (promptseg models import)",
+        f"give --data '{absent[0]}=folder:PATH', with --model {recipe.base} (docs/models.md)",
     )
 
 

@@ -19,6 +19,8 @@ from promptseg.models.tokenizer import Tokenizer
 
 TEXT_CLASS = "CLIPTextModelWithProjection"
 TOKENIZER = "tokenizer.json"
+OWN_TEXT = "text"
+"""A text source inside the model's folder: the folder is whole then."""
 CHUNK, CHUNK3, KEEP = 8, 1, 5
 """Classes decoded at once by SAM and SAM 2, and by SAM 3; queries of a class that SAM 3 keeps. See docs/sam.md."""
 
@@ -32,7 +34,7 @@ def load_sam(folder: Path, spec: ModelSpec, device: torch.device, text: str | No
         folder: `config.json` and weights as the library writes them; for SAM 3 also `tokenizer.json`.
         spec: where the folder comes from, with the options `text` and `chunk`, for SAM 3 `chunk` and `keep`.
         device: where to put the weights.
-        text: spec of the text source if the options name none.
+        text: spec of the text source if neither the options name one nor the folder has its own.
 
     Raises:
         PromptsegError: a folder that is no such model, an unknown option, or a text source that cannot be read.
@@ -43,7 +45,8 @@ def load_sam(folder: Path, spec: ModelSpec, device: torch.device, text: str | No
     if CLASSES[kind] == "Sam3Model":
         return _load_sam3(folder, spec, device)
     spec.check_options(("text", "chunk"))
-    chunk, source = spec.count("chunk", CHUNK), spec.options.get("text", text)
+    own = str(folder / OWN_TEXT) if (folder / OWN_TEXT).is_dir() else text
+    chunk, source = spec.count("chunk", CHUNK), spec.options.get("text", own)
     network = load_network(CLASSES[kind], folder).to(device)
     words = None if source is None else load_text(source, device)
     build = Sam if kind == "sam" else Sam2

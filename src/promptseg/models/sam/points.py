@@ -4,6 +4,7 @@ A run sees the N spatial tokens and the token of its class, and answers one mask
 class, whose class is certain: the semantic map is the sigmoid of the class's mask.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -108,11 +109,13 @@ class PointSam(FrozenSam):
         return self.text
 
     def _tokens(self, vectors: Tensor) -> Tensor:
-        return self._token_length * (vectors @ projection(vectors.shape[1], self.dim).to(vectors))
+        tokens: Tensor = vectors @ projection(vectors.shape[1], self.dim).to(vectors)
+        return self._token_length * tokens
 
     @cached_property
     def _token_length(self) -> Tensor:
-        return torch.linalg.vector_norm(self.default_spatial_prompts(), dim=1).mean()
+        lengths: Tensor = torch.linalg.vector_norm(self.default_spatial_prompts(), dim=1)
+        return lengths.mean()
 
     def default_points(self) -> Tensor:
         """The points (N, 2) of a 10 x 10 grid, x and y in [0, 1] of the input, each in the middle of its cell."""
@@ -173,7 +176,7 @@ class PointSam(FrozenSam):
 
     def _check(self, prompts: Prompts) -> None:
         _check_kind(prompts.spatial_kind)
-        for name, letter in (("spatial", "N"), ("semantic", "C")):
+        for name, letter in (("spatial", "N"), ("semantic", "C"), ("background", 1)):
             shape = tuple(getattr(prompts, name).shape)
             if len(shape) != 2 or shape[1] != self.dim:
                 raise PromptsegError(f"{name} prompts have shape {shape}, {self.id} takes ({letter}, {self.dim})")
@@ -227,7 +230,8 @@ class Sam2(PointSam):
 def projection(text_dim: int, dim: int) -> Tensor:
     """The fixed map P (D_text, D) from text embeddings to tokens: normal numbers of variance 1 / D, seed 0."""
     generator = torch.Generator().manual_seed(_PROJECTION_SEED)
-    return torch.randn(text_dim, dim, generator=generator) / dim**0.5
+    numbers = torch.randn(text_dim, dim, generator=generator)
+    return numbers * math.sqrt(1 / dim)
 
 
 def _check_kind(kind: str) -> None:

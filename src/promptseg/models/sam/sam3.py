@@ -202,13 +202,17 @@ class Sam3(FrozenSam):
 
     def _check(self, prompts: Prompts) -> None:
         _check_kind(prompts.spatial_kind)
-        for name, letter, length in (("spatial", "N", self.dim + _BOX), ("semantic", "C", self._row)):
+        for name, letter, length in (
+            ("spatial", "N", self.dim + _BOX),
+            ("semantic", "C", self._row),
+            ("background", 1, self._row),
+        ):
             shape = tuple(getattr(prompts, name).shape)
             if len(shape) != 2 or shape[1] != length:
                 raise PromptsegError(f"{name} prompts have shape {shape}, {self.id} takes ({letter}, {length})")
         if not (prompts.semantic[:, -self._text.context :] > 0).any(dim=1).all():
             raise PromptsegError(
-                "semantic prompts mark every token of a class as padding: start learning from the defaults"
+                "semantic prompts mark every token of a class as padding: fit again, from the defaults"
             )
 
 

@@ -67,9 +67,9 @@ class ClipText:
                 " put the model's own tokenizer.json there"
             )
         self.network, self.tokenizer, self.name = network.eval().requires_grad_(False), tokenizer, name
-        self.context: int = network.config.max_position_embeddings
-        eos = network.config.eos_token_id
-        self._end = tokenizer.eos if eos == _ARGMAX_EOS else eos
+        self.context = int(network.config.max_position_embeddings)
+        eos = int(network.config.eos_token_id)
+        self._end: int = tokenizer.eos if eos == _ARGMAX_EOS else eos
 
     @torch.no_grad()
     def encode(self, names: Sequence[str], templates: str) -> Tensor:
@@ -84,7 +84,7 @@ class ClipText:
     def embed_texts(self, texts: Sequence[str]) -> EmbeddedTexts:
         """Frozen word embeddings of texts; a text that is too long loses its end."""
         ids = self.tokenizer.encode(texts, self.context).to(self._look_up.weight.device)
-        return EmbeddedTexts(self._look_up(ids), (ids == self.tokenizer.eos).int().argmax(dim=1))
+        return EmbeddedTexts(self._look_up(ids), ids.argmax(dim=1))
 
     def encode_embedded(self, texts: EmbeddedTexts) -> Tensor:
         """Embeddings (T, D_text) of length 1."""

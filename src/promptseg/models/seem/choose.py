@@ -38,8 +38,8 @@ def best_mask(masks: Tensor, canvas: Size, prompt: ObjectPrompt, likeness: Tenso
 
 def _point_fit(masks: Tensor, canvas: Size, prompt: ObjectPrompt) -> Tensor:
     """For each mask (N,) the mean log-probability of yes at points and strokes, and of no at negative points."""
-    drawn = [[mask.to(masks.device)] for mask in prompt_masks(replace(prompt, boxes=()), canvas)]
-    points = points_from_masks(*drawn, limit=canvas[0] * canvas[1])
+    inside, outside = (mask.to(masks.device) for mask in prompt_masks(replace(prompt, boxes=()), canvas))
+    points = points_from_masks([inside], [outside], limit=canvas[0] * canvas[1])
     read = points.read(masks)[0]
     fit = masks.new_zeros(masks.shape[1])
     for sign in (True, False):
@@ -50,7 +50,7 @@ def _point_fit(masks: Tensor, canvas: Size, prompt: ObjectPrompt) -> Tensor:
 
 
 def _box_fit(masks: Tensor, canvas: Size, boxes: tuple[Box, ...]) -> Tensor:
-    """Logarithm of the overlap (IoU) of each mask's own box with the box around all that is given: (N, h, w) to (N,)."""
+    """For each mask (N,) the logarithm of the overlap (IoU) of its own box with the box around all that is given."""
     height, width = masks.shape[1:]
     corners = torch.tensor(boxes, device=masks.device, dtype=masks.dtype)
     scale = corners.new_tensor([width / canvas[1], height / canvas[0]])

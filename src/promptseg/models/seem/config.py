@@ -23,9 +23,9 @@ antialias, and parameters of a captioner stand in for those of spatial prompts."
 PROMPTING = ("candidates", "copies", "shared", "choose")
 """Which rows of the decoder answer what is pointed at or named, and whether they see the prompt.
 
-`candidates` (SEEM v1): a few copies of queries for each object; `copies` (SEEM v0): a copy of all queries for each kind of
-prompt; `shared` (SEEM demo): the object queries themselves, which see the prompt; `choose`: the object queries, which do
-not (X-Decoder, and weights trained on classes alone): prompts choose among their masks."""
+`candidates` (SEEM v1): a few copies of queries for each object; `copies` (SEEM v0): a copy of all queries for each
+kind of prompt; `shared` (SEEM demo): the object queries themselves, which see the prompt; `choose`: the object queries,
+which do not (X-Decoder, and weights trained on classes alone): prompts choose among their masks."""
 
 
 @dataclass(frozen=True)

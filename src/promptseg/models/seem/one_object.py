@@ -5,6 +5,7 @@ from torch import Tensor
 
 from promptseg.models.base import ImageFeatures, ObjectPrompt
 from promptseg.models.seem.choose import best_mask
+from promptseg.models.seem.config import SeemConfig
 from promptseg.models.seem.decoder import mask_logits
 from promptseg.models.seem.drawing import prompt_masks
 from promptseg.models.seem.interactive import (
@@ -16,6 +17,12 @@ from promptseg.models.seem.interactive import (
     spatial_prompt,
 )
 from promptseg.models.seem.network import SeemNetwork
+
+
+def object_prompts(config: SeemConfig) -> tuple[str, ...]:
+    """The fields of `ObjectPrompt` that a network takes; only rows of their own remember the round before."""
+    kinds = ("text", "points", "negative", "boxes", "strokes")
+    return (*kinds, "previous") if config.prompting in ("candidates", "copies") else kinds
 
 
 def find_object(

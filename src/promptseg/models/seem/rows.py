@@ -21,7 +21,7 @@ OWN_ROWS: Mapping[str, tuple[str, ...]] = {
     "spatial_tokens": ("spatial_tokens",),
 }
 """Who sees whom in self-attention where prompts have rows of their own: SEEM v0 and v1."""
-LISTENING: Mapping[str, tuple[str, ...]] = OWN_ROWS | {"spatial": (*OWN_ROWS["spatial"], "grounding_tokens")}
+LISTENING: Mapping[str, tuple[str, ...]] = {**OWN_ROWS, "spatial": (*OWN_ROWS["spatial"], "grounding_tokens")}
 """The same where what is pointed at is named too: the official switch STROKE_SAMPLER.EVAL.GROUNDING."""
 SHARED_ROWS: Mapping[str, tuple[str, ...]] = {
     "object": ("object", "grounding_tokens", "spatial_tokens"),

@@ -13,7 +13,7 @@ from promptseg.models.base import UNKNOWN_LICENCE, EmbeddedTexts, ImageFeatures,
 from promptseg.models.fingerprint import fingerprint
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.network import HeadOutputs, HeadStates, SeemNetwork
-from promptseg.models.seem.one_object import find_object
+from promptseg.models.seem.one_object import find_object, object_prompts
 from promptseg.models.seem.position import axis_code
 from promptseg.models.seem.text import normalise
 from promptseg.models.sizes import short_side_size
@@ -236,9 +236,8 @@ class SeemSegmenter:
 
     @property
     def object_prompts(self) -> tuple[str, ...]:
-        """The fields of `ObjectPrompt` that the model takes; only rows of their own remember a round before."""
-        kinds = ("text", "points", "negative", "boxes", "strokes")
-        return (*kinds, "previous") if self.config.prompting in ("candidates", "copies") else kinds
+        """The fields of `ObjectPrompt` that the model takes."""
+        return object_prompts(self.config)
 
     @torch.no_grad()
     def segment(self, features: ImageFeatures, prompt: ObjectPrompt, seed: int = 0) -> Prediction:
