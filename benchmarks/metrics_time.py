@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 import promptseg
+from promptseg.data.label_space import IGNORE
 from promptseg.data.sample import PanopticLabels, Sample
 from promptseg.files import write_json
 from promptseg.tasks.instances import Instances
@@ -43,9 +44,10 @@ def detections(labels: PanopticLabels, things: tuple[int, ...], rng: np.random.G
 def cases(sample: Sample, rng: np.random.Generator) -> dict[str, tuple[str, dict[str, Any], Any, Any]]:
     """By name of the metric: task, its settings, truth and answer."""
     semantic, panoptic = sample.semantic(), sample.panoptic()
+    shifted = np.roll(semantic, 5, 1)
     found = detections(panoptic, sample.label_space.thing_ids, rng)
     return {
-        "mIoU": ("semantic", {}, semantic, np.roll(semantic, 5, 1)),
+        "mIoU": ("semantic", {}, semantic, np.where(shifted == IGNORE, 0, shifted)),
         "AP, COCO": ("instance", {"rules": "coco"}, panoptic, found),
         "AP, Cityscapes": ("instance", {"rules": "cityscapes"}, panoptic, found),
         "PQ": ("panoptic", {}, panoptic, moved(panoptic, rng)),

@@ -17,6 +17,7 @@ from promptseg.engine.settings import FitSettings, resolve
 from promptseg.learners.registry import METHODS, find_method
 from promptseg.recipes.reproduce import choose_data
 from promptseg.recipes.tables import find_recipe
+from promptseg.tasks.registry import TASKS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -69,6 +70,7 @@ def test_the_parser_of_this_test_can_refuse():
 def test_documented_settings_exist(document, command):
     kinds = (FitSettings, *(method.settings for method in METHODS.values()))
     known = {field.name for kind in kinds for field in fields(kind)}
+    known |= {name for kind in TASKS.values() for name in kind.setting_names}
     given = {pair.partition("=")[0] for flag, pair in pairwise(command) if flag == "--set"}
     assert given <= known
 

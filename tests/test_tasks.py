@@ -281,7 +281,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `predict` writes for two photos, with each of the tasks, and the prompts it used."""
     root = tmp_path_factory.mktemp("predicted")
     model = promptseg.load_model(str(tiny_folder(root / "model")))
-    run = promptseg.fit(model, CARS[:2], task="panoptic", progress=False, **FEW)
+    run = promptseg.fit(model, CARS[:2], task="panoptic", progress=False, background_weight=0, rate=0.1, **FEW)
     run.prompts.save(root / "prompts")
     for sample in CARS[:2]:
         path = root / "photos" / f"{sample.number}.png"
