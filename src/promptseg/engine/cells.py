@@ -118,6 +118,10 @@ class Outcome:
     score: Score | None
     error: str | None = None
 
+    def __str__(self) -> str:
+        found = f"failed: {self.error}" if self.score is None else f"{100 * self.score.miou:.1f} mIoU"
+        return f"{self.cell}: {found}"
+
 
 def prompts_folder(out: Path, cell: Cell) -> Path:
     """Where the comparison in `out` keeps the prompts of a cell."""

@@ -16,6 +16,28 @@ Number = Callable[[Score], float | None]
 
 
 @dataclass(frozen=True)
+class Measure:
+    """A number of the scores, and how a table shows it.
+
+    Attributes:
+        name: with its unit.
+        number: takes it from a score.
+        scale: shown is the number times this.
+        digits: behind the point.
+    """
+
+    name: str
+    number: Number
+    scale: float = 1.0
+    digits: int = 1
+
+
+MIOU = Measure("mIoU in percent", lambda score: score.miou, 100)
+MS_PER_IMAGE = Measure("ms/image", lambda score: score.ms_per_image)
+PEAK_GB = Measure("peak GB", lambda score: score.peak_bytes, 1e-9, 2)
+
+
+@dataclass(frozen=True)
 class Spread:
     """Mean and sample standard deviation (n - 1) over seeds; one value alone has no deviation."""
 
@@ -64,12 +86,12 @@ class Line:
         found = self.spread(number)
         return MISSING if found is None else found.text(scale, digits)
 
-    def miou(self) -> str:
-        """Mean IoU in percent, and how many cells failed."""
+    def shown(self, measure: Measure) -> str:
+        """The measure, and how many cells failed."""
         if not self.scores:
             return "failed"
         note = f" ({self.failed} of {len(self.outcomes)} failed)" if self.failed else ""
-        return self.text(lambda score: score.miou, 100) + note
+        return self.text(measure.number, measure.scale, measure.digits) + note
 
 
 def lines(outcomes: Sequence[Outcome]) -> list[Line]:
@@ -84,7 +106,7 @@ def lines(outcomes: Sequence[Outcome]) -> list[Line]:
 def summary_table(found: Sequence[Line], title: str = "") -> Table:
     """A row for each line: scores in percent, and costs as means over seeds."""
     headers = ("method", "mIoU", "things", "stuff", "parameters", "ms/image", "peak MB", "file kB")
-    rows = tuple((_name(line, found), line.miou(), *_figures(line)) for line in found)
+    rows = tuple((_name(line, found), line.shown(MIOU), *_figures(line)) for line in found)
     return Table(headers, rows, title=title)
 
 
@@ -120,7 +142,7 @@ def classes_table(found: Sequence[Line], title: str = "") -> Table:
     """The IoU of every class in percent, one column for each line; all lines on one data set."""
     names = list(dict.fromkeys(name for line in found for score in line.scores for name in score.per_class))
     rows = tuple((name, *(line.text(_class_iou(name), 100) for line in found)) for name in names)
-    total = ("mean", *(line.miou() for line in found))
+    total = ("mean", *(line.shown(MIOU) for line in found))
     return Table(("class", *(_name(line, found) for line in found)), rows, total, title)
 
 
