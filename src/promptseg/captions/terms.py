@@ -82,7 +82,7 @@ def read_class_names(text: str) -> tuple[str, ...]:
     """
     path = Path(text)
     if path.is_file():
-        return read_classes(path).names if path.suffix == ".json" else tuple(_lines(path))
+        return read_classes(path).names if path.suffix == ".json" else tuple(read_lines(path))
     location = text.partition("?")[0]
     if (location and Path(location).is_dir()) or location.partition(":")[0] in FORMATS:
         return load_dataset(text).label_space.names
@@ -112,9 +112,10 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
-def _lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not empty."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (UnicodeDecodeError, OSError) as error:
-        raise PromptsegError(f"{path}: cannot be read as text ({error}); write one class name a line, UTF-8") from None
+        raise PromptsegError(f"{path}: cannot be read as text ({error}); write one name a line, UTF-8") from None
     return [line.strip() for line in lines if line.strip()]

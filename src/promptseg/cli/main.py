@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promptseg.cli import analyze, compare, data, demo, evaluate, fit, models, predict, reproduce
+from promptseg.cli import analyze, compare, data, demo, evaluate, fit, models, predict, report, reproduce
 from promptseg.cli.errors import INTERRUPTED, exit_code, explain
 from promptseg.cli.options import new_app, show_help
 from promptseg.version import __version__
@@ -18,6 +18,7 @@ app.command("fit")(fit.fit)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)
 app.add_typer(analyze.app, name="analyze")
 app.add_typer(data.app, name="data")

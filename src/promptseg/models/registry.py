@@ -93,6 +93,14 @@ def load_model(name_or_folder: str | Path, device: "str | torch.device | None" =
     return _load_folder(Path(where) if entry is None else entry.folder, where, target)
 
 
+def model_words(name_or_folder: str | Path) -> tuple[str, ...] | None:
+    """The words that a model of few words knows (`words.txt` in its folder); None for one that reads any text."""
+    where = str(name_or_folder)
+    folder = next((entry.folder for entry in _ENTRIES if entry.name == where), Path(where))
+    file = folder / "words.txt"
+    return tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else None
+
+
 def _load_folder(folder: Path, model_id: str, device: "torch.device") -> "PromptableSegmenter":
     from promptseg.models.seem.checkpoint import find_tokenizer, load_model_folder
     from promptseg.models.seem.segmenter import SeemSegmenter
