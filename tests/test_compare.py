@@ -295,7 +295,7 @@ def test_ctrl_c_stops_all_jobs_and_they_go_on(tmp_path: Path, command: list[str]
     process = subprocess.Popen(
         [sys.executable, str(script), *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    for _ in range(600):
+    for _ in range(3000):
         if len(list(out.glob("unfinished/*/checkpoint.safetensors"))) == 2:
             break
         time.sleep(0.1)
