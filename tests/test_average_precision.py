@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,17 @@ import pytest
 from drawn_segments import SIZE, SPACE, instances, labels_of, random_instances, random_truth
 from hotcoco import COCO, COCOeval
 
+import promptseg
+from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import PanopticLabels
+from promptseg.reports.coco_files import categories, image_entry
 from promptseg.tasks.base import Scores
 from promptseg.tasks.cityscapes_ap import CityscapesAP
-from promptseg.tasks.coco_ap import CocoAP, encode
+from promptseg.tasks.coco_ap import CocoAP
 from promptseg.tasks.instances import Instances
+from promptseg.tasks.run_lengths import encode
 
+SAMPLES = Path(__file__).parents[2] / "shared" / "samples"
 Pair = tuple[PanopticLabels, Instances]
 THINGS = {i: SPACE.names[i] for i in SPACE.thing_ids}
 
@@ -36,42 +42,57 @@ def run_lengths(mask: np.ndarray) -> dict[str, Any]:
     return {"size": list(lengths["size"]), "counts": lengths["counts"].decode()}
 
 
-def oracle(pairs: list[Pair]) -> dict[str, Any]:
+def oracle(space: LabelSpace, pairs: list[Pair]) -> dict[str, Any]:
     """AP50 of every class, and both means, by the other library; -1 where there are no objects."""
-    images = [{"id": i, "height": SIZE[0], "width": SIZE[1]} for i in range(len(pairs))]
+    images = [image_entry(i, f"{i}.jpg", labels.map.shape) for i, (labels, _) in enumerate(pairs)]
+    things = {i: space.names[i] for i in space.thing_ids}
     truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for image, (labels, answer) in enumerate(pairs):
         for s in labels.segments:
-            if s.class_id in THINGS:
+            if s.class_id in things:
                 mask = labels.map == s.id
                 entry = {"id": len(truth) + 1, "image_id": image, "category_id": s.class_id, "area": float(mask.sum())}
-                truth.append(
-                    {**entry, "iscrowd": int(s.is_crowd), "segmentation": run_lengths(mask), "bbox": [0, 0, 1, 1]}
-                )
+                truth.append(entry | {"iscrowd": int(s.is_crowd), "segmentation": run_lengths(mask), "bbox": [0] * 4})
         for class_id, score, mask in zip(answer.class_ids, answer.scores, answer.masks, strict=True):
             entry = {"image_id": image, "category_id": int(class_id), "score": float(score)}
             found.append({**entry, "segmentation": run_lengths(mask.numpy())})
-    given = COCO(
-        {"images": images, "annotations": truth, "categories": [{"id": i, "name": n} for i, n in THINGS.items()]}
-    )
+    given = COCO({"images": images, "annotations": truth, "categories": categories(space)})
     with contextlib.redirect_stdout(io.StringIO()):
         run = COCOeval(given, given.load_res(found), "segm")
+        run.params.cat_ids = list(things)
         run.evaluate()
         run.accumulate()
         run.summarize()
     precision = np.array(run.eval["precision"])[0, :, :, 0, -1].mean(0)
-    return {"ap": run.stats[0], "ap50": run.stats[1], "per_class": dict(zip(THINGS.values(), precision, strict=True))}
+    return {"ap": run.stats[0], "ap50": run.stats[1], "per_class": dict(zip(things.values(), precision, strict=True))}
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_cocos_rules_score_as_in_another_library(seed: int) -> None:
-    pairs = random_pairs(seed)
-    scores, expected = scores_of(CocoAP(SPACE), pairs), oracle(pairs)
+def check_against_oracle(space: LabelSpace, pairs: list[Pair]) -> None:
+    scores, expected = scores_of(CocoAP(space), pairs), oracle(space, pairs)
     assert scores.values["ap50"] == pytest.approx(expected["ap50"], abs=1e-9)
     assert scores.values["ap"] == pytest.approx(expected["ap"], abs=1e-9)
     for name, value in scores.per_class.items():
         assert (-1 if value is None else value) == pytest.approx(expected["per_class"][name], abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_cocos_rules_score_as_in_another_library(seed: int) -> None:
+    check_against_oracle(SPACE, random_pairs(seed))
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no samples beside the repository")
+@pytest.mark.parametrize("folder", ["coco_panoptic", "coco_stuff21"])
+def test_objects_of_real_photos_score_as_in_another_library(folder: str) -> None:
+    data, rng = promptseg.load_dataset(f"coco_panoptic:{SAMPLES / folder}"), np.random.default_rng(0)
+    pairs = []
+    for sample in (*data.train, *data.val):
+        truth = sample.panoptic()
+        moved = np.roll(truth.map, rng.integers(-9, 10, 2), (0, 1))
+        things = [s for s in truth.segments if s.class_id in data.label_space.thing_ids]
+        found = [(s.class_id, round(float(rng.random()), 2), moved == s.id) for s in things if rng.random() < 0.9]
+        pairs.append((truth, instances(found)))
+    check_against_oracle(data.label_space, pairs)
 
 
 def by_the_steps(pairs: list[Pair], class_id: int, overlap: float, smallest: int) -> float | None:

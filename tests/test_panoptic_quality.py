@@ -7,12 +7,14 @@ import pytest
 from drawn_segments import SPACE, labels_of, random_segments, random_truth
 from hotcoco.panoptic import pq_compute
 
+import promptseg
 from promptseg.data.label_space import ClassInfo, LabelSpace
 from promptseg.data.sample import PanopticLabels
 from promptseg.files import write_json
 from promptseg.reports.coco_files import categories, image_entry, segment_entries, write_segment_ids
 from promptseg.tasks.panoptic_quality import PanopticQuality
 
+SAMPLES = Path(__file__).parents[2] / "shared" / "samples"
 Pair = tuple[PanopticLabels, PanopticLabels]
 
 
@@ -56,6 +58,18 @@ def test_random_segments_score_as_in_another_library(seed: int, tmp_path: Path) 
     rng = np.random.default_rng(seed)
     truths = [random_truth(rng) for _ in range(4)]
     check_against_oracle(tmp_path, SPACE, [(truth, random_segments(rng, truth)) for truth in truths])
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no samples beside the repository")
+@pytest.mark.parametrize("folder", ["coco_panoptic", "coco_stuff21"])
+def test_segments_of_real_photos_score_as_in_another_library(folder: str, tmp_path: Path) -> None:
+    data, rng = promptseg.load_dataset(f"coco_panoptic:{SAMPLES / folder}"), np.random.default_rng(0)
+    pairs = []
+    for sample in [*data.train, *data.val][:6]:
+        truth = sample.panoptic()
+        kinds = {s.id: (s.class_id, False) for s in truth.segments}
+        pairs.append((truth, labels_of(np.roll(truth.map, rng.integers(-9, 10, 2), (0, 1)), kinds)))
+    check_against_oracle(tmp_path, data.label_space, pairs)
 
 
 def test_nothing_found_and_nothing_there(tmp_path: Path) -> None:

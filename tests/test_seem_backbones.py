@@ -20,7 +20,7 @@ from promptseg.models.seem.deformable import DeformableAttention
 from promptseg.models.seem.maps import from_windows, to_windows
 from promptseg.models.seem.network import SeemNetwork
 from promptseg.models.seem.segmenter import SeemSegmenter
-from promptseg.models.seem.tokenizer import Tokenizer
+from promptseg.models.tokenizer import Tokenizer
 
 DAVIT = DavitConfig("davit", (8, 8, 12, 16), (1, 1, 2, 1), (2, 2, 3, 4), (2, 4, 3, 2), (7, 3, 3, 3), window=3)
 SAM = SamVitConfig("sam_vit", dim=16, depth=8, heads=2, canvas=128, window=3)

@@ -11,8 +11,8 @@ from PIL import Image
 from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import PanopticLabels
 from promptseg.files import atomic_path
-from promptseg.tasks.coco_ap import encode
 from promptseg.tasks.instances import Instances
+from promptseg.tasks.run_lengths import encode, window
 
 
 def categories(label_space: LabelSpace) -> list[dict[str, Any]]:
@@ -25,10 +25,8 @@ def categories(label_space: LabelSpace) -> list[dict[str, Any]]:
 
 def box_of(mask: NDArray[np.bool_]) -> list[int]:
     """The smallest box [x, y, width, height] around a mask, pixels."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return [0, 0, 0, 0]
-    return [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)]
+    rows, columns = window(mask)
+    return [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
 
 
 def instance_entries(found: Instances, image: int, first_id: int) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from promptseg.data.sample import PanopticLabels
 from promptseg.tasks.base import Scores
 from promptseg.tasks.coco_ap import ap_scores
 from promptseg.tasks.instances import Instances
+from promptseg.tasks.run_lengths import window
 from promptseg.tasks.segments import segment_numbers
 
 OVERLAPS = np.arange(0.5, 1.0, 0.05)
@@ -77,11 +78,8 @@ class CityscapesAP:
 
 def _inside(numbers: NDArray[np.intp], mask: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
     """How many pixels of a mask have each number."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return np.zeros(count, np.int64)
-    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return np.bincount(numbers[window][mask[window]], minlength=count)
+    part = window(mask)
+    return np.bincount(numbers[part][mask[part]], minlength=count)
 
 
 def _average_precision(images: list[_Overlap], overlap: float) -> float:

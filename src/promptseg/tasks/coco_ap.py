@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as run_lengths
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -15,6 +15,7 @@ from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import PanopticLabels
 from promptseg.tasks.base import Scores, mean
 from promptseg.tasks.instances import Instances
+from promptseg.tasks.run_lengths import encode
 
 
 class CocoAP:
@@ -48,7 +49,7 @@ class CocoAP:
 
     @staticmethod
     def _entry(before: Sequence[object], image: int, class_id: int, mask: dict[str, Any], crowd: int) -> dict[str, Any]:
-        area = int(run_lengths.area(mask))
+        area = int(coco_mask.area(mask))
         place = {"id": len(before) + 1, "image_id": image, "category_id": class_id}
         return {**place, "segmentation": mask, "area": area, "iscrowd": crowd}
 
@@ -83,9 +84,3 @@ def ap_scores(names: Sequence[str], average_precision: NDArray[np.float64]) -> S
     }
     ap50 = {name: float(average_precision[0, i]) if i in known else None for i, name in enumerate(names)}
     return Scores(values, ap50)
-
-
-def encode(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """The run lengths of a mask (H, W)."""
-    lengths: dict[str, Any] = run_lengths.encode(np.asfortranarray(mask, np.uint8))
-    return lengths

@@ -29,7 +29,7 @@ class PanopticSettings(MatchedSettings):
         overlap_threshold: least part of its own mask that it must win against the others, 0..1.
     """
 
-    object_threshold: float = 0.8
+    object_threshold: float = 0.4
     overlap_threshold: float = 0.8
 
     def __post_init__(self) -> None:
@@ -39,7 +39,11 @@ class PanopticSettings(MatchedSettings):
         check_number("overlap_threshold", self.overlap_threshold, 0, 1)
 
 
-PRESETS = {"paper": PanopticSettings(loss="matched"), "tuned": PanopticSettings()}
+PRESETS = {
+    # The weights and thresholds of SEEM itself, as the paper states none.
+    "paper": PanopticSettings(loss="matched", background_weight=0.1, object_threshold=0.8),
+    "tuned": PanopticSettings(),
+}
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class MatchedSettings:
     """
 
     loss: str = "matched+dice"
-    background_weight: float = 0.1
+    background_weight: float = 0.4
     points: int = 0
 
     def __post_init__(self) -> None:

@@ -1,0 +1,113 @@
+"""A training image on SAM at full size: time and memory, with and without cached features, by number of classes.
+
+python benchmarks/sam_steps.py --classes 19 150 --threads 1 --out sam_steps.json
+
+ViT-B with random weights (time and memory do not depend on their values), one photo of 512 x 1024 on SAM's input of
+1024 x 1024, semantic loss at every fourth pixel each way (the masks' own resolution). Each row runs in a process of its
+own, so that peaks are told apart. Times are processor seconds, which other load on the machine hardly touches.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from promptseg.files import write_json
+
+PHOTO = (512, 1024)
+STRIDE, PATCH = 4, 16
+
+
+def build(chunk: int) -> Any:
+    """SAM ViT-B as the library's default config has it, with random weights."""
+    import torch
+    from transformers import SamConfig, SamModel
+
+    from promptseg.models.sam.points import Sam
+
+    torch.manual_seed(0)
+    config = SamConfig()
+    return Sam(SamModel(config), "sam-vit-base, random", config.vision_config.image_size, chunk, "")
+
+
+def measure(row: dict[str, Any], threads: int, send: Any) -> None:
+    """Time one image: its encoding where no classes are given, else one step from its features."""
+    import torch
+
+    torch.set_num_threads(threads)
+    model = build(row.get("chunk", 1))
+    start = peak_bytes()
+    seconds, held = encode(model) if "classes" not in row else step(model, row["classes"])
+    send.send(row | {"seconds": seconds, "feature_bytes": held, "model_bytes": start, "peak_bytes": peak_bytes()})
+
+
+def encode(model: Any) -> tuple[float, int]:
+    """Processor seconds of encoding a photo, and the bytes of its features."""
+    import torch
+
+    photo = torch.randint(0, 256, (3, *PHOTO), dtype=torch.uint8)
+    features, seconds = timed(lambda: model.encode_image([photo]))
+    return seconds, features.nbytes
+
+
+def step(model: Any, classes: int) -> tuple[float, int]:
+    """Processor seconds of decoding, loss and gradient from the features of a photo, and their bytes."""
+    import torch
+
+    from promptseg.models.base import ImageFeatures
+    from promptseg.prompts import Prompts
+    from promptseg.tasks.semantic import SemanticTask
+
+    side = model.size // PATCH
+    features = ImageFeatures({"image": torch.randn(1, model.dim, side, side)}, (model.size, model.size), (PHOTO,))
+    spatial = model.default_spatial_prompts().requires_grad_()
+    semantic = torch.randn(classes, model.dim).requires_grad_()
+    names = tuple(map(str, range(classes)))
+    prompts = Prompts(spatial, semantic, model.background_prompt(), names, model.id, "", "grid")
+    target = torch.randint(0, classes, PHOTO)
+
+    def run() -> None:
+        SemanticTask().loss(model.decode(features, prompts), [target], STRIDE).backward()
+
+    return timed(run)[1], features.nbytes
+
+
+def timed(run: Callable[[], Any]) -> tuple[Any, float]:
+    """What `run` gives, and its processor seconds over all threads."""
+    began = time.process_time()
+    return run(), time.process_time() - began
+
+
+def peak_bytes() -> int:
+    """Largest memory of this process so far."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def main() -> None:
+    """Measure every row, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classes", type=int, nargs="+", default=[19, 150])
+    parser.add_argument("--chunks", type=int, nargs="+", default=[8])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    wanted = [{"classes": classes, "chunk": chunk} for chunk in args.chunks for classes in args.classes]
+    rows = []
+    for row in ({}, *wanted):
+        receive, send = context.Pipe(duplex=False)
+        process = context.Process(target=measure, args=(row, args.threads, send))
+        process.start()
+        rows.append(receive.recv())
+        process.join()
+        print(json.dumps(rows[-1]), flush=True)
+    if args.out is not None:
+        write_json(args.out, {"photo": PHOTO, "stride": STRIDE, "threads": args.threads, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

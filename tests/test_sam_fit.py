@@ -1,0 +1,92 @@
+"""Learning on the SAM family through the public functions, from folders on disk."""
+
+import json
+
+import pytest
+import torch
+from shapes import SHAPES
+from tiny_sam import sam_folder, sam_spec, stored_text
+
+import promptseg
+from promptseg.cli.main import run
+from promptseg.engine.cells import Plan, Variant
+from promptseg.engine.compare import compare
+from promptseg.errors import PromptsegError
+
+FEW = {"steps": 2, "batch_size": 2, "progress": False}
+METHODS = {
+    "sam": ("ssprompt", "spaprompt", "semprompt", "coop", "locn", "vspl"),
+    "sam2": ("ssprompt", "coop", "vspl"),
+    "sam3": ("ssprompt", "spaprompt", "locn"),
+}
+
+
+@pytest.fixture(scope="module")
+def specs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sams")
+    return {kind: sam_spec(folder, kind) for kind in METHODS}
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_prompts_are_learned_kept_and_used(specs, kind, tmp_path):
+    model = promptseg.load_model(specs[kind], "cpu")
+    before = {name: tensor.clone() for name, tensor in model.parameter_tensors().items()}
+    defaults = promptseg.fit(model, SHAPES, method="zero-shot", progress=False).prompts
+    for method in METHODS[kind]:
+        run = promptseg.fit(model, SHAPES, method=method, out=tmp_path / method, **FEW)
+        assert len(run.losses) == 2 and all(map(torch.isfinite, map(torch.tensor, run.losses)))
+        assert not (
+            torch.equal(run.prompts.spatial, defaults.spatial) and torch.equal(run.prompts.semantic, defaults.semantic)
+        )
+    for name, tensor in model.parameter_tensors().items():
+        assert torch.equal(tensor, before[name]) and tensor.grad is None, name
+    saved = promptseg.Prompts.load(tmp_path / "ssprompt" / "prompts")
+    again = promptseg.load_model(saved.model_id, "cpu")
+    assert 0 <= promptseg.evaluate(again, saved, SHAPES).miou <= 1
+    labels = promptseg.predict(again, saved, SHAPES[0].image())
+    assert labels.shape == SHAPES[0].image().shape[:2]
+
+
+def test_the_card_says_the_bases_licence(specs, tmp_path):
+    for kind, licence in (("sam", "Apache-2.0"), ("sam3", "SAM License")):
+        model = promptseg.load_model(specs[kind], "cpu")
+        promptseg.fit(model, SHAPES, method="zero-shot", out=tmp_path / kind, progress=False)
+        assert f"- licence: of the model: {licence}" in (tmp_path / kind / "prompts" / "README.md").read_text()
+
+
+def test_a_method_that_needs_words_is_a_failed_cell_and_the_others_go_on(specs, tmp_path):
+    names = SHAPES[0].label_space.names
+    folder = sam_folder(tmp_path / "sam", "sam")
+    model = promptseg.load_model(f"{folder}?text={stored_text(tmp_path / 'classes.safetensors', names)}", "cpu")
+    with pytest.raises(PromptsegError, match="stored embeddings have no words to learn"):
+        promptseg.fit(model, SHAPES, method="coop", **FEW)
+    assert promptseg.fit(model, SHAPES, method="semprompt", **FEW).losses
+
+
+def test_the_command_line_takes_a_spec_with_options(specs, tmp_path, capsys):
+    data = "streets:fog?size=64x32&train=4&val=2&test=1"
+    fit = ["fit", "--model", f"{specs['sam']}&chunk=4", "--data", data, "--shots", "1", "--steps", "2"]
+    assert run([*fit, "--out", str(tmp_path / "run")]) == 0
+    prompts = str(tmp_path / "run" / "prompts")
+    capsys.readouterr()
+    assert run(["evaluate", "--prompts", prompts, "--data", data, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == f"{specs['sam']}&chunk=4"
+    assert run([*fit[:2], f"{specs['sam']}&speed=4", *fit[3:], "--out", str(tmp_path / "other")]) == 2
+    assert "unknown option" in capsys.readouterr().err
+
+
+def test_compare_runs_on_sam(specs, tmp_path):
+    data = promptseg.load_dataset("streets:fog?size=64x32&train=6&val=2&test=1")
+    plan = Plan((Variant("zero-shot"), Variant("ssprompt")), (1,), (0,), {"steps": 2})
+    outcomes = compare(promptseg.load_model(specs["sam"], "cpu"), [data], plan, tmp_path, lambda _: None)
+    assert all(outcome.score is not None for outcome in outcomes)
+
+
+def test_table9_needs_a_base_and_runs_on_any(specs, tmp_path, capsys):
+    command = ["reproduce", "table9", "--out", str(tmp_path), "--seeds", "0", "--steps", "1"]
+    assert run(command) == 2
+    assert "give --model sam-vit-base" in capsys.readouterr().err
+    data = "streets:fog?size=64x32&train=6&val=2&test=1"
+    assert run([*command, "--model", specs["sam"], "--data", data]) == 0
+    said = capsys.readouterr().out
+    assert all(figure in said for figure in ("14.3", "14.9", "20.1", "the released SAM, its size not stated"))
