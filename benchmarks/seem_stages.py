@@ -1,13 +1,16 @@
-"""Seconds and memory of each stage of one SEEM network with random weights, on one image, on the CPU.
+"""Seconds and memory of each stage of one network with random weights, on one image of 512 x 1024, on the CPU.
 
-    python benchmarks/seem_stages.py --config seem-focal-t-v1 --threads 1 --repeats 3
+    python benchmarks/seem_stages.py --model seem-focal-t-v1 --threads 1 --repeats 3
 
-Prints one JSON object. Image features are taken without gradient, as prompt learning takes them;
-`decoder_forward` keeps gradients for queries, positions and class embeddings, and each `backward` goes to those.
+Prints one JSON object. Memory is the peak of the process so far: with the weights alone, with the stages that take no
+gradient, and with all. `load` is the mean number of processes that wanted a processor in the last minute. Image
+features are taken without gradient, as prompt learning takes them; `decoder_forward` keeps gradients for queries,
+positions and class embeddings, and each `backward` goes to those.
 """
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import time
@@ -22,6 +25,8 @@ from promptseg.models.seem.network import HeadOutputs, SeemNetwork, decoder_feat
 
 SIZE = (512, 1024)
 CLASSES = 20
+PEAKS: dict[str, float] = {}
+"""Peak memory of the process up to a point, GB."""
 CALLS: dict[str, list[tuple[float, float]]] = {}
 """Seconds of wall time and of processor time, per stage."""
 
@@ -32,6 +37,11 @@ def timed(stage: str, work: Callable[[], Any]) -> Any:
     result = work()
     CALLS.setdefault(stage, []).append((time.perf_counter() - wall, time.process_time() - processor))
     return result
+
+
+def note_memory(point: str) -> None:
+    """Note the peak memory so far, at the first call for each point."""
+    PEAKS.setdefault(point, round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2))
 
 
 def medians(clock: int) -> dict[str, float]:
@@ -52,37 +62,42 @@ def one_round(network: SeemNetwork, image: Tensor, prompts: tuple[Tensor, Tensor
         pixels = timed("pixel_decoder", lambda: network.sem_seg_head.pixel_decoder(maps))
         features = timed("resize_mask_features", lambda: decoder_features(pixels))
         timed("decoder_no_grad", lambda: network.decode(features, *prompts))
+    note_memory("forward")
     last = timed("decoder_forward", lambda: network.decode(features, *prompts))
     value = loss([last])
     timed("backward_last_head", lambda: torch.autograd.grad(value, prompts))
     heads = timed("decoder_forward_all_heads", lambda: network.decode_all(features, *prompts))
     total = loss(heads)
     timed("backward_all_heads", lambda: torch.autograd.grad(total, prompts))
+    note_memory("backward")
 
 
 def main() -> None:
     """Run the benchmark and print its JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", choices=sorted(NAMED), default="seem-focal-t-v1")
+    parser.add_argument("--model", choices=sorted(NAMED), default="seem-focal-t-v1")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    config = NAMED[arguments.config]
+    config = NAMED[arguments.model]
     network = SeemNetwork(config).eval().requires_grad_(False)
+    note_memory("weights")
     queries, positions = network.decoder.query_feat.weight.clone(), network.decoder.query_embed.weight.clone()
     text = torch.nn.functional.normalize(torch.randn(CLASSES, config.text_dim), dim=1)
     prompts = (queries.requires_grad_(), positions.requires_grad_(), text.requires_grad_())
     for _ in range(arguments.repeats):
-        one_round(network, torch.randn(1, 3, *SIZE), prompts)
+        one_round(network, torch.randn(1, 3, *config.canvas(*SIZE)), prompts)
     report = vars(arguments) | {
         "size": SIZE,
+        "canvas": config.canvas(*SIZE),
         "classes": CLASSES,
         "torch": torch.__version__,
         "wall_seconds": medians(0),
         "processor_seconds": medians(1),
-        "peak_rss_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "peak_memory_gb": PEAKS,
+        "load": round(os.getloadavg()[0], 1),
     }
     print(json.dumps(report, indent=1))
 

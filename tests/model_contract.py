@@ -13,6 +13,7 @@ A model's test class inherits `ModelContract` and says how a small one is made:
 """
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,19 @@ from torch import Tensor
 
 import promptseg
 from promptseg.errors import PromptsegError
-from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
+from promptseg.models.base import ImageFeatures, ObjectPrompt, Prediction, PromptableSegmenter
 from promptseg.prompts import Prompts
 from promptseg.tasks.masks import semantic_map
 
 NAMES = ("road", "traffic light", "sky")
+OBJECT = {
+    "text": "traffic light",
+    "points": ((10.0, 20.0),),
+    "negative": ((30.0, 5.0),),
+    "boxes": ((3.0, 4.0, 25.0, 30.0),),
+    "strokes": (((5.0, 6.0), (12.0, 20.0)),),
+}
+"""A value for every field of `ObjectPrompt` but `previous`."""
 ALL_PROMPTS = ("spatial", "semantic", "background")
 
 
@@ -222,6 +231,21 @@ class ModelContract:
         codes.square().sum().backward()
         assert points.grad is not None
 
+    def test_one_object_is_found_by_every_prompt_the_model_takes(self, model, features):
+        if not hasattr(model, "segment"):
+            pytest.skip("this model does not look for single objects")
+        assert set(model.object_prompts) <= {field.name for field in fields(ObjectPrompt)}
+        image = features[:1]
+        first = model.segment(image, ObjectPrompt(**{name: OBJECT[name] for name in model.object_prompts[:1]}))
+        for name in model.object_prompts:
+            prompt = ObjectPrompt(points=OBJECT["points"])
+            value = first.mask_logits if name == "previous" else OBJECT[name]
+            answers = [model.segment(image, replace(prompt, **{name: value}), seed=1) for _ in range(2)]
+            assert answers[0].class_logits.shape == (1, 1, 1) and answers[0].mask_logits.shape[:2] == (1, 1), name
+            check_canvas(answers[0], image)
+            assert torch.equal(answers[0].mask_logits, answers[1].mask_logits), name
+            assert not answers[0].mask_logits.requires_grad
+
     def test_it_agrees_with_the_reference(self):
         differences = self.golden_differences()
         if not differences:
@@ -254,11 +278,17 @@ def changed(prompts: Prompts, **fields: Tensor) -> Prompts:
 
 
 def check_prediction(answer: Prediction, features: ImageFeatures, prompts: Prompts) -> None:
-    """Shapes, finite numbers, masks that cover the canvas, and a canvas that holds every image."""
+    """Shapes, finite numbers, and what `check_canvas` asks for."""
     batch, rows, columns = answer.class_logits.shape
     assert batch == len(features) and rows >= 1 and columns == len(prompts.class_names) + 1
     assert answer.mask_logits.shape[:2] == (batch, rows)
-    assert torch.isfinite(answer.class_logits).all() and torch.isfinite(answer.mask_logits).all()
+    assert torch.isfinite(answer.class_logits).all()
+    check_canvas(answer, features)
+
+
+def check_canvas(answer: Prediction, features: ImageFeatures) -> None:
+    """Finite masks that cover the canvas, and a canvas that holds every image."""
+    assert torch.isfinite(answer.mask_logits).all()
     assert (answer.canvas, answer.image_sizes) == (features.canvas, features.image_sizes)
     assert answer.canvas[0] * answer.mask_logits.shape[3] == answer.canvas[1] * answer.mask_logits.shape[2]
     assert all(size[axis] <= answer.canvas[axis] for size in answer.image_sizes for axis in (0, 1))

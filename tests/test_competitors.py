@@ -26,7 +26,7 @@ def model() -> SeemSegmenter:
 
 
 def learner(model: SeemSegmenter, method: str, seed: int = 0, **settings: object) -> PromptLearner:
-    fit_settings, own = resolve("tuned", METHODS[method], settings)
+    fit_settings, own, _ = resolve("tuned", METHODS[method], settings)
     defaults = default_prompts(model, SPACE, fit_settings.spatial_kind, fit_settings.templates)
     return METHODS[method].build(model, defaults, own, seed)
 
@@ -149,7 +149,7 @@ def test_a_model_without_the_capability_is_refused(model: SeemSegmenter, method:
     class Plain:
         id = "plain"
 
-    _, settings = resolve("tuned", METHODS[method], {})
+    settings = resolve("tuned", METHODS[method], {}).method
     with pytest.raises(PromptsegError, match=message):
         METHODS[method].build(Plain(), default_prompts(model, SPACE), settings, 0)
 

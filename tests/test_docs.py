@@ -17,6 +17,7 @@ from promptseg.engine.settings import FitSettings, resolve
 from promptseg.learners.registry import METHODS, find_method
 from promptseg.recipes.reproduce import choose_data
 from promptseg.recipes.tables import find_recipe
+from promptseg.tasks.registry import TASKS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -69,6 +70,7 @@ def test_the_parser_of_this_test_can_refuse():
 def test_documented_settings_exist(document, command):
     kinds = (FitSettings, *(method.settings for method in METHODS.values()))
     known = {field.name for kind in kinds for field in fields(kind)}
+    known |= {name for kind in TASKS.values() for name in kind.setting_names}
     given = {pair.partition("=")[0] for flag, pair in pairwise(command) if flag == "--set"}
     assert given <= known
 
@@ -108,10 +110,10 @@ def test_links_lead_to_files(document):
 
 def test_every_command_is_documented():
     written = {tuple(word for word in command[:2] if not word.startswith("-")) for _, command in ALL_COMMANDS}
-    for name in ("demo", "fit", "evaluate", "predict", "compare", "reproduce"):
+    for name in ("demo", "fit", "evaluate", "predict", "compare", "reproduce", "segment"):
         assert any(words[:1] == (name,) for words in written)
     assert {("data", command) for command in ("list", "check", "draw", "preview")} <= written
-    assert {("models", "list"), ("models", "import")} <= written
+    assert {("models", command) for command in ("list", "info", "import")} <= written
 
 
 @pytest.mark.slow

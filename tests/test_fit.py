@@ -16,14 +16,17 @@ import promptseg
 from promptseg.data.label_space import ClassInfo, LabelSpace
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.encode import encode_samples, image_tensor
+from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.progress import Progress
 from promptseg.engine.settings import PRESETS, FitSettings
 from promptseg.engine.trainer import draw_batches
 from promptseg.errors import PromptsegError
 from promptseg.learners.registry import METHODS
 from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.tasks.registry import TASKS
 from promptseg.tasks.semantic import SemanticTask
 
+CACHE = FeaturesCache(torch.device("cpu"), "memory")
 FEW = {"steps": 6, "batch_size": 2}
 
 
@@ -92,11 +95,11 @@ def test_the_prompt_gradient_agrees_with_finite_differences() -> None:
 
 def test_cached_features_are_those_of_the_image_as_it_is_and_mirrored(model: SeemSegmenter) -> None:
     settings = replace(PRESETS["tuned"], flip=True)
-    views = encode_samples(model, SHAPES[:1], SemanticTask(), settings, Progress(False))[0]
+    views = encode_samples(model, SHAPES[:1], SemanticTask(), settings, CACHE, Progress(False))[0]
     pixels = image_tensor(model, SHAPES[0].image())
     for view, image in zip(views, (pixels, pixels.flip(-1)), strict=True):
         for name, tensor in model.encode_image([image]).tensors.items():
-            assert torch.equal(view.features.tensors[name], tensor)
+            assert torch.equal(view.load().tensors[name], tensor)
     assert torch.equal(views[1].target, views[0].target.flip(-1))
 
 
@@ -196,10 +199,11 @@ def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
             {"method": "lora"},
             "unknown method 'lora': choose one of coop, locn, semprompt, spaprompt, ssprompt, vspl, zero-shot",
         ),
-        ({"task": "depth"}, "unknown task 'depth': choose one of semantic"),
+        ({"task": "depth"}, "unknown task 'depth': choose one of instance, panoptic, semantic"),
         ({"preset": "fast"}, "unknown preset 'fast': choose one of paper, tuned"),
         ({"momentum": 0.9}, "unknown setting 'momentum': choose one of auxiliary, batch_size, "),
         ({"steps": 0}, "steps is 0: give a whole number of at least 1"),
+        ({"loss_stride": 0}, "loss_stride is 0: give a whole number of at least 1"),
         ({"rate": -1.0}, "rate is -1.0: give a number of at least 0"),
         ({"optimizer": "lion"}, "unknown optimizer 'lion': choose one of adamw, sgd"),
         ({"spatial_kind": "dots"}, "unknown spatial kind 'dots'"),
@@ -253,11 +257,13 @@ def test_the_paper_preset_is_the_papers() -> None:
         optimizer="sgd",
         rate=1e-3,
         weight_decay=1e-4,
-        loss="cross-entropy",
         auxiliary=0.0,
         power=0.9,
     )
     assert PRESETS["paper"] == expected
+    losses = {name: kind.presets["paper"].loss for name, kind in TASKS.items()}
+    assert losses == {"semantic": "cross-entropy", "instance": "matched", "panoptic": "matched"}
+    assert all(set(kind.presets) == set(PRESETS) for kind in TASKS.values())
 
 
 def test_the_last_of_all_heads_is_the_answer(model: SeemSegmenter) -> None:

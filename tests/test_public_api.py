@@ -18,6 +18,7 @@ PUBLIC = {
     "load_dataset": ("spec",),
     "load_model": ("name_or_folder", "device"),
     "predict": ("model", "prompts", "image"),
+    "segment": ("model", "image", "text", "points", "boxes", "strokes", "negative", "previous", "seed"),
 }
 
 

@@ -43,7 +43,7 @@ def test_a_recipe_can_run(recipe: Recipe) -> None:
         resolve("tuned", find_method(row.variant.method), row.variant.settings)
         assert set(row.paper) in (set(recipe.sizes), set())
         for figures in row.paper.values():
-            assert len(figures) == len(recipe.columns) + recipe.mean
+            assert len(figures) == len(recipe.columns) * len(recipe.tasks) + recipe.mean
     for spec in recipe.miniature.values():
         assert len(load_dataset(spec).train)
 
@@ -55,6 +55,7 @@ def test_the_figures_of_the_paper_agree_with_each_other() -> None:
     tables = {name: [row for row in recipe.rows if "tiny" in row.paper] for name, recipe in RECIPES.items()}
     on_cityscapes = {name: {row.label: row.paper["tiny"][0] for row in rows} for name, rows in tables.items()}
     assert on_cityscapes["table2"]["SEEM"] == on_cityscapes["table8"]["SEEM"] == on_cityscapes["table5"]["none"]
+    assert on_cityscapes["table4"].items() <= on_cityscapes["table2"].items()
     full = {on_cityscapes["table2"]["SSPrompt"], on_cityscapes["table5"]["both, learned weights"]}
     assert full | {on_cityscapes["table6"]["16 shots"], on_cityscapes["table8"]["SSPrompt"]} == {55.2}
     assert on_cityscapes["table5"]["spatial, learned weights"] == on_cityscapes["table8"]["SpaPrompt"]
@@ -69,7 +70,11 @@ def test_a_table_shows_both_figures_and_where_ours_come_from(model: SeemSegmente
     headers, row = made.table.headers, dict(zip(made.table.headers, made.table.rows[3], strict=True))
     assert headers[:4] == ("method", "fog: paper, tiny", "fog: paper, large", "fog: ours")
     assert (row["method"], row["fog: paper, tiny"], row["mean: paper, large"]) == ("SSPrompt", "47.5", "49.9")
-    ours = {(o.cell.data, o.cell.seed): o.score.miou for o in made.outcomes if o.cell.variant == "ssprompt" and o.score}
+    ours = {
+        (o.cell.data, o.cell.seed): o.score.scores["miou"]
+        for o in made.outcomes
+        if o.cell.variant == "ssprompt" and o.score
+    }
     by_seed = [sum(ours[column, seed] for column in recipe.columns) / 4 for seed in (0, 1)]
     assert row["fog: ours"].startswith(f"{50 * (ours['fog', 0] + ours['fog', 1]):.1f} ± ")
     assert row["mean: ours"].startswith(f"{50 * sum(by_seed):.1f} ± ")

@@ -12,9 +12,9 @@ from tiny import CONFIG, tiny_folder, tiny_network, tiny_segmenter
 
 import promptseg
 from promptseg.errors import PromptsegError
-from promptseg.models import registry
+from promptseg.models.info import model_info
 from promptseg.models.registry import list_models, load_model
-from promptseg.models.seem import checkpoint
+from promptseg.models.seem import importing, loading, names
 from promptseg.models.seem.config import NAMED
 from promptseg.models.seem.network import SeemNetwork
 
@@ -47,11 +47,11 @@ def test_names_can_be_listed_without_torch():
         "print(*(m.name for m in list_models()), 'torch' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.split() == ["seem-nano", *OFFICIAL, *SAMS, "False"]
+    assert out.split() == [*(entry.name for entry in list_models()), "False"]
 
 
 def test_list_says_size_place_and_licence(cache):
-    entries = {entry.name: entry for entry in list_models() if entry.name not in SAMS}
+    entries = {entry.name: entry for entry in names.ENTRIES}
     assert entries.keys() == NAMED.keys()
     for name, entry in entries.items():
         with torch.device("meta"):
@@ -60,13 +60,14 @@ def test_list_says_size_place_and_licence(cache):
     for name, file in OFFICIAL.items():
         entry = entries[name]
         assert not entry.available and entry.folder == cache / "models" / name
-        assert f"not here yet, {file} of xdecoder/SEEM" in entry.about and "no licence stated" in entry.about
-    assert "164.6 M parameters" in entries["seem-focal-t-v1"].about
+        assert entry.source == f"xdecoder/SEEM: {file}" and entry.licence == "none stated"
+    assert entries["seem-nano"].available and entries["seem-nano"].source == "with the package"
+    assert entries["seem-davit-d5-v1"].source == "no public file known"
 
 
 def test_cache_is_in_the_home_folder_by_default(monkeypatch):
     monkeypatch.delenv("PROMPTSEG_CACHE", raising=False)
-    assert registry.list_models()[1].folder == Path.home() / ".cache" / "promptseg" / "models" / "seem-focal-t-v1"
+    assert names.ENTRIES[1].folder == Path.home() / ".cache" / "promptseg" / "models" / names.ENTRIES[1].name
 
 
 def test_a_folder_loads_and_is_called_by_its_path(tmp_path):
@@ -97,6 +98,32 @@ def test_without_network_one_line_says_what_to_get_and_what_to_run(cache, name):
     assert message.endswith(command) and not folder.exists()
 
 
+def test_a_model_without_a_public_file_says_how_to_bring_one(cache):
+    with pytest.raises(PromptsegError) as caught:
+        load_model("seem-davit-d3-v1", "cpu")
+    message = one_line(caught)
+    assert "no public file of it is known" in message
+    assert "models import YOUR_FILE --config seem-davit-d3-v1" in message
+
+
+def test_the_demo_runs_the_v0_weights(cache):
+    with pytest.raises(PromptsegError, match="get seem_focalt_v0.pt of xdecoder/SEEM"):
+        load_model("seem-focal-t-demo", "cpu")
+
+
+def test_info_of_a_name_needs_no_weights(cache):
+    info = model_info("xdecoder-focal-l")
+    assert info.folder is None and info.fingerprint is None and info.cost.parameters == 341_551_353
+    assert "previous" not in info.object_prompts and "text" in info.object_prompts
+    assert "previous" in model_info("seem-focal-t-v0").object_prompts
+
+
+def test_info_of_a_folder_is_of_its_weights(tmp_path):
+    info = model_info(str(tiny_folder(tmp_path / "mine")))
+    assert info.config == CONFIG and info.fingerprint == tiny_segmenter().fingerprint
+    assert info.cost.parameters == sum(weight.numel() for weight in tiny_network().parameters())
+
+
 def test_an_unreachable_hub_fails_fast(tmp_path):
     """Nothing listens at the address: the hub's own retries would take half a minute."""
     settings = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "HF_HUB_CACHE": str(tmp_path)}
@@ -114,28 +141,28 @@ def test_an_unreachable_hub_fails_fast(tmp_path):
 
 
 def test_an_imported_checkpoint_loads_by_its_name(cache, monkeypatch, tmp_path):
-    monkeypatch.setitem(checkpoint.NAMED, "seem-focal-t-v1", CONFIG)
+    monkeypatch.setitem(importing.NAMED, "seem-focal-t-v1", CONFIG)
     torch.save(tiny_network().state_dict(), tmp_path / "seem_focalt_v1.pt")
     out = cache / "models" / "seem-focal-t-v1"
-    report = checkpoint.import_checkpoint(tmp_path / "seem_focalt_v1.pt", "seem-focal-t-v1", out)
+    report = importing.import_checkpoint(tmp_path / "seem_focalt_v1.pt", "seem-focal-t-v1", out)
     model = load_model("seem-focal-t-v1", "cpu")
     assert model.id == "seem-focal-t-v1" and model.fingerprint == report.fingerprint
     entry = next(entry for entry in list_models() if entry.name == "seem-focal-t-v1")
-    assert entry.available and f"in {out}" in entry.about
+    assert entry.available
 
 
 def test_hub_files_are_imported_once(cache, monkeypatch, tmp_path):
-    monkeypatch.setitem(checkpoint.NAMED, "seem-focal-t-v1", CONFIG)
+    monkeypatch.setitem(importing.NAMED, "seem-focal-t-v1", CONFIG)
     asked = []
 
     def hub(repo: str, file: str) -> Path:
         asked.append((repo, file))
         if file == "tokenizer.json":
-            return registry.NANO_FOLDER / file
+            return names.NANO_FOLDER / file
         torch.save(tiny_network().state_dict(), tmp_path / file)
         return tmp_path / file
 
-    monkeypatch.setattr(registry, "_hub_file", hub)
+    monkeypatch.setattr(loading, "hub_file", hub)
     for _ in range(2):
         model = load_model("seem-focal-t-v1", "cpu")
         assert model.fingerprint == tiny_segmenter().fingerprint and model.tokenizer is not None

@@ -6,10 +6,11 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from promptseg.engine.recorded import recorded_label_space
 from promptseg.errors import PromptsegError
 from promptseg.prompts import Prompts
 from promptseg.reports.layout import grid, legend, stack
-from promptseg.reports.photos import class_colors, class_shares, labelled_overlay
+from promptseg.reports.photos import class_shares, labelled_overlay
 from promptseg.reports.pictures import colorize, overlay, write_labels, write_picture
 from promptseg.reports.tables import Table, change_table, class_table, percent, points
 
@@ -122,22 +123,29 @@ def prompts_of(record):
     return Prompts(ones, ones.expand(2, 4), ones, ("road", "car"), "model", "0" * 64, record=record)
 
 
-def test_class_colors_come_from_the_record():
-    classes = [{"name": "road", "color": list(RED)}, {"name": "car", "color": list(BLUE)}]
-    assert class_colors(prompts_of({"label_space": {"classes": classes}})) == (RED, BLUE)
+def test_the_classes_come_from_the_record():
+    classes = [{"name": "road", "color": list(RED)}, {"name": "car", "color": list(BLUE), "is_thing": True}]
+    space = recorded_label_space(prompts_of({"label_space": {"name": "streets", "classes": classes}}))
+    assert (space.name, space.names, space.colors, space.thing_ids) == ("streets", ("road", "car"), (RED, BLUE), (1,))
 
 
-def test_class_colors_are_made_up_where_the_record_has_none():
-    first, second = class_colors(prompts_of({}))
-    assert first != second
+def test_colours_are_made_up_where_the_record_has_no_classes():
+    space = recorded_label_space(prompts_of({}))
+    assert space.names == ("road", "car") and len(set(space.colors)) == 2 and space.thing_ids == ()
 
 
 @pytest.mark.parametrize(
-    "space", [{}, [], {"classes": [{"color": [1, 2, 3]}]}, {"classes": [{"color": [1, 2, 999]}] * 2}]
+    "space",
+    [
+        {},
+        [],
+        {"classes": [{"name": "road", "color": [1, 2, 3]}]},
+        {"classes": [{"name": "road", "color": [1, 2, 999]}] * 2},
+    ],
 )
-def test_class_colors_refuses_a_damaged_record(space):
-    with pytest.raises(PromptsegError, match="no RGB color for each of the 2 classes"):
-        class_colors(prompts_of({"label_space": space}))
+def test_a_damaged_record_is_refused(space):
+    with pytest.raises(PromptsegError, match="no name and RGB color for each of the 2 classes"):
+        recorded_label_space(prompts_of({"label_space": space}))
 
 
 def test_class_shares_are_sorted_and_leave_out_what_is_not_there():

@@ -1,5 +1,6 @@
 """SEEM against the outputs of the official code: every stored tensor of every case found."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,17 @@ from promptseg.models.seem.interactive import (
     GroundingPrompt,
     SpatialPrompt,
     grounding_similarity,
+    point_features,
     prompt_rows,
     spatial_masks,
+    spatial_prompt,
 )
 from promptseg.models.seem.network import SeemNetwork
-from promptseg.models.seem.points import points_from_masks
 
 TOLERANCE = 1e-4
 """Of 1, or of the largest value of a tensor that has larger ones."""
-# v0, v1 and demo decoders are one function while nothing but object queries is asked.
-PATTERNS = ("focaldw_v1__seg_*", "focal_v0__seg_*", "focaldw_demo__seg_*")
-PROMPT_PATTERNS = ("focaldw_v1__spatial_*", "focaldw_v1__grounding_*")
+PATTERNS = ("*__seg_*",)
+PROMPT_PATTERNS = ("*__spatial_*", "*__grounding_*", "*__demo_*")
 # Post-processing and the tokeniser have tests of their own.
 ELSEWHERE = ("final/", "input/phrase_clip_token_ids", "input/phrase_attention_mask")
 
@@ -97,7 +98,7 @@ def test_prompts(path: Path) -> None:
         heads = network.decoder(prompted.rows, features)
         _check_heads(compare, network, heads, features, prefix)
         if spatial is not None:
-            previous = _check_spatial(compare, spatial, heads[-1], prompted.spans, features, prefix)
+            previous = _check_spatial(compare, network, spatial, heads[-1], prompted.spans, features, prefix)
         if grounding is not None:
             _check_grounding(compare, network, heads[-1], prompted.spans, features)
     compare.finish()
@@ -131,22 +132,27 @@ def _check_heads(
         compare.close(f"{name}/logits", network.decoder.classify(head, text))
         compare.close(f"{name}/mask_embed", head.mask_vectors)
         compare.close(f"{name}/masks", mask_logits(head.mask_vectors, features["mask_features"]))
-        compare.equal(f"{name}/attn_mask_raw", head.blocked)
+        blocked = head.blocked
+        if network.config.family == "x-decoder" and i + 1 < len(heads):
+            # Stored as the next layer used them: rows blocked everywhere are opened already.
+            blocked = blocked & ~blocked.all(dim=2, keepdim=True)
+        compare.equal(f"{name}/attn_mask_raw", blocked)
 
 
 def _spatial(compare: Comparison, network: SeemNetwork, number: int, previous: Tensor | None) -> SpatialPrompt | None:
     if "input/0/spatial_pos_mask" not in compare:
         return None
-    config, count = network.config, len(compare.case.record["image_sizes_hw"])
+    count = len(compare.case.record["image_sizes_hw"])
     inside, outside = (
         [compare.given(f"input/{i}/spatial_{sign}_mask") for i in range(count)] for sign in ("pos", "neg")
     )
-    queries = compare.given(f"input/iter{number}/spatial_query_object_indices").long()
-    memories = torch.zeros(config.decoder_layers, config.spatial_memories, dtype=torch.long)
-    if previous is not None:
-        memories = compare.given(f"input/iter{number}/memory_candidate_indices_per_layer").long()
-    points = points_from_masks(inside, outside, config.max_points)
-    return SpatialPrompt(points, queries.view(-1, config.queries_per_candidate), previous, memories)
+    prompt = spatial_prompt(network.config, inside, outside, previous)
+    queries, memories = prompt.queries, prompt.memories
+    if network.config.prompting == "candidates":
+        queries = compare.given(f"input/iter{number}/spatial_query_object_indices").long().view(queries.shape)
+        if previous is not None:
+            memories = compare.given(f"input/iter{number}/memory_candidate_indices_per_layer").long()
+    return replace(prompt, queries=queries, memories=memories)
 
 
 def _grounding(compare: Comparison) -> GroundingPrompt | None:
@@ -158,17 +164,17 @@ def _grounding(compare: Comparison) -> GroundingPrompt | None:
 
 def _check_spatial(
     compare: Comparison,
+    network: SeemNetwork,
     spatial: SpatialPrompt,
     head: Head,
     spans: dict[str, slice],
     features: dict[str, Tensor],
     prefix: str,
 ) -> Tensor:
-    candidates = len(spatial.queries)
     for sign in ("p", "n"):
-        means = spatial.points.means(features["mask_features"], sign == "p", candidates)
+        means = point_features(network.decoder, spatial, features["mask_features"], sign == "p")
         compare.close(f"{prefix}decoder/pred_{sign}spatials", means)
-    masks = spatial_masks(head, spans, spatial, features["mask_features"])
+    masks = spatial_masks(network.decoder, head, spans, spatial, features["mask_features"])
     compare.close(f"{prefix}decoder/prev_mask", masks)
     return masks
 
@@ -187,7 +193,8 @@ def _check_grounding(
     best = similarity.argmax(dim=0)
     compare.equal("grounding/matched_query", best)
     masks = mask_logits(head.mask_vectors[:, spans["grounding"]][:, best], features["mask_features"])
-    compare.close("grounding/mask_logits", _resized(masks, compare.case)[0])
+    if "grounding/mask_logits" in compare:
+        compare.close("grounding/mask_logits", _resized(masks, compare.case)[0])
 
 
 def _resized(masks: Tensor, case: GoldenCase) -> Tensor:

@@ -10,7 +10,8 @@ from torch.nn.functional import normalize
 
 from promptseg.errors import PromptsegError
 from promptseg.models.seem.attention import MultiHeadAttention
-from promptseg.models.seem.config import NAMED, FocalConfig, SeemConfig, TextConfig
+from promptseg.models.seem.backbone_config import FocalConfig
+from promptseg.models.seem.config import NAMED, SeemConfig, TextConfig
 from promptseg.models.seem.interactive import (
     GroundingPrompt,
     SpatialPrompt,
@@ -21,7 +22,7 @@ from promptseg.models.seem.interactive import (
 )
 from promptseg.models.seem.network import SeemNetwork
 from promptseg.models.seem.points import points_from_masks
-from promptseg.models.seem.rows import LOOKS_AT, PADDING, Group, self_blocked
+from promptseg.models.seem.rows import LISTENING, OWN_ROWS, PADDING, SHARED_ROWS, Group, self_blocked
 
 TINY = SeemConfig(
     backbone=FocalConfig("focal_dw", 8, (1, 1, 1, 1), 2),
@@ -160,6 +161,58 @@ def test_object_queries_do_not_see_prompts(network: SeemNetwork, features: dict[
     torch.testing.assert_close(head.hidden[:, prompted.spans["object"]], plain.hidden)
 
 
+def test_object_queries_of_the_demo_see_prompts_and_answer_them(features: dict[str, Tensor]) -> None:
+    torch.manual_seed(0)
+    demo = SeemNetwork(replace(TINY, prompting="shared")).eval().requires_grad_(False).double()
+    plain = demo.decoder(prompt_rows(demo.decoder, features).rows, features)[-1].hidden
+    everyone = slice(0, TINY.num_queries)
+    for spatial, grounding in ((_spatial(previous=False), None), (None, _grounding())):
+        prompted = prompt_rows(demo.decoder, features, spatial, grounding)
+        assert prompted.spans["spatial"] == prompted.spans["grounding"] == everyone
+        hidden = demo.decoder(prompted.rows, features)[-1].hidden
+        assert hidden.shape == plain.shape and not torch.allclose(hidden, plain, atol=1e-3)
+
+
+def test_queries_that_only_get_chosen_see_no_prompt(network: SeemNetwork, features: dict[str, Tensor]) -> None:
+    chooser = SeemNetwork(replace(TINY, prompting="choose")).eval().requires_grad_(False).double()
+    chooser.load_state_dict(network.state_dict())
+    prompted = prompt_rows(chooser.decoder, features, _spatial(previous=True), _grounding())
+    plain = network.decode(features, *_prompts(network))
+    answer = chooser.decoder(prompted.rows, features)[-1]
+    torch.testing.assert_close(answer.mask_vectors @ features["mask_features"].flatten(2), plain.mask_logits.flatten(2))
+
+
+@pytest.fixture(scope="module")
+def x_decoder() -> SeemNetwork:
+    torch.manual_seed(0)
+    return SeemNetwork(replace(TINY, family="x-decoder", prompting="choose")).eval().requires_grad_(False).double()
+
+
+def test_the_image_query_keeps_apart_and_sums_the_others_up(x_decoder: SeemNetwork) -> None:
+    features = x_decoder.encode(torch.randn(1, 3, 64, 96, generator=_seed(1)).double())
+    queries, positions, _ = _prompts(x_decoder)
+    heads = []
+    for states in (queries, torch.cat((queries[:-1], -queries[-1:]))):
+        heads.append(x_decoder.decoder(x_decoder.decoder.object_rows(states, positions, 1), features)[-1])
+    torch.testing.assert_close(heads[0].hidden[:, :-1], heads[1].hidden[:, :-1])
+    assert not torch.allclose(heads[0].hidden[:, -1], heads[1].hidden[:, -1])
+    others, last = heads[0].normed[0, :-1], x_decoder.decoder.decoder_norm(heads[0].hidden)[0, -1]
+    weights = torch.cosine_similarity(others, last[None], dim=1).softmax(dim=0)
+    torch.testing.assert_close(heads[0].normed[0, -1], weights @ others)
+
+
+def test_captioning_mask_is_the_official_one(x_decoder: SeemNetwork) -> None:
+    """Queries see queries only, the last one itself only; a caption's word sees all queries and the words before it."""
+    blocked, queries = x_decoder.decoder.self_attn_mask[0], TINY.num_queries
+    for row in range(len(blocked)):
+        for column in range(len(blocked)):
+            if row < queries and column < queries:
+                seen = (row == queries - 1) == (column == queries - 1)
+            else:
+                seen = row >= queries and column <= row
+            assert bool(blocked[row, column]) is not seen
+
+
 def test_candidates_do_not_see_each_other(network: SeemNetwork, features: dict[str, Tensor]) -> None:
     prompt = _spatial(previous=True)
     moved = _some_masks(9)
@@ -167,7 +220,7 @@ def test_candidates_do_not_see_each_other(network: SeemNetwork, features: dict[s
     points = points_from_masks([moved] * 2, [_some_masks(6)] * 2, TINY.max_points)
     other = replace(prompt, points=points)
     masks = [
-        spatial_masks(network.decoder(p.rows, features)[-1], p.spans, s, features["mask_features"])
+        spatial_masks(network.decoder, network.decoder(p.rows, features)[-1], p.spans, s, features["mask_features"])
         for s in (prompt, other)
         for p in [prompt_rows(network.decoder, features, s)]
     ]
@@ -241,27 +294,28 @@ def test_too_many_points_are_drawn_with_equal_shares() -> None:
     assert 120 < int(points.candidates.sum()) < 280
 
 
-def test_means_without_points_are_minus_one() -> None:
+def test_means_without_points_are_what_is_asked_for() -> None:
     mask = torch.zeros(2, 8, 8, dtype=torch.bool)
     mask[1, 2:6, 2:6] = True
     points = points_from_masks([mask], [torch.zeros_like(mask)], 99)
     maps = torch.full((1, 3, 2, 2), 7.0)
-    assert points.means(maps, True, 2)[0].tolist() == [[-1.0] * 3, [7.0] * 3]
-    assert points.means(maps, False, 2).eq(-1).all()
+    assert points.means(maps, True, 2, nothing=-1.0)[0].tolist() == [[-1.0] * 3, [7.0] * 3]
+    assert points.means(maps, False, 2, nothing=0.0).eq(0).all()
 
 
-def test_self_attention_follows_the_table() -> None:
+@pytest.mark.parametrize("table", [OWN_ROWS, LISTENING, SHARED_ROWS], ids=["own", "listening", "shared"])
+def test_self_attention_follows_the_table(table: dict[str, tuple[str, ...]]) -> None:
     numbers = {"spatial": [0, 0, 1], "memories": [1, 1, 0], "spatial_tokens": [0, 1, PADDING]}
     present = torch.tensor([[True, True, False]])
     groups = [
         Group(name, 3, torch.tensor([numbers[name]]) if name in numbers else None, present if "ng_t" in name else None)
-        for name in LOOKS_AT
+        for name in table
     ]
-    blocked = self_blocked(groups, 1, torch.device("cpu"))[0]
-    names = [name for name in LOOKS_AT for _ in range(3)]
+    blocked = self_blocked(table, groups, 1, torch.device("cpu"))[0]
+    names = [name for name in table for _ in range(3)]
     for row, looking in enumerate(names):
         for column, seen in enumerate(names):
-            allowed = seen in LOOKS_AT[looking]
+            allowed = seen in table[looking]
             if looking in numbers and seen in numbers:
                 allowed &= numbers[looking][row % 3] == numbers[seen][column % 3]
             for name, at in ((looking, row), (seen, column)):
@@ -281,6 +335,10 @@ def test_configs_survive_json(name: str) -> None:
         ({"depth": 3}, "unknown field in config 'depth'"),
         ({"heads": "8"}, "config.heads is '8', expected a whole number"),
         ({"heads": 0}, "config.heads is 0, expected a whole number of at least 1"),
+        ({"prompting": "guess"}, "unknown prompting of family seem 'guess': choose one of candidates, choose, copies"),
+        ({"family": "x-decoder"}, "unknown prompting of family x-decoder 'candidates': choose one of choose"),
+        ({"family": "yolo"}, "unknown family 'yolo'"),
+        ({"text_dim": 16}, "text_dim 16 is not hidden_dim 32: prompting candidates puts words among the queries"),
         ({"heads": 7}, "hidden_dim 32 is not a multiple of 7"),
         ({"text": []}, r"config.text is \[\], expected a JSON object"),
         ({"backbone": {"kind": "vit", "embed_dim": 8, "depths": [1, 1, 1, 1], "focal_levels": 2}}, "backbone 'vit'"),

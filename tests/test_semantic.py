@@ -3,13 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from plain_way import map_cross_entropy, map_dice, plain_loss
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from promptseg.data.label_space import ClassInfo, LabelSpace
 from promptseg.errors import PromptsegError
 from promptseg.models.base import Prediction
+from promptseg.tasks import semantic_loss
 from promptseg.tasks.registry import build_task
-from promptseg.tasks.semantic import MeanIoU, SemanticTask, label_map, map_cross_entropy, map_dice
+from promptseg.tasks.semantic import PRESETS, MeanIoU, SemanticSettings, SemanticTask, label_map
+from promptseg.tasks.tiles import tiles
 
 SPACE = LabelSpace("abc", tuple(ClassInfo(name, (0, 0, 0)) for name in "abc"))
 
@@ -47,14 +51,65 @@ def test_the_loss_gradient_agrees_with_finite_differences(loss: str) -> None:
     generator = torch.Generator().manual_seed(0)
     classes = torch.randn(2, 3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
     masks = torch.randn(2, 3, 2, 3, generator=generator, dtype=torch.float64, requires_grad=True)
-    targets = [torch.randint(3, (7, 11), generator=generator), torch.randint(3, (8, 12), generator=generator)]
+    targets = [torch.randint(3, size, generator=generator).to(torch.uint8) for size in ((7, 11), (8, 12))]
     targets[1][:2] = 255
-    task = SemanticTask(loss)
+    task = SemanticTask(SemanticSettings(loss))
 
     def value(class_logits: torch.Tensor, mask_logits: torch.Tensor) -> torch.Tensor:
         return task.loss(Prediction(class_logits, mask_logits, (8, 12), ((7, 11), (8, 12))), targets)
 
     assert torch.autograd.gradcheck(value, (classes, masks), eps=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dice", [False, True])
+@pytest.mark.parametrize("stride", [1, 4])
+@pytest.mark.parametrize("tile_values", [100, 3000, 2**20])
+def test_the_loss_by_tiles_is_the_plain_one(
+    dice: bool, stride: int, tile_values: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(semantic_loss.TILE_VALUES, "cpu", tile_values)
+    generator = torch.Generator().manual_seed(1)
+    classes = torch.randn(3, 7, 13, generator=generator, requires_grad=True)
+    masks = (3 * torch.randn(3, 7, 16, 24, generator=generator)).requires_grad_()
+    sizes = (64, 96), (50, 96), (64, 61)
+    targets = [torch.randint(9, size, generator=generator).to(torch.uint8) for size in sizes]
+    targets[0][:20], targets[1][:] = 255, 255
+    prediction = Prediction(classes, masks, (64, 96), sizes)
+    task = SemanticTask(SemanticSettings("cross-entropy+dice" if dice else "cross-entropy"))
+    losses = [task.loss(prediction, targets, stride), plain_loss(prediction, targets, dice, stride)]
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
+    gradients = [torch.autograd.grad(3 * loss, (classes, masks)) for loss in losses]
+    for found, expected in zip(*gradients, strict=True):
+        assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("size", [(8, 12), (32, 48), (27, 50)])
+def test_tiles_enlarge_as_a_resize_of_the_whole_does(size: tuple[int, int]) -> None:
+    maps = torch.randn(1, 3, 8, 12)
+    whole = F.interpolate(maps, size, mode="bicubic", align_corners=False, antialias=True)
+    for tile in tiles(maps, size, 200, "bicubic"):
+        part = whole[..., tile.rows, tile.columns].flatten(2)
+        assert torch.allclose(tile.enlarge(maps), part, atol=1e-5)
+
+
+def test_the_loss_needs_memory_for_a_tile_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tensor along the way is larger than a tile or what came in."""
+    monkeypatch.setitem(semantic_loss.TILE_VALUES, "cpu", 4096)
+    classes, masks = torch.randn(1, 6, 200, requires_grad=True), torch.randn(1, 6, 64, 128, requires_grad=True)
+    labels = torch.arange(199, dtype=torch.uint8).repeat(1000)[: 256 * 512].view(1, 256, 512)
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                largest = max(largest, result.numel())
+            return result
+
+    with Watch():
+        semantic_loss.semantic_loss(classes, masks, labels, dice=True).backward()
+    assert 5 * largest < 6 * 256 * 512
 
 
 def test_the_padding_of_the_canvas_has_no_say() -> None:
@@ -101,27 +156,31 @@ def test_miou_equals_counting_pixel_sets(seed: int) -> None:
     metric.count(truth[4:], predicted[4:])
     scores = metric.compute()
     expected = brute_force(truth, predicted, 5)
-    assert list(scores["per_class"].values()) == pytest.approx(expected)
-    assert scores["miou"] == pytest.approx(np.mean([s for s in expected if s is not None]))
+    assert list(scores.per_class.values()) == pytest.approx(expected)
+    assert scores.values["miou"] == pytest.approx(np.mean([s for s in expected if s is not None]))
 
 
 def test_absent_classes_count_as_cityscapes_does() -> None:
-    metric = MeanIoU("abc")
+    metric = MeanIoU("abc", thing_ids=(1,))
     metric.count(np.zeros((2, 2), np.uint8), np.array([[0, 0], [0, 1]], np.uint8))
-    assert metric.compute() == {"miou": pytest.approx(0.375), "per_class": {"a": 0.75, "b": 0.0, "c": None}}
+    scores = metric.compute()
+    assert scores.per_class == {"a": 0.75, "b": 0.0, "c": None}
+    assert scores.values == {"miou": pytest.approx(0.375), "things": 0.0, "stuff": 0.75}
 
 
 def test_names_are_checked() -> None:
     with pytest.raises(PromptsegError, match="unknown semantic loss 'mse': choose one of cross-entropy"):
-        SemanticTask("mse")
-    with pytest.raises(PromptsegError, match="unknown task 'depth': choose one of semantic"):
-        build_task("depth", "cross-entropy")
-    assert build_task("semantic", "cross-entropy").metric(SPACE).compute()["miou"] is None
+        SemanticSettings("mse")
+    with pytest.raises(PromptsegError, match="unknown task 'depth': choose one of instance, panoptic, semantic"):
+        build_task("depth")
+    with pytest.raises(PromptsegError, match="unknown setting of the task semantic 'points': choose one of loss"):
+        build_task("semantic", {"points": 3})
+    assert build_task("semantic").metric(SPACE).compute().values["miou"] is None
 
 
 def test_a_stride_compares_the_pixels_in_the_middle_of_each_cell() -> None:
     labels = torch.randint(3, (8, 12))
     logits = torch.randn(1, 5, 4), torch.randn(1, 5, 2, 3)
-    coarse = SemanticTask("cross-entropy").loss(Prediction(*logits, (8, 12), ((8, 12),)), [labels], stride=4)
-    small = SemanticTask("cross-entropy").loss(Prediction(*logits, (2, 3), ((2, 3),)), [labels[2::4, 2::4]])
+    coarse = SemanticTask(PRESETS["paper"]).loss(Prediction(*logits, (8, 12), ((8, 12),)), [labels], stride=4)
+    small = SemanticTask(PRESETS["paper"]).loss(Prediction(*logits, (2, 3), ((2, 3),)), [labels[2::4, 2::4]])
     assert coarse == small

@@ -11,7 +11,7 @@ import torch
 from golden import golden_cases, load_case
 
 from promptseg.errors import PromptsegError
-from promptseg.models.registry import NANO_FOLDER
+from promptseg.models.seem.names import NANO_FOLDER
 from promptseg.models.templates import clean_name, fill_templates
 from promptseg.models.tokenizer import BOS, EOS, Tokenizer, clip_tokenizer
 

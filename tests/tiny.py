@@ -1,12 +1,14 @@
 """A SEEM of random weights, small enough to build and run in a blink, for tests of everything around it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from promptseg.models.registry import NANO_FOLDER
+from promptseg.models.seem.backbone_config import FocalConfig
 from promptseg.models.seem.checkpoint import save_model_folder
-from promptseg.models.seem.config import FocalConfig, SeemConfig, TextConfig
+from promptseg.models.seem.config import SeemConfig, TextConfig
+from promptseg.models.seem.names import NANO_FOLDER
 from promptseg.models.seem.network import SeemNetwork
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.models.tokenizer import Tokenizer
@@ -28,14 +30,22 @@ CONFIG = SeemConfig(
     decoder_layers=3,
     spatial_memories=4,
     short_side=64,
+    prompting="choose",
 )
+VERSIONS = {
+    "choose": CONFIG,
+    "x-decoder": replace(CONFIG, family="x-decoder"),
+    # Words become rows of the decoder in these.
+    **{name: replace(CONFIG, text_dim=DIM, prompting=name) for name in ("candidates", "copies", "shared")},
+}
+"""The decoders, by prompting or family."""
 
 
-def tiny_network(seed: int = 0) -> SeemNetwork:
+def tiny_network(seed: int = 0, config: SeemConfig = CONFIG) -> SeemNetwork:
     """A network whose norms and scales are random too, so that every parameter changes the output."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = SeemNetwork(CONFIG)
+        network = SeemNetwork(config)
         for name, parameter in network.named_parameters():
             if parameter.ndim == 1:
                 centre = 0.0 if name.endswith("bias") else 1.0
@@ -43,9 +53,9 @@ def tiny_network(seed: int = 0) -> SeemNetwork:
     return network.eval()
 
 
-def tiny_segmenter(seed: int = 0) -> SeemSegmenter:
+def tiny_segmenter(seed: int = 0, config: SeemConfig = CONFIG) -> SeemSegmenter:
     """A segmenter with the bundled tokenizer: 16 spatial prompts of 32, texts of 48 numbers."""
-    return SeemSegmenter(tiny_network(seed), Tokenizer.from_file(TOKENIZER), f"tiny-{seed}")
+    return SeemSegmenter(tiny_network(seed, config), Tokenizer.from_file(TOKENIZER), f"tiny-{seed}")
 
 
 def tiny_folder(folder: Path, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:

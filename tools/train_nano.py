@@ -30,9 +30,9 @@ from promptseg.engine.checkpoint import load_checkpoint, read_header, save_check
 from promptseg.engine.runs import check_record
 from promptseg.errors import PromptsegError
 from promptseg.models.base import Prediction
-from promptseg.models.registry import NANO_FOLDER
 from promptseg.models.seem.checkpoint import load_model_folder, save_model_folder
 from promptseg.models.seem.config import NAMED, PIXEL_MEAN, PIXEL_STD, SeemConfig
+from promptseg.models.seem.names import NANO_FOLDER
 from promptseg.models.seem.network import SeemNetwork
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.tasks.matching import MatchingWeights, match, matched_loss
@@ -229,7 +229,8 @@ def evaluate_all(folder: Path, spec: str) -> dict[str, float]:
         run = promptseg.fit(model, data.train[:1], method="zero-shot", progress=False)
         split = data.val if len(data.val) else data.train
         label = f"{name}, {'val' if split is data.val else 'its training images'}"
-        scores[label] = promptseg.evaluate(model, run.prompts, split).miou
+        result = promptseg.evaluate(model, run.prompts, split)
+        scores[label] = float("nan") if result.miou is None else result.miou
         print(f"{label}: {100 * scores[label]:.1f} mIoU", flush=True)
     return scores
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from promptseg.engine.evaluate import evaluate
     from promptseg.engine.fit import fit
     from promptseg.engine.predict import predict
+    from promptseg.engine.segment import segment
     from promptseg.errors import PromptsegError
     from promptseg.models.registry import load_model
     from promptseg.prompts import Prompts
@@ -28,6 +29,7 @@ __all__ = [
     "load_dataset",
     "load_model",
     "predict",
+    "segment",
 ]
 
 _HOMES = {
@@ -39,6 +41,7 @@ _HOMES = {
     "load_dataset": "promptseg.data.registry",
     "load_model": "promptseg.models.registry",
     "predict": "promptseg.engine.predict",
+    "segment": "promptseg.engine.segment",
 }
 
 if not TYPE_CHECKING:

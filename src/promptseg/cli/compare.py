@@ -14,6 +14,7 @@ from promptseg.cli.options import (
     OutFolder,
     Rule,
     Shots,
+    Task,
     Threads,
     parse_settings,
     use_threads,
@@ -38,6 +39,7 @@ def compare(
         str, typer.Option(metavar="M,M", help="Methods, separated by commas; METHOD:KEY=VALUE sets one for it alone.")
     ] = "zero-shot,coop,locn,ssprompt",
     model: Annotated[str, typer.Option(help="Name of `promptseg models list`, or a model folder.")] = DEFAULT_MODEL,
+    task: Task = "semantic",
     shots: Shots = 16,
     rule: Rule = "cover",
     seeds: Seeds = "0,1,2",
@@ -60,7 +62,7 @@ def compare(
 
     chosen = common_settings(settings, steps)
     variants = tuple(read_variant(text) for text in methods.split(","))
-    plan = Plan(variants, (shots,), read_seeds(seeds), chosen, preset=preset, rule=rule, split=split)
+    plan = Plan(variants, (shots,), read_seeds(seeds), chosen, task, preset, rule, split)
     use_threads(threads)
     dataset = load_dataset(data)
     frozen = load_model(model, device=device)
@@ -68,7 +70,7 @@ def compare(
         outcomes = compare_methods(frozen, [dataset], plan, out, lambda line: typer.echo(line, err=True))
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; the same command goes on with {out}") from None
-    about = {"model": model, "split": split, "shots": shots, "seeds": list(plan.seeds), "preset": preset}
+    about = {"model": model, "task": task, "split": split, "shots": shots, "seeds": list(plan.seeds), "preset": preset}
     about |= {"settings": dict(chosen)} | environment()
     for table in write_comparison(out, outcomes, about):
         print_table(table)

@@ -1,5 +1,6 @@
-"""`promptseg evaluate`: mean and per-class IoU of prompts on a labelled split."""
+"""`promptseg evaluate`: scores of prompts on a labelled split, in the mean and per class."""
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -7,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptseg.cli.options import DEFAULT_MODEL, Data, Device, Threads, use_threads
+from promptseg.cli.options import (
+    DEFAULT_MODEL,
+    Data,
+    Device,
+    LearnedTask,
+    TaskSettings,
+    Threads,
+    parse_settings,
+    use_threads,
+)
 from promptseg.cli.text import print_table
 from promptseg.errors import PromptsegError
 
@@ -23,10 +33,12 @@ def evaluate(
     method: Annotated[
         str | None, typer.Option(help="zero-shot: the model's default prompts; what is taken without --prompts.")
     ] = None,
+    task: LearnedTask = None,
     model: Annotated[
         str | None, typer.Option(help=f"Model name or folder (default: the prompts' own, else {DEFAULT_MODEL}).")
     ] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    settings: TaskSettings = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (fractions) instead of a table.")] = False,
     device: Device = None,
     threads: Threads = None,
@@ -44,15 +56,19 @@ def evaluate(
     name = model or (loaded.model_id if loaded else DEFAULT_MODEL)
     frozen = load_model(name, device=device)
     used = loaded or default_prompts(frozen, dataset.label_space)
-    result = evaluate_prompts(frozen, used, samples, progress=sys.stderr.isatty())
-    title = f"{prompts or ZERO_SHOT} on {data}, {split}: {result.num_images} images, IoU in percent"
+    chosen = parse_settings(settings or (), inspect.signature(evaluate_prompts).parameters)
+    result = evaluate_prompts(frozen, used, samples, task, sys.stderr.isatty(), **chosen)
     if as_json:
         about = {"data": data, "split": split, "model": name, "prompts": str(prompts) if prompts else ZERO_SHOT}
         typer.echo(json.dumps(about | result.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
     else:
-        from promptseg.reports.tables import class_table
+        from promptseg.reports.tables import class_table, percent
+        from promptseg.tasks.registry import find_task
 
-        print_table(class_table(result.per_class, result.miou, title))
+        columns = find_task(result.task).columns
+        title = f"{prompts or ZERO_SHOT} on {data}, {split}: {result.num_images} images, {columns.classes} in percent"
+        print_table(class_table(result.per_class, result.headline, title, columns.classes))
+        typer.echo(", ".join(f"{header} {percent(result.scores[name])}" for name, header in columns.scores.items()))
 
 
 def pick_split(dataset: "Dataset", name: str) -> "Split":

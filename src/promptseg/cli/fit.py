@@ -14,6 +14,7 @@ from promptseg.cli.options import (
     Rule,
     Seed,
     Shots,
+    Task,
     Threads,
     parse_settings,
     use_threads,
@@ -28,13 +29,15 @@ def fit(
     method: Annotated[
         str, typer.Option(help="zero-shot, ssprompt, spaprompt, semprompt, coop, locn or vspl.")
     ] = "ssprompt",
+    task: Task = "semantic",
     shots: Shots = 16,
     rule: Rule = "cover",
     seed: Seed = 0,
     preset: Annotated[str, typer.Option(help="tuned, or paper (its settings as written).")] = "tuned",
     steps: Annotated[int | None, typer.Option(metavar="N", help="Training steps (default: the preset's).")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of fit, method or task; repeatable."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that was stopped in --out.")] = False,
     device: Device = None,
@@ -53,12 +56,11 @@ def fit(
     drawn = draw_shots(dataset.train, k=shots, seed=seed, rule=rule)
     frozen = load_model(model, device=device)
     typer.echo(
-        f"{method} on {model}: {len(drawn)} images of {data}, at least {shots} per class where there are", err=True
+        f"{method} on {model}, {task}: {len(drawn)} images of {data}, at least {shots} per class where there are",
+        err=True,
     )
     try:
-        run = fit_prompts(
-            frozen, drawn, method=method, preset=preset, steps=steps, seed=seed, out=out, resume=resume, **chosen
-        )
+        run = fit_prompts(frozen, drawn, method, task, preset, steps, seed, out, resume, **chosen)
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; the same command with --resume goes on with {out}") from None
     prompts = out / "prompts"

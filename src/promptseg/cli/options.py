@@ -16,6 +16,14 @@ Data = Annotated[str, typer.Option("--data", metavar="SPEC", help=_SPEC_HELP)]
 DataArgument = Annotated[str, typer.Argument(metavar="SPEC", help=_SPEC_HELP)]
 Shots = Annotated[int, typer.Option("--shots", metavar="K", help="Labelled images per class.")]
 Rule = Annotated[str, typer.Option("--rule", help="How shots are drawn: cover or union.")]
+Task = Annotated[str, typer.Option("--task", help="semantic, instance or panoptic.")]
+LearnedTask = Annotated[
+    str | None,
+    typer.Option("--task", help="semantic, instance or panoptic (default: as in the fit)."),
+]
+TaskSettings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the task; repeatable.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the draw of shots and of the training.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda (default: cuda where there is one).")]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads to use.")]

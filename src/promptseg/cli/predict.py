@@ -1,58 +1,63 @@
-"""`promptseg predict`: label maps, overlays and class shares of photos."""
+"""`promptseg predict`: what prompts say of photos, for programs and for people."""
 
+import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from promptseg.cli.errors import USER_ERROR, explain
-from promptseg.cli.options import Device, OutFolder, Threads, use_threads
+from promptseg.cli.options import Device, LearnedTask, OutFolder, TaskSettings, Threads, parse_settings, use_threads
 from promptseg.errors import PromptsegError
-
-LABELS, OVERLAYS, SHARES = "labels", "overlays", "shares.json"
-SHOWN_SHARES = 3
 
 
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Photos, or folders of photos.")],
     prompts: Annotated[Path, typer.Option(metavar="DIR", help="Prompt folder (of fit or Prompts.save).")],
     out: OutFolder,
+    task: LearnedTask = None,
     model: Annotated[str | None, typer.Option(help="Model name or folder (default: the prompts' own).")] = None,
+    settings: TaskSettings = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Label photos with learned prompts.
 
-    Writes DIR/labels (PNG, values are class ids), DIR/overlays (colours and a legend) and
-    DIR/shares.json (the share of every class).
+    Writes DIR/overlays for people, and for programs: DIR/labels (PNG, values are class ids) and DIR/shares.json
+    (semantic), DIR/instances.json (instance), or DIR/panoptic (PNG of segment ids) and DIR/panoptic.json (panoptic).
 
     A photo that cannot be read is reported and left out; the exit code is then 2.
     """
     from promptseg import Prompts, load_model
-    from promptseg.files import write_json
-    from promptseg.reports.photos import class_colors, label_photo
+    from promptseg import predict as predict_photo
+    from promptseg.data.images import read_image
+    from promptseg.engine.evaluate import task_of
+    from promptseg.engine.recorded import recorded_label_space
+    from promptseg.reports.photos import WRITERS
 
+    chosen = parse_settings(settings or (), inspect.signature(predict_photo).parameters)
     use_threads(threads)
     photos = find_photos(images, out)
     loaded = Prompts.load(prompts)
+    name_of_task = task_of(loaded, task, chosen).name
     frozen = load_model(model or loaded.model_id, device=device)
     loaded.check_model(frozen.id, frozen.fingerprint)
-    colors = class_colors(loaded)
-    shares: dict[str, Mapping[str, float]] = {}
+    writer = WRITERS[name_of_task](out, recorded_label_space(loaded))
+    done = 0
     for name, path in photos.items():
         try:
-            shares[name] = label_photo(
-                frozen, loaded, path, colors, out / LABELS / f"{name}.png", out / OVERLAYS / f"{name}.jpg"
-            )
+            photo = read_image(path)
         except PromptsegError as error:
             print(f"promptseg: {explain(error)}", file=sys.stderr)
-        else:
-            typer.echo(f"{path}: {_headline(shares[name])}")
-    write_json(out / SHARES, {"classes": list(loaded.class_names), "images": shares})
-    typer.echo(f"{len(shares)} of {len(photos)} photos labelled: {out / LABELS}, {out / OVERLAYS}, {out / SHARES}")
-    if len(shares) < len(photos):
+            continue
+        answer = predict_photo(frozen, loaded, photo, name_of_task, **chosen)
+        typer.echo(f"{path}: {writer.add(name, f'{name}{path.suffix}', photo, answer)}")
+        done += 1
+    writer.finish()
+    typer.echo(f"{done} of {len(photos)} photos labelled: {', '.join(map(str, (*writer.files, out / 'overlays')))}")
+    if done < len(photos):
         raise typer.Exit(USER_ERROR)
 
 
@@ -78,20 +83,15 @@ def find_photos(given: Sequence[Path], out: Path) -> dict[str, Path]:
 
 def _below(folder: Path, out: Path) -> list[Path]:
     from promptseg.data.images import IMAGE_SUFFIXES
+    from promptseg.reports.photos import FOLDERS
 
-    own = out.resolve()
+    own = {out.resolve() / folder for folder in FOLDERS}
     return [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and path.is_file()
-        and not (own / LABELS in path.resolve().parents or own / OVERLAYS in path.resolve().parents)
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and own.isdisjoint(path.resolve().parents)
     ]
 
 
 def _name(path: Path, start: Path) -> str:
     return path.relative_to(start).with_suffix("").as_posix()
-
-
-def _headline(shares: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in list(shares.items())[:SHOWN_SHARES])

@@ -12,14 +12,13 @@ from promptseg.errors import PromptsegError
 
 
 def reproduce(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="table2, table3, table5, table6, table8, table9 or fig3b.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="table2 to table6, table8, table9 or fig3b.")],
     out: OutFolder,
     data: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN=SPEC", help="Data of a column; repeatable (default: a miniature on streets)."),
     ] = None,
+    task: Annotated[str | None, typer.Option(help="One of the table's tasks (default: all of them).")] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -44,7 +43,7 @@ def reproduce(
     from promptseg.recipes.reproduce import reproduce as run_recipe
     from promptseg.recipes.tables import find_recipe
 
-    recipe = find_recipe(name)
+    recipe = find_recipe(name) if task is None else find_recipe(name).of_task(task)
     if model is None and recipe.needs:
         raise PromptsegError(recipe.needs)
     chosen = common_settings(settings, steps)

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from promptseg.data.defects import DefectError
+
+IdT = TypeVar("IdT", np.uint8, np.int32)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """File names that count as photos, in lower case."""
@@ -100,8 +102,8 @@ def resize_image(array: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
     return np.array(Image.fromarray(array).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
-def resize_labels(array: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize ids (H, W) to `size` = (h, w) by the nearest pixel, so no new id appears."""
+def resize_labels(array: NDArray[IdT], size: tuple[int, int]) -> NDArray[IdT]:
+    """Resize ids (H, W), uint8 or int32, to `size` = (h, w) by the nearest pixel, so no new id appears."""
     return np.array(Image.fromarray(array).resize((size[1], size[0]), Image.Resampling.NEAREST))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 IGNORE = 255
 """Label of pixels that no class, loss or metric counts."""
@@ -27,6 +28,11 @@ class LabelSpace:
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Name and classes, as a record keeps them."""
+        classes = [{"name": c.name, "color": list(c.color), "is_thing": c.is_thing} for c in self.classes]
+        return {"name": self.name, "classes": classes}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -69,6 +69,7 @@ class Cell:
     """One fit and its evaluation."""
 
     data: str
+    task: str
     variant: str
     shots: int
     seed: int
@@ -76,11 +77,11 @@ class Cell:
     @property
     def name(self) -> str:
         """A file name of its own; the digest tells apart what looks alike without special characters."""
-        plain = re.sub(r"[^a-zA-Z0-9.=-]+", "-", f"{self.data}-{self.variant}").strip("-")[-80:]
+        plain = re.sub(r"[^a-zA-Z0-9.=-]+", "-", f"{self.data}-{self.task}-{self.variant}").strip("-")[-80:]
         return f"{plain}-{self.shots}-seed{self.seed}-{sha256(repr(self).encode()).hexdigest()[:8]}"
 
     def __str__(self) -> str:
-        return f"{self.variant} on {self.data}, {self.shots} shots, seed {self.seed}"
+        return f"{self.variant} on {self.data}, {self.task}, {self.shots} shots, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,8 @@ class Score:
     """What a finished cell found.
 
     Attributes:
-        miou: mean IoU, as a fraction.
-        per_class: IoU by class name, none where the class occurs nowhere.
-        things: mean IoU of the classes with countable instances (foreground); none without such classes.
-        stuff: mean IoU of the others (background).
+        scores: of the task, by name, as fractions.
+        per_class: the headline's share of each class by name, none where the class occurs nowhere.
         images: how many images were trained on.
         parameters: how many numbers were trained.
         ms_per_image: training time for each image in a batch, without encoding it; none without training.
@@ -99,10 +98,8 @@ class Score:
         artefact_bytes: size of the prompt folder.
     """
 
-    miou: float
+    scores: dict[str, float | None]
     per_class: dict[str, float | None]
-    things: float | None
-    stuff: float | None
     images: int
     parameters: int
     ms_per_image: float | None

@@ -7,25 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from promptseg.data.few_shot import Shots, draw_shots
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Dataset, Split
 from promptseg.engine.cells import Cell, Outcome, Plan, Score, Variant, prompts_folder, read_score, write_score
 from promptseg.engine.encode import encode_samples, image_tensor
 from promptseg.engine.evaluate import Result, evaluate
-from promptseg.engine.features_cache import remember_images
+from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.fit import fit
 from promptseg.engine.meter import PeakMemory
 from promptseg.engine.progress import Progress
 from promptseg.engine.runs import Run, environment
-from promptseg.engine.settings import resolve, settings_json
+from promptseg.engine.settings import Resolved, resolve
 from promptseg.errors import PromptsegError
 from promptseg.files import write_text
 from promptseg.learners.registry import find_method
 from promptseg.models.base import PromptableSegmenter
-from promptseg.tasks.registry import build_task
-
-FEATURES_BYTES = 4 * 2**30
-"""Memory for the features of one data set's images; what is beyond it is encoded for every cell."""
+from promptseg.tasks.registry import build_task, find_task
 
 
 def compare(
@@ -69,6 +65,7 @@ class _Comparison:
     def __init__(self, model: PromptableSegmenter, plan: Plan, out: Path, say: Callable[[str], None]) -> None:
         self._model, self._plan, self._out, self._say = model, plan, out, say
         self._variants = {variant.label: variant for variant in plan.variants}
+        self._caches: dict[tuple[str, str], FeaturesCache] = {}
         self._task = build_task(plan.task)
         for variant in plan.variants:
             self._resolved(variant)
@@ -76,14 +73,12 @@ class _Comparison:
     def _settings(self, variant: Variant) -> dict[str, Any]:
         return {**self._plan.settings, **variant.settings}
 
-    def _resolved(self, variant: Variant) -> tuple[Any, Any]:
-        """The settings of fit and method; a mistake in them names the variant."""
+    def _resolved(self, variant: Variant) -> Resolved:
+        """The settings of a variant; a mistake in them names the variant."""
         try:
-            settings, own = resolve(self._plan.preset, find_method(variant.method), self._settings(variant))
-            build_task(self._plan.task, settings.loss)
+            return resolve(self._plan.preset, find_method(variant.method), self._settings(variant), self._plan.task)
         except PromptsegError as error:
             raise PromptsegError(f"{variant.label}: {error}") from None
-        return settings, own
 
     def finished(self, datasets: Sequence[Dataset]) -> dict[Cell, Outcome | None]:
         """All cells, and what those that are finished found."""
@@ -92,8 +87,9 @@ class _Comparison:
             for split in (dataset.train, self._split(dataset)):
                 if not len(split):
                     raise PromptsegError(f"{dataset.spec} has no images in split {split.name!r}: give lists for it")
+                self._task.labels(split[0])
             for label, shots, seed in product(self._variants, self._plan.shots, self._plan.seeds):
-                cell = Cell(dataset.spec, label, shots, seed)
+                cell = Cell(dataset.spec, self._plan.task, label, shots, seed)
                 score = read_score(self._file(cell), self._record(cell))
                 found[cell] = None if score is None else Outcome(cell, score)
         return found
@@ -117,7 +113,7 @@ class _Comparison:
             "method": variant.method,
             "task": plan.task,
             "preset": plan.preset,
-            "settings": settings_json(*self._resolved(variant)),
+            "settings": self._resolved(variant).to_json(),
             "shots": cell.shots,
             "rule": plan.rule,
             "seed": cell.seed,
@@ -125,44 +121,64 @@ class _Comparison:
 
     def run(self, dataset: Dataset, cells: Sequence[Cell]) -> Iterable[Outcome]:
         """Compute cells of one data set; those on the same shots together, so that each image is encoded once."""
-        model = remember_images(self._model, FEATURES_BYTES)
+        self._caches.clear()
         for seed, count in product(self._plan.seeds, self._plan.shots):
             group = [cell for cell in cells if (cell.seed, cell.shots) == (seed, count)]
             if not group:
                 continue
             try:
                 shots = draw_shots(dataset.train, k=count, seed=seed, rule=self._plan.rule)
-                self._encode(model, shots, self._split(dataset), self._variants[group[0].variant])
+                self._encode(shots, self._split(dataset), self._variants[group[0].variant])
             except Exception as error:
                 yield from (self._failed(cell, error) for cell in group)
                 continue
             for cell in group:
-                yield self._cell(model, dataset, shots, cell)
+                yield self._cell(dataset, shots, cell)
 
-    def _encode(self, model: PromptableSegmenter, shots: Shots, split: Split, variant: Variant) -> None:
-        """Fill the memory of `model`, so that time and memory of the first cell are measured as those of the others."""
-        settings = self._resolved(variant)[0]
+    def _cache(self, variant: Variant) -> FeaturesCache:
+        """The features of the data set at work, shared by all cells that keep them alike."""
+        settings = self._resolved(variant).fit
+        kind = (settings.features, settings.features_dtype)
+        if kind not in self._caches:
+            self._caches[kind] = FeaturesCache(self._model.device, *kind)
+        return self._caches[kind]
+
+    def _encode(self, shots: Shots, split: Split, variant: Variant) -> None:
+        """Fill the cache, so that time and memory of the first cell are measured as those of the others."""
+        settings, cache = self._resolved(variant).fit, self._cache(variant)
         bar = Progress(True)
         with bar.running():
-            encode_samples(model, shots, self._task, settings, bar)
+            encode_samples(self._model, shots, self._task, settings, cache, bar)
             for sample in bar.track(split, "encode"):
-                model.encode_image([image_tensor(model, sample.image(), settings.short_side)])
+                cache.features(self._model, image_tensor(self._model, sample.image(), settings.short_side))
+        if news := cache.news():
+            self._say(news)
 
-    def _cell(self, model: PromptableSegmenter, dataset: Dataset, shots: Shots, cell: Cell) -> Outcome:
+    def _cell(self, dataset: Dataset, shots: Shots, cell: Cell) -> Outcome:
         plan, variant = self._plan, self._variants[cell.variant]
         try:
+            model, settings, cache = self._model, self._settings(variant), self._cache(variant)
             meter = PeakMemory(model.device)
-            settings = self._settings(variant)
-            run = fit(model, shots, variant.method, plan.task, plan.preset, seed=cell.seed, **settings)
+            run = fit(
+                model,
+                shots,
+                variant.method,
+                plan.task,
+                plan.preset,
+                seed=cell.seed,
+                progress=False,
+                cache=cache,
+                **settings,
+            )
             peak = meter.read()
             folder = run.prompts.save(prompts_folder(self._out, cell))
-            result = evaluate(model, run.prompts, self._split(dataset), plan.task, progress=True)
-            score = _score(run, result, dataset.label_space, len(shots), peak, _bytes(folder))
+            result = evaluate(model, run.prompts, self._split(dataset), plan.task, progress=True, cache=cache)
+            score = _score(run, result, len(shots), peak, _bytes(folder))
             write_score(self._file(cell), self._record(cell), score, environment())
         except Exception as error:
             return self._failed(cell, error)
         self._failure(cell).unlink(missing_ok=True)
-        self._say(f"{cell}: {100 * score.miou:.1f} mIoU")
+        self._say(f"{cell}: {find_task(cell.task).columns.text(score.scores)}")
         return Outcome(cell, score)
 
     def _failed(self, cell: Cell, error: Exception) -> Outcome:
@@ -173,27 +189,17 @@ class _Comparison:
         return Outcome(cell, None, line)
 
 
-def _score(
-    run: Run, result: Result, label_space: LabelSpace, images: int, peak: int | None, artefact_bytes: int
-) -> Score:
-    things = {label_space.names[index] for index in label_space.thing_ids}
+def _score(run: Run, result: Result, images: int, peak: int | None, artefact_bytes: int) -> Score:
     trained_images = len(run.losses) * run.record["settings"]["batch_size"]
     return Score(
-        miou=result.miou,
+        scores=result.scores,
         per_class=result.per_class,
-        things=_mean(value for name, value in result.per_class.items() if name in things),
-        stuff=_mean(value for name, value in result.per_class.items() if name not in things),
         images=images,
         parameters=run.parameters,
         ms_per_image=1000 * run.seconds / trained_images if trained_images else None,
         peak_bytes=peak,
         artefact_bytes=artefact_bytes,
     )
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _bytes(folder: Path) -> int:

@@ -28,4 +28,5 @@ def default_prompts(
         model_id=model.id,
         model_fingerprint=model.fingerprint,
         spatial_kind=kind,
+        record={"label_space": label_space.to_json()},
     )

@@ -1,6 +1,6 @@
 """Scores of prompts over the images of a split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,30 +8,50 @@ import torch
 
 from promptseg.data.sample import Sample
 from promptseg.engine.encode import image_tensor
+from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.progress import Progress
 from promptseg.errors import PromptsegError
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
-from promptseg.tasks.registry import build_task
+from promptseg.tasks.base import Task
+from promptseg.tasks.registry import build_task, find_task
 
 
 @dataclass(frozen=True)
 class Result:
-    """Scores as fractions (0..1); a class that occurs neither in truth nor in prediction has none."""
+    """Scores as fractions (0..1).
 
-    miou: float
+    Attributes:
+        scores: by name, the headline first; none where nothing was to be found.
+        per_class: the headline's share of each class; none where it occurs neither in truth nor in prediction.
+        num_images: how many images were evaluated.
+        task: the task by name.
+    """
+
+    scores: dict[str, float | None]
     per_class: dict[str, float | None]
     num_images: int
     task: str
 
+    @property
+    def headline(self) -> float | None:
+        """The score that stands for the whole: mIoU, AP50 or PQ."""
+        return self.scores[find_task(self.task).columns.headline]
+
+    @property
+    def miou(self) -> float | None:
+        """Mean IoU.
+
+        Raises:
+            PromptsegError: another task than `semantic` was evaluated.
+        """
+        if "miou" not in self.scores:
+            raise PromptsegError(f"there is no miou of the task {self.task!r}: take one of {', '.join(self.scores)}")
+        return self.scores["miou"]
+
     def to_json(self) -> dict[str, Any]:
         """The scores as a JSON object."""
-        return {
-            "task": self.task,
-            "num_images": self.num_images,
-            "miou": self.miou,
-            "per_class": self.per_class,
-        }
+        return {"task": self.task, "num_images": self.num_images, **self.scores, "per_class": self.per_class}
 
 
 @torch.no_grad()
@@ -39,13 +59,25 @@ def evaluate(
     model: PromptableSegmenter,
     prompts: Prompts,
     samples: Sequence[Sample],
-    task: str = "semantic",
+    task: str | None = None,
     progress: bool = False,
+    cache: FeaturesCache | None = None,
+    **settings: Any,
 ) -> Result:
     """Decode every sample with `prompts` and score the answers at the labels' own size.
 
+    Args:
+        model: the model that the prompts belong to.
+        prompts: learned or default prompts.
+        samples: labelled images of the prompts' classes.
+        task: a name of `tasks.registry.TASKS`; none = that the prompts were learned for.
+        progress: show a progress bar if standard error is a terminal.
+        cache: of image features, shared with others; none keeps none.
+        settings: of the task, such as `object_threshold`; else those of the fit, else the task's own.
+
     Raises:
-        PromptsegError: prompts of another model, classes other than the samples', or no samples.
+        PromptsegError: prompts of another model, classes other than the samples', labels that the task needs are not
+            there, an unknown setting, or no samples.
     """
     prompts.check_model(model.id, model.fingerprint)
     if not len(samples):
@@ -56,19 +88,40 @@ def evaluate(
             f"the prompts are for {len(prompts.class_names)} classes ({', '.join(prompts.class_names[:3])}, ...), "
             f"the samples have {len(label_space)} ({', '.join(label_space.names[:3])}, ...): fit prompts for these"
         )
-    metric = build_task(task).metric(label_space)
+    chosen = task_of(prompts, task, settings)
+    metric = chosen.metric(label_space)
     prompts = prompts.to(model.device)
     short_side = input_short_side(prompts)
+    cache = cache or FeaturesCache(model.device, "none")
     bar = Progress(progress)
     with bar.running():
         for sample in bar.track(samples, "evaluate"):
-            features = model.encode_image([image_tensor(model, sample.image(), short_side)])
-            metric.update(model.decode(features, prompts), 0, sample)
+            truth, image = chosen.labels(sample), sample.image()
+            prediction = model.decode(cache.features(model, image_tensor(model, image, short_side)), prompts)
+            metric.count(truth, chosen.answer(prediction, 0, (image.shape[0], image.shape[1]), label_space))
     scores = metric.compute()
-    return Result(scores["miou"], scores["per_class"], len(samples), task)
+    return Result(scores.values, scores.per_class, len(samples), chosen.name)
 
 
 def input_short_side(prompts: Prompts) -> int | None:
     """Shorter input side that the prompts were learned at, pixels; None where that is left to the model."""
     short_side: int | None = prompts.record.get("settings", {}).get("short_side")
     return short_side
+
+
+def task_of(prompts: Prompts, name: str | None, settings: Mapping[str, Any]) -> Task[Any]:
+    """A task by name, or the one that the prompts were learned for, with the settings of that fit.
+
+    Args:
+        prompts: learned or default prompts.
+        name: of the task; none = the one of the fit, else `semantic`.
+        settings: of the task; they overrule those of the fit.
+
+    Raises:
+        PromptsegError: unknown task or setting, or a value outside its range.
+    """
+    learned = str(prompts.record.get("task", "semantic"))
+    chosen = name or learned
+    of_fit = prompts.record.get("settings", {}) if chosen == learned else {}
+    names = find_task(chosen).setting_names
+    return build_task(chosen, {n: value for n, value in of_fit.items() if n in names} | dict(settings))

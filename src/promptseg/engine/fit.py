@@ -9,14 +9,15 @@ from typing import Any
 from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Sample
 from promptseg.engine.defaults import default_prompts
+from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.progress import Progress
 from promptseg.engine.runs import RECORD, Run, check_free, check_record, load_run
-from promptseg.engine.settings import resolve, settings_json
+from promptseg.engine.settings import resolve
 from promptseg.engine.trainer import Trainer
 from promptseg.errors import PromptsegError
 from promptseg.learners.registry import find_method
 from promptseg.models.base import PromptableSegmenter
-from promptseg.tasks.registry import build_task
+from promptseg.tasks.registry import find_task
 
 
 def fit(
@@ -30,6 +31,7 @@ def fit(
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    cache: FeaturesCache | None = None,
     **settings: Any,
 ) -> Run:
     """Learn prompts for the classes of `shots` on a frozen model.
@@ -45,7 +47,8 @@ def fit(
         out: folder for checkpoint and result; none keeps nothing on disk.
         resume: go on from the checkpoint in `out`; a finished run is read back.
         progress: show a progress bar if standard error is a terminal.
-        settings: overrides of `FitSettings` and of the method's settings.
+        cache: of image features, shared with other fits; none = one of its own, as the settings say.
+        settings: overrides of `FitSettings` and of the settings of method and task.
 
     Raises:
         PromptsegError: unknown name, value out of range, no shots, labels that do not fit, or an
@@ -54,18 +57,19 @@ def fit(
     """
     overrides = settings if steps is None else settings | {"steps": steps}
     found = find_method(method)
-    fit_settings, method_settings = resolve(preset, found, overrides)
-    fit_settings = replace(fit_settings, short_side=fit_settings.short_side or model.short_side)
-    built_task = build_task(task, fit_settings.loss)
+    resolved = resolve(preset, found, overrides, task)
+    fit_settings = replace(resolved.fit, short_side=resolved.fit.short_side or model.short_side)
+    resolved = resolved._replace(fit=fit_settings)
+    built_task = find_task(task).build(resolved.task)
     label_space = _label_space(shots)
     record = {
         "method": method,
         "task": task,
         "preset": preset,
-        "settings": settings_json(fit_settings, method_settings),
+        "settings": resolved.to_json(),
         "seed": seed,
         "data": getattr(shots, "record", {"ids": [sample.id for sample in shots]}),
-        "label_space": _label_space_json(label_space),
+        "label_space": label_space.to_json(),
         "licence": f"of the model: {model.licence}",
     }
     # As a reader of the files will see it, so that a resumed run compares like with like.
@@ -79,8 +83,9 @@ def fit(
         check_record(run.record, record, folder)
         return run
     defaults = default_prompts(model, label_space, fit_settings.spatial_kind, fit_settings.templates)
-    learner = found.build(model, replace(defaults, record=record).to(model.device), method_settings, seed)
-    return Trainer(model, learner, built_task, fit_settings, seed, folder).run(shots, Progress(progress))
+    learner = found.build(model, replace(defaults, record=record).to(model.device), resolved.method, seed)
+    cache = cache or FeaturesCache(model.device, fit_settings.features, fit_settings.features_dtype)
+    return Trainer(model, learner, built_task, fit_settings, cache, seed, folder).run(shots, Progress(progress))
 
 
 def _label_space(shots: Sequence[Sample]) -> LabelSpace:
@@ -91,8 +96,3 @@ def _label_space(shots: Sequence[Sample]) -> LabelSpace:
         names = ", ".join(sorted(space.name for space in spaces))
         raise PromptsegError(f"the shots mix label spaces ({names}): fit one data set at a time")
     return spaces.pop()
-
-
-def _label_space_json(label_space: LabelSpace) -> dict[str, Any]:
-    classes = [{"name": c.name, "color": list(c.color), "is_thing": c.is_thing} for c in label_space.classes]
-    return {"name": label_space.name, "classes": classes}

@@ -1,6 +1,7 @@
-"""Label maps of photos."""
+"""What prompts say of a photo: a label map, objects or segments."""
 
 from pathlib import Path
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -8,39 +9,70 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from promptseg.data.images import read_image
+from promptseg.data.sample import PanopticLabels
 from promptseg.engine.encode import image_tensor
-from promptseg.engine.evaluate import input_short_side
+from promptseg.engine.evaluate import input_short_side, task_of
+from promptseg.engine.recorded import recorded_label_space
 from promptseg.errors import PromptsegError
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
-from promptseg.tasks.semantic import label_map
+from promptseg.tasks.instances import Instances
+
+Photo = str | Path | Image.Image | NDArray[np.uint8]
+"""A file, a PIL image, or (H, W, 3) uint8 RGB."""
 
 
+@overload
+def predict(
+    model: PromptableSegmenter, prompts: Prompts, image: Photo, task: Literal["semantic"], **settings: Any
+) -> NDArray[np.uint8]: ...
+@overload
+def predict(
+    model: PromptableSegmenter, prompts: Prompts, image: Photo, task: Literal["instance"], **settings: Any
+) -> Instances: ...
+@overload
+def predict(
+    model: PromptableSegmenter, prompts: Prompts, image: Photo, task: Literal["panoptic"], **settings: Any
+) -> PanopticLabels: ...
+@overload
+def predict(
+    model: PromptableSegmenter, prompts: Prompts, image: Photo, task: str | None = None, **settings: Any
+) -> Any: ...
 @torch.no_grad()
 def predict(
-    model: PromptableSegmenter, prompts: Prompts, image: str | Path | Image.Image | NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """The class of every pixel of a photo.
+    model: PromptableSegmenter, prompts: Prompts, image: Photo, task: str | None = None, **settings: Any
+) -> Any:
+    """What prompts say of a photo.
 
     Args:
         model: the model that the prompts belong to.
         prompts: learned or default prompts.
         image: a file, a PIL image, or (H, W, 3) uint8 RGB.
+        task: a name of `tasks.registry.TASKS`; none = that the prompts were learned for.
+        settings: of the task, such as `object_threshold`; else those of the fit, else the task's own.
 
     Returns:
-        (H, W) uint8 class ids in the order of `prompts.class_names`, at the photo's own size.
+        At the photo's own size, with class ids in the order of `prompts.class_names`: for `semantic` the class of
+        every pixel, (H, W) uint8; for `instance` its `Instances`, best first; for `panoptic` `PanopticLabels`.
 
     Raises:
-        PromptsegError: the image cannot be read, or the prompts belong to another model.
+        PromptsegError: the image cannot be read, the prompts belong to another model, an unknown task or setting, or
+            the task looks for objects and the prompts' record names no class that has any.
     """
     prompts.check_model(model.id, model.fingerprint)
-    pixels = _pixels(image)
+    chosen = task_of(prompts, task, settings)
+    pixels = photo_pixels(image)
     features = model.encode_image([image_tensor(model, pixels, input_short_side(prompts))])
     prediction = model.decode(features, prompts.to(model.device))
-    return label_map(prediction, 0, (pixels.shape[0], pixels.shape[1]))
+    return chosen.answer(prediction, 0, (pixels.shape[0], pixels.shape[1]), recorded_label_space(prompts))
 
 
-def _pixels(image: str | Path | Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
+def photo_pixels(image: Photo) -> NDArray[np.uint8]:
+    """A photo as (H, W, 3) uint8 RGB.
+
+    Raises:
+        PromptsegError: a file that cannot be read, or an array of another shape or type.
+    """
     if isinstance(image, str | Path):
         return read_image(Path(image))
     pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)

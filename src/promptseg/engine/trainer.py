@@ -17,15 +17,16 @@ import torch
 from torch import Tensor
 
 from promptseg.data.sample import Sample
+from promptseg.engine.answers import Answers
 from promptseg.engine.checkpoint import load_checkpoint, read_header, save_checkpoint
 from promptseg.engine.encode import Encoded, encode_samples
+from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.progress import Progress
 from promptseg.engine.runs import CHECKPOINT, Run, check_record
 from promptseg.engine.settings import FitSettings
 from promptseg.errors import PromptsegError
 from promptseg.learners.base import PromptLearner
-from promptseg.models.base import ImageFeatures, PromptableSegmenter
-from promptseg.prompts import Prompts
+from promptseg.models.base import Prediction, PromptableSegmenter
 from promptseg.tasks.base import Task
 
 CHECKPOINT_EVERY = 20
@@ -44,6 +45,7 @@ class Trainer:
         learner: PromptLearner,
         task: Task[Any],
         settings: FitSettings,
+        cache: FeaturesCache,
         seed: int,
         out: Path | None,
     ) -> None:
@@ -54,11 +56,12 @@ class Trainer:
             learner: what is trained, on the model's device.
             task: gives targets and loss.
             settings: steps, batches, optimiser, inputs.
+            cache: keeps the features of the images.
             seed: of the order of the images.
             out: folder of the run, or none to keep nothing on disk.
         """
         self._model, self._learner, self._task = model, learner, task
-        self._settings, self._seed, self._out = settings, seed, out
+        self._settings, self._cache, self._seed, self._out = settings, cache, seed, out
 
     def run(self, shots: Sequence[Sample], progress: Progress) -> Run:
         """Train all steps that are left, and write the finished run."""
@@ -81,13 +84,16 @@ class Trainer:
         optimizer = build_optimizer(self._learner, settings)
         losses = self._restore(optimizer)
         start = len(losses)
-        encoded = encode_samples(self._model, shots, self._task, settings, progress)
+        encoded = encode_samples(self._model, shots, self._task, settings, self._cache, progress)
+        if news := self._cache.news():
+            progress.say(news)
+        answers = Answers(self._model, self._learner.moves(), all_heads=settings.auxiliary > 0)
         draws = draw_batches(len(shots), settings.batch_size, settings.flip, self._seed, start)
         began = time.perf_counter()
         try:
             for step in progress.track(range(start, settings.steps), "fit", done=start):
                 set_rate(optimizer, (1 - step / settings.steps) ** settings.power)
-                losses.append(self._step(optimizer, [encoded[index][view] for index, view in next(draws)]))
+                losses.append(self.step(optimizer, answers, [encoded[index][view] for index, view in next(draws)]))
                 progress.note(f"loss {losses[-1]:.3f}")
                 if len(losses) % CHECKPOINT_EVERY == 0 and len(losses) < settings.steps:
                     self._save(optimizer, losses)
@@ -96,29 +102,32 @@ class Trainer:
             raise
         return losses, time.perf_counter() - began
 
-    def _step(self, optimizer: torch.optim.Optimizer, batch: Sequence[Encoded]) -> float:
-        """One step; images of different canvases are decoded apart and weighted by their number."""
+    def step(self, optimizer: torch.optim.Optimizer, answers: Answers, batch: Sequence[Encoded]) -> float:
+        """One step. Each group of images goes back to the prompts before the next comes, the learner once for all."""
         optimizer.zero_grad(set_to_none=True)
         prompts = self._learner()
-        total = torch.zeros((), device=self._model.device)
-        for group in _by_canvas(batch):
-            total = total + self._loss(group, prompts) * (len(group) / len(batch))
-        if not math.isfinite(value := total.item()):
+        moved = {name: getattr(prompts, name) for name in self._learner.moves()}
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in moved.items()}
+        value = 0.0
+        for group in _groups(batch, at_once=1 if self._model.device.type == "cpu" else len(batch)):
+            loss = self._loss(group, answers(group, replace(prompts, **leaves))) * (len(group) / len(batch))
+            loss.backward()
+            value += loss.item()
+        if not math.isfinite(value):
             raise PromptsegError(f"the loss is {value}: lower the learning rate (rate) and fit again")
-        total.backward()
+        torch.autograd.backward(list(moved.values()), [leaf.grad for leaf in leaves.values()])
         optimizer.step()
         return value
 
-    def _loss(self, group: Sequence[Encoded], prompts: Prompts) -> Tensor:
+    def _loss(self, group: Sequence[Encoded], heads: Sequence[Prediction]) -> Tensor:
         """Loss of images that share a canvas: that of the last head, and of the others if they count."""
-        features = ImageFeatures.cat([item.features for item in group])
         targets = [item.target for item in group]
-        if not self._settings.auxiliary:
-            return self._task.loss(self._model.decode(features, prompts), targets)
-        *earlier, last = self._model.decode_all(features, prompts)
-        loss = self._task.loss(last, targets)
+        stride = self._settings.loss_stride
+        *earlier, last = heads
+        loss = self._task.loss(last, targets, stride)
         for prediction in earlier:
-            loss = loss + self._settings.auxiliary * self._task.loss(prediction, targets, AUXILIARY_STRIDE)
+            coarse = self._task.loss(prediction, targets, max(stride, AUXILIARY_STRIDE))
+            loss = loss + self._settings.auxiliary * coarse
         return loss
 
     def _save(self, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:
@@ -185,6 +194,8 @@ def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["base_rate"] * factor
 
 
-def _by_canvas(batch: Sequence[Encoded]) -> list[list[Encoded]]:
-    ordered = sorted(batch, key=lambda item: item.features.canvas)
-    return [list(group) for _, group in groupby(ordered, key=lambda item: item.features.canvas)]
+def _groups(batch: Sequence[Encoded], at_once: int) -> list[list[Encoded]]:
+    """At most `at_once` images that share a canvas. A CPU is no faster with more, and holds less with one."""
+    ordered = sorted(batch, key=lambda item: item.canvas)
+    shared = [list(group) for _, group in groupby(ordered, key=lambda item: item.canvas)]
+    return [group[start : start + at_once] for group in shared for start in range(0, len(group), at_once)]

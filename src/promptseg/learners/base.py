@@ -18,6 +18,10 @@ class PromptLearner(nn.Module, ABC):
     def parts(self) -> dict[str, Tensor]:
         """Tensors that reports need beside the fused prompts, by name."""
 
+    def moves(self) -> frozenset[str]:
+        """The prompts that training changes, among `spatial`, `semantic` and `background`."""
+        return frozenset({"spatial", "semantic", "background"})
+
     def rate_scales(self) -> dict[str, float]:
         """Learning rates relative to the base rate, by parameter name; 1 where none is named."""
         return {}

@@ -32,7 +32,7 @@ class CoOpSettings:
     context: str = "a photo of a"
     context_tokens: int | None = None
     class_specific: bool = False
-    context_rate: float = 0.5
+    context_rate: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
@@ -90,6 +90,10 @@ class CoOp(PromptLearner):
     def parts(self) -> dict[str, Tensor]:
         """`context` (1 or C, M, W)."""
         return {"context": self.context}
+
+    def moves(self) -> frozenset[str]:
+        """The class embeddings."""
+        return frozenset({"semantic"})
 
     def rate_scales(self) -> dict[str, float]:
         """As the settings say."""

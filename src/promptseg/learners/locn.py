@@ -25,7 +25,7 @@ class LOCNSettings:
         name_rate: learning rate relative to the base rate.
     """
 
-    name_rate: float = 0.5
+    name_rate: float = 0.3
 
 
 class LOCN(PromptLearner):
@@ -70,6 +70,10 @@ class LOCN(PromptLearner):
     def parts(self) -> dict[str, Tensor]:
         """`names` (P, W), class by class."""
         return {"names": self.names}
+
+    def moves(self) -> frozenset[str]:
+        """The class embeddings."""
+        return frozenset({"semantic"})
 
     def rate_scales(self) -> dict[str, float]:
         """As the settings say."""

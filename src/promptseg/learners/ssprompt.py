@@ -77,6 +77,10 @@ class SSPrompt(PromptLearner):
             }
         return tensors
 
+    def moves(self) -> frozenset[str]:
+        """Those that are fused."""
+        return frozenset(self._fusions())
+
     def rate_scales(self) -> dict[str, float]:
         """As the settings say."""
         settings = self._settings

@@ -21,7 +21,7 @@ class VSPLSettings:
             middle of the image.
     """
 
-    point_rate: float = 0.4
+    point_rate: float = 5.0
 
 
 class VSPL(PromptLearner):
@@ -54,6 +54,10 @@ class VSPL(PromptLearner):
     def parts(self) -> dict[str, Tensor]:
         """`points` (N, 2)."""
         return {"points": self.points()}
+
+    def moves(self) -> frozenset[str]:
+        """The spatial prompts."""
+        return frozenset({"spatial"})
 
     def rate_scales(self) -> dict[str, float]:
         """As the settings say."""

@@ -16,6 +16,10 @@ from promptseg.prompts import Prompts
 
 Size = tuple[int, int]
 """Height and width, in pixels."""
+Place = tuple[float, float]
+"""x and y, in pixels."""
+Box = tuple[float, float, float, float]
+"""x and y of the top left corner, x and y of the bottom right one, in pixels."""
 
 
 UNKNOWN_LICENCE = "not known: ask whoever made the weights"
@@ -48,14 +52,19 @@ class ImageFeatures:
         """Memory of the tensors, bytes."""
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
-    def to(self, device: torch.device | str) -> "ImageFeatures":
-        """The same features on another device."""
-        tensors = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "ImageFeatures":
+        """The same features on another device; floating point numbers as `dtype` if given."""
+        tensors = {
+            name: tensor.to(device, dtype if tensor.is_floating_point() else None)
+            for name, tensor in self.tensors.items()
+        }
         return ImageFeatures(tensors, self.canvas, self.image_sizes)
 
     @staticmethod
     def cat(parts: Sequence["ImageFeatures"]) -> "ImageFeatures":
-        """Join features of equal canvas along the batch."""
+        """Join features of equal canvas along the batch; a single part is returned as it is."""
+        if len(parts) == 1:
+            return parts[0]
         names = parts[0].tensors
         tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in names}
         sizes = tuple(size for part in parts for size in part.image_sizes)
@@ -71,12 +80,14 @@ class Prediction:
         mask_logits: (B, N, h, w), at the decoder's own stride over the canvas.
         canvas: height and width of the padded input, pixels.
         image_sizes: height and width of each image on the canvas, pixels.
+        upsampling: how the model brings its masks up to the canvas, `bilinear` or `bicubic`.
     """
 
     class_logits: Tensor
     mask_logits: Tensor
     canvas: Size
     image_sizes: tuple[Size, ...]
+    upsampling: str = "bilinear"
 
     def split(self) -> list["Prediction"]:
         """One prediction (B = 1) per image.
@@ -85,7 +96,7 @@ class Prediction:
         B indexings is B buffers of the full size.
         """
         rows = zip(torch.split(self.class_logits, 1), torch.split(self.mask_logits, 1), self.image_sizes, strict=True)
-        return [Prediction(classes, masks, self.canvas, (size,)) for classes, masks, size in rows]
+        return [Prediction(classes, masks, self.canvas, (size,), self.upsampling) for classes, masks, size in rows]
 
 
 class PromptableSegmenter(Protocol):
@@ -198,6 +209,88 @@ class PointPrompts(Protocol):
 
     def encode_points(self, points: Tensor) -> Tensor:
         """Spatial prompts (N, D) of points (N, 2); differentiable."""
+
+
+@dataclass(frozen=True)
+class ObjectPrompt:
+    """One object of one image: pointed at, named, or both.
+
+    Places are (x, y) in pixels of the encoded image, from its top left corner.
+
+    Attributes:
+        text: a phrase, as it is, without a template.
+        points: places on the object.
+        negative: places that are not on it.
+        boxes: (x0, y0, x1, y1), corners of boxes around it, or around its parts.
+        strokes: lines on it, each a list of places.
+        previous: (1, 1, h, w), mask logits of the round before, at the decoder's own stride.
+    """
+
+    text: str | None = None
+    points: tuple[Place, ...] = ()
+    negative: tuple[Place, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    strokes: tuple[tuple[Place, ...], ...] = ()
+    previous: Tensor | None = None
+
+
+class InteractivePrompts(Protocol):
+    """Optional: a model that finds one object that is pointed at or named, instead of a list of classes."""
+
+    @property
+    def object_prompts(self) -> tuple[str, ...]:
+        """The fields of `ObjectPrompt` that the model takes."""
+
+    def segment(self, features: ImageFeatures, prompt: ObjectPrompt, seed: int = 0) -> Prediction:
+        """The mask of the object, computed without gradient: N = 1, and no class but the background column.
+
+        Args:
+            features: of one image.
+            prompt: fields that are set are among `object_prompts`.
+            seed: of whatever the model draws on the way.
+        """
+
+
+def interactive_prompts(model: PromptableSegmenter) -> InteractivePrompts:
+    """The model's way to find one object.
+
+    Raises:
+        PromptsegError: it has none.
+    """
+    if not (hasattr(model, "segment") and hasattr(model, "object_prompts")):
+        raise PromptsegError(f"{model.id} does not take points, boxes or phrases: choose another model")
+    return cast(InteractivePrompts, model)
+
+
+class PreparedFeatures(Protocol):
+    """Optional: a decoder that can work out in advance what no prompt has a part in: more memory, less work."""
+
+    def prepare(self, features: ImageFeatures) -> ImageFeatures:
+        """Features that `decode` takes in place of the given ones, computed without gradient."""
+
+
+class DecoderStates(Protocol):
+    """Optional: a decoder that hears of classes at its very end only.
+
+    With spatial prompts that stand still, what comes before is the same at every step and computed once.
+    """
+
+    def decoder_states(self, features: ImageFeatures, prompts: Prompts, all_heads: bool) -> ImageFeatures:
+        """What the decoder makes of images and spatial prompts, of all heads or of the last one alone."""
+
+    def classify(self, states: ImageFeatures, prompts: Prompts) -> list[Prediction]:
+        """The answers to semantic prompts, head by head, that of `decode` last; differentiable in them."""
+
+
+def prepared_features(model: PromptableSegmenter) -> PreparedFeatures | None:
+    """The model's way to prepare features; none if it has none."""
+    return cast(PreparedFeatures, model) if hasattr(model, "prepare") else None
+
+
+def decoder_states(model: PromptableSegmenter) -> DecoderStates | None:
+    """The model's way to classify states of its decoder; none if it has none."""
+    has_it = hasattr(model, "decoder_states") and hasattr(model, "classify")
+    return cast(DecoderStates, model) if has_it else None
 
 
 def word_level_text(model: PromptableSegmenter) -> WordLevelText:

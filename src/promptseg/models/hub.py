@@ -23,7 +23,7 @@ def hub_folder(repo: str) -> Path:
     """
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    cached = _cached(repo)
+    cached = cached_folder(repo)
     if cached is not None:
         return cached
     page = f"huggingface.co/{repo}"
@@ -46,7 +46,7 @@ def hub_folder(repo: str) -> Path:
         ) from None
 
 
-def _cached(repo: str) -> Path | None:
+def cached_folder(repo: str) -> Path | None:
     """The repository in the hub's cache, if config and weights are there."""
     from huggingface_hub import snapshot_download
 
@@ -73,3 +73,15 @@ def wanted_files(names: Sequence[str]) -> list[str]:
     found = ([name for name in top if name.endswith(ending)] for ending in _WEIGHTS)
     weights = next((files for files in found if files), [])
     return [name for name in top if name.endswith(_SMALL)] + weights
+
+
+def hub_file(repo: str, file: str) -> Path:
+    """A file of a repository; errors are those of the hub's own library."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+
+    cached = try_to_load_from_cache(repo, file)
+    if isinstance(cached, str):
+        return Path(cached)
+    # Asked for once without retries, as the download itself tries for half a minute where there is no network.
+    get_hf_file_metadata(hf_hub_url(repo, file), timeout=HUB_SECONDS)
+    return Path(hf_hub_download(repo, file))

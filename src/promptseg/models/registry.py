@@ -1,17 +1,19 @@
-"""Models by name, folder or repository: which there are, where their weights come from, and `load_model`.
+"""Models by name, folder or repository: which there are, and `load_model`.
 
 This module imports torch only when a model is loaded, so names can be listed at no cost.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.files import cache_folder, read_json
-from promptseg.models.hub import HUB, HUB_SECONDS, hub_folder
+from promptseg.files import read_json
+from promptseg.models.entry import ModelEntry
+from promptseg.models.hub import HUB, hub_folder
 from promptseg.models.sam.names import ENTRIES as SAM_ENTRIES
 from promptseg.models.sam.names import SamEntry
+from promptseg.models.seem.names import ENTRIES as SEEM_ENTRIES
+from promptseg.models.seem.names import SeemEntry
 from promptseg.models.spec import ModelSpec, read_spec
 
 if TYPE_CHECKING:
@@ -19,59 +21,10 @@ if TYPE_CHECKING:
 
     from promptseg.models.base import PromptableSegmenter
 
-NANO_FOLDER = Path(__file__).parent / "seem" / "weights" / "seem-nano"
-"""The model that comes with the package."""
-_OFFICIAL_LICENCE = "code Apache-2.0, no licence stated for the weights"
-_TOKENIZER_REPO = "openai/clip-vit-base-patch32"
-_COMPLETE = "model.safetensors"
-"""The file a model folder is finished with."""
 
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """One model that can be loaded by name.
-
-    Attributes:
-        name: what `load_model` takes.
-        parameters: number of weights.
-        licence: of the weights, as far as it is known.
-        hub: repository and file of the official checkpoint; None for a model inside the package.
-    """
-
-    name: str
-    parameters: int
-    licence: str
-    hub: tuple[str, str] | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where the weights are, or will be."""
-        return NANO_FOLDER if self.hub is None else cache_folder() / "models" / self.name
-
-    @property
-    def available(self) -> bool:
-        """Whether the weights are on this machine."""
-        return (self.folder / _COMPLETE).is_file()
-
-    @property
-    def about(self) -> str:
-        """One line for `promptseg models list`."""
-        place = "with the package" if self.hub is None else f"in {self.folder}"
-        if not self.available:
-            place = f"not here yet, {self.hub[1]} of {self.hub[0]}" if self.hub else "missing from the package"
-        return f"{self.parameters / 1e6:.1f} M parameters; {place}; {self.licence}"
-
-
-_ENTRIES = (
-    ModelEntry("seem-nano", 5_683_045, "Apache-2.0"),
-    ModelEntry("seem-focal-t-v1", 164_619_249, _OFFICIAL_LICENCE, ("xdecoder/SEEM", "seem_focalt_v1.pt")),
-    ModelEntry("seem-focal-l-v1", 341_181_177, _OFFICIAL_LICENCE, ("xdecoder/SEEM", "seem_focall_v1.pt")),
-)
-
-
-def list_models() -> tuple[ModelEntry | SamEntry, ...]:
+def list_models() -> tuple[ModelEntry, ...]:
     """The models known by name."""
-    return _ENTRIES + SAM_ENTRIES
+    return SEEM_ENTRIES + SAM_ENTRIES
 
 
 def load_model(name_or_folder: str | Path, device: "str | torch.device | None" = None) -> "PromptableSegmenter":
@@ -86,22 +39,30 @@ def load_model(name_or_folder: str | Path, device: "str | torch.device | None" =
         PromptsegError: unknown name, option or device, weights that cannot be had, or a folder that is no model.
     """
     spec = read_spec(str(name_or_folder))
-    entry = next((entry for entry in list_models() if entry.name == spec.where), None)
-    if entry is None and not spec.where.startswith(HUB) and not Path(spec.where).is_dir():
-        raise _no_model(spec.where)
+    entry = find_entry(spec.where)
     target = _checked_device(device)
-    if isinstance(entry, ModelEntry):
-        if entry.hub is not None and not entry.available:
-            _fetch(entry, *entry.hub)
-        return _load_seem(entry.folder, spec, target, entry.licence)
+    if isinstance(entry, SeemEntry):
+        from promptseg.models.seem.loading import load_seem
+
+        return load_seem(entry.folder, spec, target, entry)
     return _load_folder(spec, entry, target)
 
 
-def _no_model(where: str) -> PromptsegError:
-    if Path(where).is_file():
-        return PromptsegError(f"{where} is a file, expected a model folder: run promptseg models import {where}")
-    names = (entry.name for entry in list_models())
-    return unknown_name("model", where, (*names, "a model folder", "hub:ORGANISATION/NAME"))
+def find_entry(where: str) -> SeemEntry | SamEntry | None:
+    """The entry of a name; None for a repository of the hub, or a folder that exists.
+
+    Raises:
+        PromptsegError: none of these.
+    """
+    entries: tuple[SeemEntry | SamEntry, ...] = SEEM_ENTRIES + SAM_ENTRIES
+    entry = next((entry for entry in entries if entry.name == where), None)
+    if entry is None and not where.startswith(HUB) and not Path(where).is_dir():
+        if Path(where).is_file():
+            raise PromptsegError(f"{where} is a file, expected a model folder: run promptseg models import {where}")
+        raise unknown_name(
+            "model", where, (*(entry.name for entry in entries), "a model folder", "hub:ORGANISATION/NAME")
+        )
+    return entry
 
 
 def _load_folder(spec: ModelSpec, entry: SamEntry | None, device: "torch.device") -> "PromptableSegmenter":
@@ -116,20 +77,9 @@ def _load_folder(spec: ModelSpec, entry: SamEntry | None, device: "torch.device"
         from promptseg.models.sam.loading import load_sam
 
         return load_sam(folder, spec, device, entry.text if entry else None)
-    return _load_seem(folder, spec, device)
+    from promptseg.models.seem.loading import load_seem
 
-
-def _load_seem(
-    folder: Path, spec: ModelSpec, device: "torch.device", licence: str | None = None
-) -> "PromptableSegmenter":
-    from promptseg.models.base import UNKNOWN_LICENCE
-    from promptseg.models.seem.checkpoint import find_tokenizer, load_model_folder
-    from promptseg.models.seem.segmenter import SeemSegmenter
-
-    spec.check_options(())
-    network, config = load_model_folder(folder)
-    tokenizer = find_tokenizer(folder, config)
-    return SeemSegmenter(network.to(device), tokenizer, spec.text, licence or UNKNOWN_LICENCE)
+    return load_seem(folder, spec, device)
 
 
 def _checked_device(device: "str | torch.device | None") -> "torch.device":
@@ -145,30 +95,3 @@ def _checked_device(device: "str | torch.device | None") -> "torch.device":
             f"device {str(device)!r} cannot be used here: choose cpu, or cuda on a machine with a GPU"
         ) from None
     return found
-
-
-def _fetch(entry: ModelEntry, repo: str, file: str) -> None:
-    """Download the official checkpoint and its tokenizer, and write them as a model folder."""
-    from promptseg.models.seem.checkpoint import import_checkpoint
-
-    try:
-        checkpoint, tokenizer = _hub_file(repo, file), _hub_file(_TOKENIZER_REPO, "tokenizer.json")
-    except Exception as error:  # no network, no such file, a full disk: the user's way out is the same
-        raise PromptsegError(
-            f"{entry.name}: its weights cannot be fetched ({type(error).__name__}); get {file} of {repo} and"
-            f" tokenizer.json of {_TOKENIZER_REPO} from the model hub, then run: promptseg models import {file}"
-            f" --config {entry.name} --tokenizer tokenizer.json --out {entry.folder}"
-        ) from None
-    import_checkpoint(checkpoint, entry.name, entry.folder, tokenizer)
-
-
-def _hub_file(repo: str, file: str) -> Path:
-    """A file of the model hub, from the hub's own cache or downloaded to it."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-
-    cached = try_to_load_from_cache(repo, file)
-    if isinstance(cached, str):
-        return Path(cached)
-    # Asked for once without retries, as the download itself tries for half a minute where there is no network.
-    get_hf_file_metadata(hf_hub_url(repo, file), timeout=HUB_SECONDS)
-    return Path(hf_hub_download(repo, file))

@@ -38,7 +38,7 @@ class Outcome:
     """
 
     table: Table
-    mious: dict[str, float]
+    mious: dict[str, float | None]
     picture: Path
     prompts: Path
     photos: Path

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from promptseg.files import write_json, write_text
 from promptseg.models.base import PromptableSegmenter
 from promptseg.recipes.shares import learned_shares, shares_csv, shares_picture, shares_table
 from promptseg.recipes.tables import Recipe
-from promptseg.reports.comparison import Line, Spread, csv_text, lines, spread
+from promptseg.reports.comparison import Line, Spread, csv_text, lines, score_named, spread
 from promptseg.reports.pictures import write_picture
 from promptseg.reports.tables import MISSING, Table
+from promptseg.tasks.base import mean
+from promptseg.tasks.registry import find_task
 
 Datasets = Mapping[str, Dataset]
 """Data by the name of their column: one of the paper's, or a name of its own."""
@@ -82,9 +85,11 @@ def reproduce(
     """
     distinct = list({dataset.spec: dataset for dataset in datasets.values()}.values())
     outcomes: list[Outcome] = []
-    for shots in dict.fromkeys(row.shots for row in recipe.rows):
+    for task, shots in product(recipe.tasks, dict.fromkeys(row.shots for row in recipe.rows)):
         variants = tuple(row.variant for row in recipe.rows if row.shots == shots)
-        outcomes += compare(model, distinct, replace(plan, variants=variants, shots=(shots,)), out, say)
+        settings = {**recipe.tasks[task], **plan.settings}
+        part = replace(plan, variants=variants, shots=(shots,), task=task, settings=settings)
+        outcomes += compare(model, distinct, part, out, say)
     notes = (*_notes(recipe, model, datasets, plan), *_missing(recipe, datasets))
     if recipe.claim:
         table, text = _shares(recipe, distinct[0], outcomes, out)
@@ -104,21 +109,25 @@ def _shares(recipe: Recipe, dataset: Dataset, outcomes: Sequence[Outcome], out: 
 
 
 def _table(recipe: Recipe, datasets: Datasets, found: Sequence[Line]) -> Table:
-    by_key = {(line.data, line.variant, line.shots): line for line in found}
+    by_key = {(line.data, line.task, line.variant, line.shots): line for line in found}
     columns = [*recipe.columns, *(name for name in datasets if name not in recipe.columns)]
+    titles = {task: find_task(task).columns.title for task in recipe.tasks}
     headers, rows = ["method"], [[row.label] for row in recipe.rows]
-    for index, column in enumerate(columns):
+    for index, (column, task) in enumerate(product(columns, recipe.tasks)):
+        name = column if len(titles) == 1 else f"{column}, {titles[task]}"
         for size in recipe.sizes if column in recipe.columns else ():
-            headers.append(f"{column}: paper, {size}")
+            headers.append(f"{name}: paper, {size}")
             for row, cells in zip(recipe.rows, rows, strict=True):
                 cells.append(_figure(row.paper.get(size, ()), index))
         if column in datasets:
-            headers.append(f"{column}: ours")
+            headers.append(f"{name}: ours")
             for row, cells in zip(recipe.rows, rows, strict=True):
-                cells.append(by_key[datasets[column].spec, row.variant.label, row.shots].miou())
+                cells.append(by_key[datasets[column].spec, task, row.variant.label, row.shots].headline())
     if recipe.mean:
         _add_means(recipe, datasets, by_key, headers, rows)
-    return Table(tuple(headers), tuple(map(tuple, rows)), title=f"{recipe.title}, mIoU in percent")
+    return Table(
+        tuple(headers), tuple(map(tuple, rows)), title=f"{recipe.title}, {', '.join(titles.values())} in percent"
+    )
 
 
 def _figure(figures: Sequence[float | None], index: int) -> str:
@@ -129,24 +138,26 @@ def _figure(figures: Sequence[float | None], index: int) -> str:
 def _add_means(
     recipe: Recipe,
     datasets: Datasets,
-    by_key: Mapping[tuple[str, str, int], Line],
+    by_key: Mapping[tuple[str, str, str, int], Line],
     headers: list[str],
     rows: list[list[str]],
 ) -> None:
     headers += [*(f"mean: paper, {size}" for size in recipe.sizes), "mean: ours"]
     for row, cells in zip(recipe.rows, rows, strict=True):
         cells += [_figure(row.paper.get(size, ()), len(recipe.columns)) for size in recipe.sizes]
-        ours = [by_key[data.spec, row.variant.label, row.shots] for data in datasets.values()]
-        mean = _mean_over_data(ours) if set(recipe.columns) <= set(datasets) else None
-        cells.append(MISSING if mean is None else mean.text(100))
+        (task,) = recipe.tasks
+        ours = [by_key[data.spec, task, row.variant.label, row.shots] for data in datasets.values()]
+        found = _mean_over_data(ours) if set(recipe.columns) <= set(datasets) else None
+        cells.append(MISSING if found is None else found.text(100))
 
 
 def _mean_over_data(found: Sequence[Line]) -> Spread | None:
     """Spread over seeds of the mean over data; none if a cell failed."""
     if any(line.failed for line in found):
         return None
-    by_seed = zip(*([score.miou for score in line.scores] for line in found), strict=True)
-    return spread(sum(scores) / len(scores) for scores in by_seed)
+    number = score_named(found[0].columns.headline)
+    by_seed = zip(*(map(number, line.scores) for line in found), strict=True)
+    return spread(mean(scores) for scores in by_seed)
 
 
 def _notes(recipe: Recipe, model: PromptableSegmenter, datasets: Datasets, plan: Plan) -> tuple[str, ...]:

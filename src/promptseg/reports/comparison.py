@@ -11,6 +11,8 @@ from typing import Any
 from promptseg.engine.cells import Outcome, Score
 from promptseg.files import write_json, write_text
 from promptseg.reports.tables import MISSING, Table
+from promptseg.tasks.base import Columns
+from promptseg.tasks.registry import find_task
 
 Number = Callable[[Score], float | None]
 
@@ -38,9 +40,10 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 
 @dataclass(frozen=True)
 class Line:
-    """One variant with one number of shots on one data set: its cells, one per seed."""
+    """One variant with one number of shots at one task on one data set: its cells, one per seed."""
 
     data: str
+    task: str
     variant: str
     shots: int
     outcomes: tuple[Outcome, ...]
@@ -64,31 +67,46 @@ class Line:
         found = self.spread(number)
         return MISSING if found is None else found.text(scale, digits)
 
-    def miou(self) -> str:
-        """Mean IoU in percent, and how many cells failed."""
+    @property
+    def columns(self) -> Columns:
+        """How the task heads its scores."""
+        return find_task(self.task).columns
+
+    def headline(self) -> str:
+        """The task's headline in percent, and how many cells failed."""
         if not self.scores:
             return "failed"
         note = f" ({self.failed} of {len(self.outcomes)} failed)" if self.failed else ""
-        return self.text(lambda score: score.miou, 100) + note
+        return self.text(score_named(self.columns.headline), 100) + note
+
+
+def score_named(name: str) -> Number:
+    """Takes one score of a task."""
+    return lambda score: score.scores.get(name)
 
 
 def lines(outcomes: Sequence[Outcome]) -> list[Line]:
     """Cells that differ in their seed alone, together; in the order of their first ones."""
-    groups: dict[tuple[str, str, int], list[Outcome]] = {}
+    groups: dict[tuple[str, str, str, int], list[Outcome]] = {}
     for outcome in outcomes:
         cell = outcome.cell
-        groups.setdefault((cell.data, cell.variant, cell.shots), []).append(outcome)
+        groups.setdefault((cell.data, cell.task, cell.variant, cell.shots), []).append(outcome)
     return [Line(*key, tuple(group)) for key, group in groups.items()]
 
 
 def summary_table(found: Sequence[Line], title: str = "") -> Table:
-    """A row for each line: scores in percent, and costs as means over seeds."""
-    headers = ("method", "mIoU", "things", "stuff", "parameters", "ms/image", "peak MB", "file kB")
-    rows = tuple((_name(line, found), line.miou(), *_figures(line)) for line in found)
+    """A row for each line: scores in percent, and costs as means over seeds; all lines of one task."""
+    scores = found[0].columns.scores
+    headers = ("method", *scores.values(), "parameters", "ms/image", "peak MB", "file kB")
+    others = list(scores)[1:]
+    rows = tuple(
+        (_name(line, found), line.headline(), *(line.text(score_named(name), 100) for name in others), *_costs(line))
+        for line in found
+    )
     return Table(headers, rows, title=title)
 
 
-def _figures(line: Line) -> tuple[str, ...]:
+def _costs(line: Line) -> tuple[str, ...]:
     costs: tuple[tuple[Number, float], ...] = (
         (lambda score: score.parameters, 1),
         (lambda score: score.ms_per_image, 1),
@@ -96,10 +114,9 @@ def _figures(line: Line) -> tuple[str, ...]:
         (lambda score: score.artefact_bytes, 1e-3),
     )
     means = [(line.spread(number), scale) for number, scale in costs]
-    texts = [
+    return tuple(
         MISSING if found is None else f"{scale * found.mean:.{_digits(scale * found.mean)}f}" for found, scale in means
-    ]
-    return (line.text(lambda score: score.things, 100), line.text(lambda score: score.stuff, 100), *texts)
+    )
 
 
 def _digits(value: float) -> int:
@@ -117,30 +134,38 @@ def _name(line: Line, among: Sequence[Line]) -> str:
 
 
 def classes_table(found: Sequence[Line], title: str = "") -> Table:
-    """The IoU of every class in percent, one column for each line; all lines on one data set."""
+    """The score of every class in percent, one column for each line; all lines of one task on one data set."""
     names = list(dict.fromkeys(name for line in found for score in line.scores for name in score.per_class))
-    rows = tuple((name, *(line.text(_class_iou(name), 100) for line in found)) for name in names)
-    total = ("mean", *(line.miou() for line in found))
+    rows = tuple((name, *(line.text(_of_class(name), 100) for line in found)) for name in names)
+    total = ("mean", *(line.headline() for line in found))
     return Table(("class", *(_name(line, found) for line in found)), rows, total, title)
 
 
-def _class_iou(name: str) -> Number:
+def _of_class(name: str) -> Number:
     return lambda score: score.per_class.get(name)
 
 
 def csv_text(outcomes: Sequence[Outcome]) -> str:
-    """One row for each cell: scores as fractions, then the IoU of every class."""
-    names = list(dict.fromkeys(name for outcome in outcomes if outcome.score for name in outcome.score.per_class))
-    numbers = [name for name in Score.__dataclass_fields__ if name != "per_class"]
+    """One row for each cell: scores as fractions, costs, then the score of every class."""
+    rows = [_csv_row(outcome) for outcome in outcomes]
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["data", "method", "shots", "seed", "error", *numbers, *(f"IoU {name}" for name in names)])
-    for outcome in outcomes:
-        cell, score = outcome.cell, outcome.score
-        per_class = {} if score is None else score.per_class
-        found = [*(getattr(score, number, None) for number in numbers), *map(per_class.get, names)]
-        writer.writerow([cell.data, cell.variant, cell.shots, cell.seed, outcome.error, *found])
+    writer = csv.DictWriter(buffer, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return buffer.getvalue()
+
+
+def _csv_row(outcome: Outcome) -> dict[str, Any]:
+    cell = outcome.cell
+    row: dict[str, Any] = {"data": cell.data, "task": cell.task, "method": cell.variant, "shots": cell.shots}
+    row |= {"seed": cell.seed, "error": outcome.error}
+    if outcome.score is None:
+        return row
+    content = asdict(outcome.score)
+    scores, per_class = content.pop("scores"), content.pop("per_class")
+    header = find_task(cell.task).columns.classes
+    row |= scores | content
+    return row | {f"{header} {name}": score for name, score in per_class.items()}
 
 
 def to_json(outcomes: Sequence[Outcome], about: dict[str, Any]) -> dict[str, Any]:
@@ -151,11 +176,14 @@ def to_json(outcomes: Sequence[Outcome], about: dict[str, Any]) -> dict[str, Any
         "lines": [
             {
                 "data": line.data,
+                "task": line.task,
                 "method": line.variant,
                 "shots": line.shots,
                 "seeds": [outcome.cell.seed for outcome in line.outcomes],
                 "failed": line.failed,
-                "miou": None if (miou := line.spread(lambda score: score.miou)) is None else asdict(miou),
+                "scores": {
+                    name: asdict(value) for name in line.columns.scores if (value := line.spread(score_named(name)))
+                },
             }
             for line in found
         ],
@@ -173,9 +201,10 @@ def write_comparison(out: Path, outcomes: Sequence[Outcome], about: dict[str, An
     """
     found = lines(outcomes)
     tables = []
-    for data in dict.fromkeys(line.data for line in found):
-        here = [line for line in found if line.data == data]
-        tables += [summary_table(here, data), classes_table(here, f"{data}, IoU in percent")]
+    for data, task in dict.fromkeys((line.data, line.task) for line in found):
+        here = [line for line in found if (line.data, line.task) == (data, task)]
+        classes = here[0].columns.classes
+        tables += [summary_table(here, f"{data}, {task}"), classes_table(here, f"{data}, {classes} in percent")]
     facts = "".join(f"- {name}: {_fact(value)}\n" for name, value in about.items())
     body = "".join(f"\n## {table.title}\n\n{table.to_markdown()}" for table in tables)
     write_text(out / "table.md", f"# Comparison\n\n{facts}{body}")

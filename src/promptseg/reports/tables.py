@@ -76,22 +76,25 @@ def points(before: float | None, after: float | None) -> str:
     return f"{round(round(100 * after, 1) - round(100 * before, 1), 1) + 0.0:+.1f}"
 
 
-def class_table(per_class: Mapping[str, float | None], miou: float, title: str = "") -> Table:
-    """The IoU of every class in percent, with the mean as the last row.
+def class_table(
+    per_class: Mapping[str, float | None], mean: float | None, title: str = "", header: str = "IoU"
+) -> Table:
+    """The score of every class in percent, with the mean as the last row.
 
     Args:
-        per_class: IoU as a fraction by class name, None where no pixel of the class was seen.
-        miou: mean IoU as a fraction.
+        per_class: score as a fraction by class name, None where the class was not seen.
+        mean: the mean as a fraction.
         title: what the numbers are of.
+        header: what the score is called.
     """
     rows = tuple((name, percent(value)) for name, value in per_class.items())
-    return Table(("class", "IoU"), rows, ("mean", percent(miou)), title)
+    return Table(("class", header), rows, ("mean", percent(mean)), title)
 
 
 def change_table(
     names: tuple[str, str],
     per_class: Sequence[Mapping[str, float | None]],
-    mious: tuple[float, float],
+    mious: tuple[float | None, float | None],
     title: str = "",
 ) -> Table:
     """Two results side by side, per class and in the mean, with the change in points.

@@ -1,28 +1,106 @@
-"""Instance segmentation: scored masks, which may overlap, for countable objects."""
+"""Instance segmentation: scored masks, which may overlap, for countable objects.
 
-from collections.abc import Collection
+Loss: that of predictions matched with the labelled objects. Metric: average precision, by the rules of COCO or
+of Cityscapes.
+"""
+
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from promptseg.data.label_space import LabelSpace
+from promptseg.data.sample import PanopticLabels, Sample
+from promptseg.errors import PromptsegError, unknown_name
+from promptseg.models.base import Prediction, Size
+from promptseg.tasks.base import Columns
+from promptseg.tasks.cityscapes_ap import CityscapesAP
+from promptseg.tasks.coco_ap import CocoAP
+from promptseg.tasks.instances import Instances
+from promptseg.tasks.masks import masks_at
+from promptseg.tasks.segments import MatchedSettings, SegmentTarget, check_whole, segment_target, segments_loss
+
+RULES = ("coco", "cityscapes")
+COLUMNS = Columns({"ap50": "AP50", "ap": "AP"}, "AP50")
+
 
 @dataclass(frozen=True)
-class Instances:
-    """D detections of one image, best score first.
+class InstanceSettings(MatchedSettings):
+    """Settings of the task.
 
     Attributes:
-        class_ids: (D,) int64.
-        scores: (D,) float, 0..1.
-        masks: (D, H, W) bool.
+        max_detections: pairs of query and class that are taken for an image, before those of stuff are dropped.
+        rules: whose average precision is reported, `coco` or `cityscapes`.
     """
 
-    class_ids: Tensor
-    scores: Tensor
-    masks: Tensor
+    max_detections: int = 100
+    rules: str = "coco"
 
-    def __len__(self) -> int:
-        return len(self.class_ids)
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        super().__post_init__()
+        check_whole("max_detections", self.max_detections, 1)
+        if self.rules not in RULES:
+            raise unknown_name("rules of average precision", str(self.rules), RULES)
+
+
+PRESETS = {
+    # SEEM's own weight of the background, as the paper states none.
+    "paper": InstanceSettings(loss="matched", background_weight=0.1),
+    "tuned": InstanceSettings(),
+}
+
+
+@dataclass(frozen=True)
+class InstanceTask:
+    """The instance task."""
+
+    settings: InstanceSettings = PRESETS["tuned"]
+    name: str = "instance"
+
+    def labels(self, sample: Sample) -> PanopticLabels:
+        """The panoptic labels: objects are their segments of thing classes.
+
+        Raises:
+            PromptsegError: no instance labels, or no class is a thing.
+        """
+        _things(sample.label_space)
+        return sample.panoptic()
+
+    def target(self, sample: Sample, size: Size, flip: bool) -> SegmentTarget:
+        """The objects at training size."""
+        return segment_target(self.labels(sample), sample.label_space.thing_ids, size, flip)
+
+    def loss(self, prediction: Prediction, targets: Sequence[SegmentTarget], stride: int = 1) -> Tensor:
+        """Loss of the predictions matched with objects; all others are taught to be background."""
+        return segments_loss(prediction, targets, stride, self.settings)
+
+    def answer(self, prediction: Prediction, index: int, size: Size, label_space: LabelSpace) -> Instances:
+        """The detections in image `index`, best first.
+
+        Raises:
+            PromptsegError: no class is a thing.
+        """
+        masks = masks_at(prediction, index, size)
+        return instance_inference(
+            prediction.class_logits[index], masks, _things(label_space), self.settings.max_detections
+        )
+
+    def metric(self, label_space: LabelSpace) -> CocoAP | CityscapesAP:
+        """Average precision by the chosen rules."""
+        if self.settings.rules == "cityscapes":
+            return CityscapesAP(label_space)
+        return CocoAP(label_space, self.settings.max_detections)
+
+
+def _things(label_space: LabelSpace) -> tuple[int, ...]:
+    if not label_space.thing_ids:
+        raise PromptsegError(
+            f"{label_space.name}: none of its classes is a thing, with countable objects; "
+            "use the task 'semantic', or mark the kind of each class in its data"
+        )
+    return label_space.thing_ids
 
 
 @torch.no_grad()
@@ -59,5 +137,6 @@ def instance_inference(
 
 def _quality(mask_logits: Tensor, masks: Tensor) -> Tensor:
     """Mean sigmoid inside each mask, (N,): once per query, not per detection, as many share a mask."""
-    inside = (mask_logits.sigmoid() * masks).flatten(1).sum(1)
+    # Query by query: all at once would hold the N masks twice more, gigabytes for a large photo.
+    inside = torch.stack([logits[mask].sigmoid().sum() for logits, mask in zip(mask_logits, masks, strict=True)])
     return inside / (masks.flatten(1).sum(1) + 1e-6)

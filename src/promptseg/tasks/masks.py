@@ -1,7 +1,7 @@
 """From the decoder's mask logits to maps at the size of an image, and to semantic scores.
 
-Every resize works on logits, before any sigmoid: bilinear up to the padded canvas, a crop to the
-image, then bicubic with antialias to the output size, as SEEM's official evaluation does.
+Every resize works on logits, before any sigmoid: up to the padded canvas by the model's own rule, a crop
+to the image, then bicubic with antialias to the output size, as SEEM's official evaluation does.
 """
 
 from functools import lru_cache
@@ -23,7 +23,7 @@ def masks_at(prediction: Prediction, index: int, size: Size) -> Tensor:
     """
     height, width = prediction.image_sizes[index]
     # Only this image is brought up to the canvas: a whole batch there would be B times the memory.
-    canvas = resize_bilinear(prediction.mask_logits[index : index + 1], prediction.canvas)[..., :height, :width]
+    canvas = _resized(prediction, prediction.mask_logits[index : index + 1], prediction.canvas)[..., :height, :width]
     if tuple(canvas.shape[-2:]) == tuple(size):
         return canvas[0]
     return F.interpolate(canvas, size, mode="bicubic", align_corners=False, antialias=True)[0]
@@ -32,7 +32,14 @@ def masks_at(prediction: Prediction, index: int, size: Size) -> Tensor:
 def masks_on_canvas(prediction: Prediction, stride: int = 1) -> Tensor:
     """Mask logits (B, N, H / stride, W / stride) on the padded canvas, padding included; differentiable."""
     height, width = prediction.canvas
-    return resize_bilinear(prediction.mask_logits, (height // stride, width // stride))
+    return _resized(prediction, prediction.mask_logits, (height // stride, width // stride))
+
+
+def _resized(prediction: Prediction, masks: Tensor, size: Size) -> Tensor:
+    """Masks brought up by the rule of their model."""
+    if prediction.upsampling == "bicubic":
+        return F.interpolate(masks, size, mode="bicubic", align_corners=False, antialias=True)
+    return resize_bilinear(masks, size)
 
 
 def semantic_map(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
@@ -60,14 +67,19 @@ def resize_bilinear(maps: Tensor, size: Size) -> Tensor:
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     rows, columns = (
-        _bilinear_matrix(old, new, maps.dtype, maps.device) for old, new in zip(maps.shape[-2:], size, strict=True)
+        resize_matrix(old, new, "bilinear", maps.dtype, maps.device)
+        for old, new in zip(maps.shape[-2:], size, strict=True)
     )
     return rows @ (maps @ columns.mT)
 
 
 @lru_cache(maxsize=64)
-def _bilinear_matrix(old: int, new: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Weights (new, old) of the old samples of one axis in the new ones."""
+def resize_matrix(old: int, new: int, upsampling: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Weights (new, old) of the old samples of one axis in the new ones, `bilinear` or `bicubic` with antialias."""
+    if upsampling == "bicubic":
+        columns = torch.eye(old, dtype=torch.float64)[None, None]
+        weights = F.interpolate(columns, (new, old), mode="bicubic", align_corners=False, antialias=True)[0, 0]
+        return weights.to(device, dtype)
     centres = ((torch.arange(new, dtype=torch.float64) + 0.5) * old / new - 0.5).clamp(0, old - 1)
     distance = (centres[:, None] - torch.arange(old, dtype=torch.float64)).abs()
     return (1 - distance).clamp(min=0).to(device, dtype)

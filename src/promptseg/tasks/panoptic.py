@@ -1,11 +1,83 @@
-"""Panoptic segmentation: one segment, with its class, for each pixel that a sure query claims."""
+"""Panoptic segmentation: one segment, with its class, for each pixel that a sure query claims.
 
-from collections.abc import Collection
+Loss: that of predictions matched with the labelled segments, objects and stuff alike. Metric: panoptic quality.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from promptseg.data.sample import PanopticLabels, Segment
+from promptseg.data.label_space import LabelSpace
+from promptseg.data.sample import PanopticLabels, Sample, Segment
+from promptseg.models.base import Prediction, Size
+from promptseg.tasks.base import Columns
+from promptseg.tasks.masks import masks_at
+from promptseg.tasks.panoptic_quality import PanopticQuality
+from promptseg.tasks.segments import MatchedSettings, SegmentTarget, check_number, segment_target, segments_loss
+
+COLUMNS = Columns({"pq": "PQ", "sq": "SQ", "rq": "RQ", "pq_things": "things", "pq_stuff": "stuff"}, "PQ")
+
+
+@dataclass(frozen=True)
+class PanopticSettings(MatchedSettings):
+    """Settings of the task.
+
+    Attributes:
+        object_threshold: class probability that a query must exceed to be a segment, 0..1.
+        overlap_threshold: least part of its own mask that it must win against the others, 0..1.
+    """
+
+    object_threshold: float = 0.4
+    overlap_threshold: float = 0.8
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        super().__post_init__()
+        check_number("object_threshold", self.object_threshold, 0, 1)
+        check_number("overlap_threshold", self.overlap_threshold, 0, 1)
+
+
+PRESETS = {
+    # The weights and thresholds of SEEM itself, as the paper states none.
+    "paper": PanopticSettings(loss="matched", background_weight=0.1, object_threshold=0.8),
+    "tuned": PanopticSettings(),
+}
+
+
+@dataclass(frozen=True)
+class PanopticTask:
+    """The panoptic task."""
+
+    settings: PanopticSettings = PRESETS["tuned"]
+    name: str = "panoptic"
+
+    def labels(self, sample: Sample) -> PanopticLabels:
+        """The panoptic labels.
+
+        Raises:
+            PromptsegError: the data set has none.
+        """
+        return sample.panoptic()
+
+    def target(self, sample: Sample, size: Size, flip: bool) -> SegmentTarget:
+        """All segments at training size."""
+        return segment_target(self.labels(sample), range(len(sample.label_space)), size, flip)
+
+    def loss(self, prediction: Prediction, targets: Sequence[SegmentTarget], stride: int = 1) -> Tensor:
+        """Loss of the predictions matched with segments; all others are taught to be background."""
+        return segments_loss(prediction, targets, stride, self.settings)
+
+    def answer(self, prediction: Prediction, index: int, size: Size, label_space: LabelSpace) -> PanopticLabels:
+        """The segments of image `index`."""
+        masks, settings = masks_at(prediction, index, size), self.settings
+        things, logits = label_space.thing_ids, prediction.class_logits[index]
+        return panoptic_inference(logits, masks, things, settings.object_threshold, settings.overlap_threshold)
+
+    def metric(self, label_space: LabelSpace) -> PanopticQuality:
+        """Panoptic quality."""
+        return PanopticQuality(label_space)
 
 
 @torch.no_grad()

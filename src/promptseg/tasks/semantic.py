@@ -1,90 +1,81 @@
 """Semantic segmentation: every pixel gets one of C classes.
 
-Loss: cross-entropy of the per-pixel class distribution, that is the semantic map normalised over the
-C classes, at label resolution; optionally a soft dice term per class. Metric: mIoU from one confusion
-matrix over the whole split.
+Loss (semantic_loss.py): cross-entropy of the per-pixel class distribution, that is the semantic map
+normalised over the C classes, at label resolution; optionally a soft dice term per class. Metric: mIoU
+from one confusion matrix over the whole split.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from promptseg.data.images import resize_labels
 from promptseg.data.label_space import IGNORE, LabelSpace
 from promptseg.data.sample import Sample
 from promptseg.errors import unknown_name
 from promptseg.models.base import Prediction, Size
-from promptseg.tasks.masks import masks_at, masks_on_canvas, semantic_map
-from promptseg.tasks.matching import dice_loss
+from promptseg.tasks.base import Columns, Scores, mean
+from promptseg.tasks.masks import masks_at, semantic_map
+from promptseg.tasks.semantic_loss import semantic_loss
 
 LOSSES = ("cross-entropy", "cross-entropy+dice")
-_TINY = 1e-8
+
+
+@dataclass(frozen=True)
+class SemanticSettings:
+    """Settings of the task: `loss` is one of `LOSSES`."""
+
+    loss: str = "cross-entropy+dice"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown loss."""
+        if self.loss not in LOSSES:
+            raise unknown_name("semantic loss", str(self.loss), LOSSES)
+
+
+PRESETS = {"paper": SemanticSettings("cross-entropy"), "tuned": SemanticSettings()}
+COLUMNS = Columns({"miou": "mIoU", "things": "things", "stuff": "stuff"}, "IoU")
 
 
 @dataclass(frozen=True)
 class SemanticTask:
-    """The semantic task; `loss_name` is one of `LOSSES`."""
+    """The semantic task."""
 
-    loss_name: str = "cross-entropy+dice"
+    settings: SemanticSettings = PRESETS["tuned"]
     name: str = "semantic"
 
-    def __post_init__(self) -> None:
-        """Refuse an unknown loss."""
-        if self.loss_name not in LOSSES:
-            raise unknown_name("semantic loss", self.loss_name, LOSSES)
+    def labels(self, sample: Sample) -> NDArray[np.uint8]:
+        """Class ids (H, W), 255 = ignored."""
+        return sample.semantic()
 
     def target(self, sample: Sample, size: Size, flip: bool) -> Tensor:
-        """Class ids (h, w) int64, 255 = ignored."""
-        labels = resize_labels(sample.semantic(), size)
-        return torch.from_numpy(np.ascontiguousarray(labels[:, ::-1] if flip else labels)).long()
+        """Class ids (h, w) uint8, 255 = ignored."""
+        labels = resize_labels(self.labels(sample), size)
+        return torch.from_numpy(np.ascontiguousarray(labels[:, ::-1] if flip else labels))
 
     def loss(self, prediction: Prediction, targets: Sequence[Tensor], stride: int = 1) -> Tensor:
         """Mean over the images of the loss at label resolution, or at every `stride`-th pixel each way."""
-        losses = []
-        for single, target in zip(prediction.split(), targets, strict=True):
-            labels = target[stride // 2 :: stride, stride // 2 :: stride].to(single.mask_logits.device)
-            height, width = labels.shape
-            masks = masks_on_canvas(single, stride)[..., :height, :width]
-            losses.append(self._image_loss(semantic_map(single.class_logits, masks)[0], labels))
-        return torch.stack(losses).mean()
+        height, width = prediction.canvas
+        padded = [
+            F.pad(target, (0, width - target.shape[1], 0, height - target.shape[0]), value=IGNORE) for target in targets
+        ]
+        labels = torch.stack(padded)[:, stride // 2 :: stride, stride // 2 :: stride]
+        with_dice = self.settings.loss == "cross-entropy+dice"
+        masks = prediction.mask_logits
+        return semantic_loss(prediction.class_logits, masks, labels.to(masks.device), with_dice, prediction.upsampling)
 
-    def _image_loss(self, class_map: Tensor, target: Tensor) -> Tensor:
-        loss = map_cross_entropy(class_map, target)
-        return loss + map_dice(class_map, target) if self.loss_name == "cross-entropy+dice" else loss
+    def answer(self, prediction: Prediction, index: int, size: Size, label_space: LabelSpace) -> NDArray[np.uint8]:
+        """The most likely class of every pixel of image `index`: (H, W)."""
+        return label_map(prediction, index, size)
 
     def metric(self, label_space: LabelSpace) -> "MeanIoU":
         """A fresh confusion matrix."""
-        return MeanIoU(label_space.names)
-
-
-def map_cross_entropy(class_map: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of the normalised semantic map.
-
-    Args:
-        class_map: (C, H, W), not negative: the evidence for each class.
-        target: (H, W) class ids, 255 = ignored.
-
-    Returns:
-        The mean over labelled pixels; 0 where there is none.
-    """
-    labelled = target != IGNORE
-    evidence = class_map.gather(0, target.where(labelled, 0)[None])[0]
-    losses = (class_map.sum(0) + _TINY).log() - (evidence + _TINY).log()
-    return (losses * labelled).sum() / labelled.sum().clamp(min=1)
-
-
-def map_dice(class_map: Tensor, target: Tensor) -> Tensor:
-    """Soft dice loss of the normalised semantic map, mean over the classes present; arguments as above."""
-    labelled = (target != IGNORE).flatten()
-    shares = (class_map / (class_map.sum(0) + _TINY)).flatten(1) * labelled
-    present = torch.unique(target.flatten()[labelled])
-    truth = (target.flatten() == present[:, None]).to(shares.dtype)
-    return dice_loss(shares[present], truth).mean() if len(present) else shares.sum() * 0
+        return MeanIoU(label_space.names, label_space.thing_ids)
 
 
 @torch.no_grad()
@@ -97,26 +88,22 @@ def label_map(prediction: Prediction, index: int, size: Size) -> NDArray[np.uint
 class MeanIoU:
     """One confusion matrix over all images; pixels with ignored truth count for no class."""
 
-    def __init__(self, class_names: Sequence[str]) -> None:
+    def __init__(self, class_names: Sequence[str], thing_ids: Collection[int] = ()) -> None:
         self.class_names = tuple(class_names)
+        self.thing_ids = frozenset(thing_ids)
         classes = len(self.class_names)
         self.confusion = np.zeros((classes, classes), dtype=np.int64)
         """(C, C) pixel counts: row = true class, column = predicted class."""
 
-    def update(self, prediction: Prediction, index: int, sample: Sample) -> None:
-        """Count one image at the size of its labels."""
-        truth = sample.semantic()
-        self.count(truth, label_map(prediction, index, (truth.shape[0], truth.shape[1])))
-
-    def count(self, truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> None:
+    def count(self, truth: NDArray[np.uint8], answer: NDArray[np.uint8]) -> None:
         """Add the pixels of two label maps (H, W)."""
         classes = len(self.class_names)
         labelled = truth != IGNORE
-        pairs = truth[labelled].astype(np.int64) * classes + predicted[labelled]
+        pairs = truth[labelled].astype(np.int64) * classes + answer[labelled]
         self.confusion += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
-    def compute(self) -> dict[str, Any]:
-        """`miou` and `per_class` IoU.
+    def compute(self) -> Scores:
+        """`miou`, the mean IoU of `things` and of `stuff`, and the IoU of every class.
 
         A class without true pixels scores 0 if it was predicted somewhere and is left out (`None`)
         if it was not, as the Cityscapes benchmark counts.
@@ -124,8 +111,9 @@ class MeanIoU:
         hit = np.diag(self.confusion)
         union = self.confusion.sum(0) + self.confusion.sum(1) - hit
         scores = [float(h / u) if u else None for h, u in zip(hit, union, strict=True)]
-        counted = [score for score in scores if score is not None]
-        return {
-            "miou": float(np.mean(counted)) if counted else None,
-            "per_class": dict(zip(self.class_names, scores, strict=True)),
+        values = {
+            "miou": mean(scores),
+            "things": mean(score for i, score in enumerate(scores) if i in self.thing_ids),
+            "stuff": mean(score for i, score in enumerate(scores) if i not in self.thing_ids),
         }
+        return Scores(values, dict(zip(self.class_names, scores, strict=True)))

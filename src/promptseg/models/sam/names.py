@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from promptseg.models.hub import HUB, cached_folder
+
 CLIP = "hub:openai/clip-vit-base-patch32"
 """The text source of a named model, unless the user gives another."""
 APACHE, SAM_LICENCE = "Apache-2.0", "SAM License (gated: to be accepted on its page)"
@@ -26,6 +28,7 @@ class SamEntry:
         licence: of the weights.
         repo: repository of the model hub.
         text: spec of its text source; none where the model has its own text encoder.
+        code_licence: of the authors' own code.
     """
 
     name: str
@@ -33,12 +36,17 @@ class SamEntry:
     licence: str
     repo: str
     text: str | None = CLIP
+    code_licence: str = APACHE
 
     @property
-    def about(self) -> str:
-        """One line for `promptseg models list`."""
-        text = f", text by {self.text}" if self.text else ""
-        return f"{self.parameters / 1e6:.1f} M parameters; hub:{self.repo}{text}; {self.licence}"
+    def source(self) -> str:
+        """Where the weights come from, and what reads class names."""
+        return f"{self.repo}, text by {self.text.removeprefix(HUB)}" if self.text else self.repo
+
+    @property
+    def available(self) -> bool:
+        """Whether the weights are on this machine."""
+        return cached_folder(self.repo) is not None
 
 
 ENTRIES = (

@@ -27,23 +27,42 @@ class MultiHeadAttention(nn.Module):
             blocked: (B, N, S), True where a row must not look. A row that is blocked everywhere
                 takes nothing: it gets the bias of the output projection alone.
         """
-        projections = zip(self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True)
-        q, k, v = (
-            self._split(functional.linear(rows, weight, bias))
-            for rows, (weight, bias) in zip((query, key, value), projections, strict=True)
-        )
+        return self.attend(query, *self.project(key, value), blocked)
+
+    def project(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """What `attend` needs of key and value: two (B, S, D)."""
+        _, *weights = self.in_proj_weight.chunk(3)
+        _, *biases = self.in_proj_bias.chunk(3)
+        return functional.linear(key, weights[0], biases[0]), functional.linear(value, weights[1], biases[1])
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None = None) -> Tensor:
+        """As `forward`, of a key and a value that went through `project`."""
+        dim = query.shape[2]
+        q = self._split(functional.linear(query, self.in_proj_weight[:dim], self.in_proj_bias[:dim]))
+        k, v = self._split(key), self._split(value)
         if blocked is None:
             taken = functional.scaled_dot_product_attention(q, k, v)
         else:
-            # The fused kernels leave a row without any key undefined, so it looks everywhere and is then emptied.
+            # Kernels leave a row without any key undefined, so it looks everywhere and is then emptied.
             empty = blocked.all(dim=2, keepdim=True)
-            taken = functional.scaled_dot_product_attention(q, k, v, attn_mask=(~blocked | empty)[:, None])
+            taken = _masked_attention(q, k, v, (blocked & ~empty)[:, None])
             taken = taken.masked_fill(empty[:, None], 0.0)
         out: Tensor = self.out_proj(taken.transpose(1, 2).flatten(2))
         return out
 
     def _split(self, rows: Tensor) -> Tensor:
         return rows.view(*rows.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+def _masked_attention(q: Tensor, k: Tensor, v: Tensor, blocked: Tensor) -> Tensor:
+    """Attention (B, H, N, d) of q (B, H, N, d) to k and v (B, H, S, d), not where `blocked` (B, 1, N, S)."""
+    if q.device.type != "cpu":
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=~blocked)
+    # The fused kernel of CPUs works out gradients of keys and values too, which come from frozen weights here.
+    scores = (q * q.shape[3] ** -0.5) @ k.mT
+    scores += torch.zeros_like(blocked, dtype=q.dtype).masked_fill_(blocked, float("-inf"))
+    taken: Tensor = scores.softmax(3) @ v
+    return taken
 
 
 class CrossAttentionLayer(nn.Module):
@@ -55,8 +74,8 @@ class CrossAttentionLayer(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, rows: Tensor, positions: Tensor, keys: Tensor, values: Tensor, blocked: Tensor) -> Tensor:
-        """New rows (B, N, D) after looking at a map (B, S, D), not where `blocked` (B, N, S)."""
-        out: Tensor = self.norm(rows + self.multihead_attn(rows + positions, keys, values, blocked))
+        """New rows (B, N, D) after looking at a map, projected by the attention, not where `blocked`."""
+        out: Tensor = self.norm(rows + self.multihead_attn.attend(rows + positions, keys, values, blocked))
         return out
 
 

@@ -1,9 +1,11 @@
 """The numbers that shape one SEEM network, and the named networks."""
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
 
 from promptseg.errors import PromptsegError, unknown_name
+from promptseg.models.seem.backbone_config import BackboneConfig, DavitConfig, FocalConfig, SamVitConfig
+from promptseg.models.seem.json_config import from_json
 
 PIXEL_MEAN = (123.675, 116.280, 103.530)
 """Mean of red, green and blue, for values 0..255."""
@@ -11,30 +13,19 @@ PIXEL_STD = (58.395, 57.120, 57.375)
 """Standard deviation of red, green and blue, for values 0..255."""
 LEVELS = 3
 """Feature maps the decoder attends to, at strides 32, 16 and 8."""
-BACKBONES = ("focal", "focal_dw")
-"""`focal`: as in Focal-L; `focal_dw`: as in Focal-T, with depthwise convolutions around each branch."""
+BUFFERS = "cpu"
+"""Where buffers are made, even in a network that is built for its shapes only: files may leave them out."""
+PIXEL_DECODERS = ("fpn", "deformable")
+"""`fpn`: a transformer on the stride-32 map, then a feature pyramid; `deformable`: a transformer over three maps."""
+FAMILIES = ("seem", "x-decoder")
+"""`x-decoder`: the last query sums up the image and keeps apart from the others, masks are resized bicubically with
+antialias, and parameters of a captioner stand in for those of spatial prompts."""
+PROMPTING = ("candidates", "copies", "shared", "choose")
+"""Which rows of the decoder answer what is pointed at or named, and whether they see the prompt.
 
-
-@dataclass(frozen=True)
-class FocalConfig:
-    """A focal modulation backbone of four stages at strides 4, 8, 16 and 32.
-
-    Attributes:
-        kind: one of `BACKBONES`.
-        embed_dim: channels of the first stage; each stage doubles them.
-        depths: blocks per stage.
-        focal_levels: depthwise convolutions per modulation, kernels 3, 5, 7, ...
-    """
-
-    kind: str
-    embed_dim: int
-    depths: tuple[int, ...]
-    focal_levels: int
-
-    @property
-    def dims(self) -> tuple[int, ...]:
-        """Channels per stage."""
-        return tuple(self.embed_dim * 2**stage for stage in range(len(self.depths)))
+`candidates` (SEEM v1): a few copies of queries for each object; `copies` (SEEM v0): a copy of all queries for each
+kind of prompt; `shared` (SEEM demo): the object queries themselves, which see the prompt; `choose`: the object queries,
+which do not (X-Decoder, and weights trained on classes alone): prompts choose among their masks."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +54,14 @@ class SeemConfig:
     Attributes:
         backbone: the image backbone.
         text: the text encoder.
+        pixel_decoder: one of `PIXEL_DECODERS`.
         hidden_dim: channels of the pixel decoder's maps and of the queries.
         mask_dim: channels of mask features and mask vectors.
         text_dim: channels in which queries and texts are compared.
         num_queries: learned object queries.
         heads: attention heads of pixel decoder and decoder.
-        ffn_dim: hidden channels of their feed-forward parts.
-        encoder_layers: transformer layers on the stride-32 map.
+        ffn_dim: hidden channels of their feed-forward parts (the deformable pixel decoder has its own number).
+        encoder_layers: transformer layers of the pixel decoder.
         decoder_layers: decoder layers; there is one prediction head more.
         norm_groups: groups of the pixel decoder's group norms.
         spatial_memories: rows that carry a previous mask into the next round.
@@ -78,10 +70,14 @@ class SeemConfig:
         num_classes: classes of the official training data (shapes one buffer of the checkpoint).
         size_divisor: height and width of the padded input are multiples of it, pixels.
         short_side: shorter side that images are resized to by default, pixels.
+        family: one of `FAMILIES`.
+        prompting: one of `PROMPTING`.
     """
 
-    backbone: FocalConfig
+    ADDED_LATER: ClassVar = ("pixel_decoder", "family", "prompting")
+    backbone: BackboneConfig
     text: TextConfig
+    pixel_decoder: str = "fpn"
     hidden_dim: int = 512
     mask_dim: int = 512
     text_dim: int = 512
@@ -97,13 +93,25 @@ class SeemConfig:
     num_classes: int = 133
     size_divisor: int = 32
     short_side: int = 512
+    family: str = "seem"
+    prompting: str = "candidates"
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network can be built from."""
-        if self.backbone.kind not in BACKBONES:
-            raise unknown_name("backbone", self.backbone.kind, BACKBONES)
-        if len(self.backbone.depths) != 4:
-            raise PromptsegError(f"depths {list(self.backbone.depths)} has not one entry for each of the 4 stages")
+        if self.pixel_decoder not in PIXEL_DECODERS:
+            raise unknown_name("pixel decoder", self.pixel_decoder, PIXEL_DECODERS)
+        if isinstance(self.backbone, SamVitConfig) and self.backbone.canvas != self.size_divisor:
+            raise PromptsegError(f"size_divisor {self.size_divisor} is not backbone.canvas {self.backbone.canvas}")
+        if self.family not in FAMILIES:
+            raise unknown_name("family", self.family, FAMILIES)
+        prompting = PROMPTING if self.family == "seem" else ("choose",)
+        if self.prompting not in prompting:
+            raise unknown_name(f"prompting of family {self.family}", self.prompting, prompting)
+        if self.prompting != "choose" and self.text_dim != self.hidden_dim:
+            raise PromptsegError(
+                f"text_dim {self.text_dim} is not hidden_dim {self.hidden_dim}: prompting {self.prompting} puts words"
+                " among the queries; make them equal, or take prompting choose"
+            )
         for name, value, divisor in (
             ("hidden_dim", self.hidden_dim, 4),
             ("hidden_dim", self.hidden_dim, self.heads),
@@ -113,6 +121,10 @@ class SeemConfig:
         ):
             if value % divisor:
                 raise PromptsegError(f"{name} {value} is not a multiple of {divisor}")
+
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """The least height and width, pixels, that hold an image and are multiples of the size divisor."""
+        return -(-height // self.size_divisor) * self.size_divisor, -(-width // self.size_divisor) * self.size_divisor
 
     def to_json(self) -> dict[str, Any]:
         """The numbers as a JSON object."""
@@ -125,44 +137,30 @@ class SeemConfig:
         Raises:
             PromptsegError: a field is missing, unknown, of the wrong type, or the numbers do not fit together.
         """
-        config: SeemConfig = _build(SeemConfig, content, "config")
+        config: SeemConfig = from_json(SeemConfig, content, "config")
         return config
 
 
-def _build(cls: Any, content: Any, where: str) -> Any:
-    if not isinstance(content, dict):
-        raise PromptsegError(f"{where} is {content!r}, expected a JSON object")
-    hints = get_type_hints(cls)
-    names = [field.name for field in fields(cls)]
-    for name in content:
-        if name not in names:
-            raise unknown_name(f"field in {where}", str(name), names)
-    missing = [name for name in names if name not in content]
-    if missing:
-        raise PromptsegError(f"{where} lacks the field {missing[0]}: write it with to_json")
-    return cls(**{name: _value(hints[name], content[name], f"{where}.{name}") for name in names})
-
-
-def _value(kind: Any, value: Any, where: str) -> Any:
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list | tuple):
-            raise PromptsegError(f"{where} is {value!r}, expected a list of whole numbers")
-        return tuple(_value(get_args(kind)[0], item, where) for item in value)
-    if kind is str:
-        if not isinstance(value, str):
-            raise PromptsegError(f"{where} is {value!r}, expected text")
-        return value
-    if kind is int:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise PromptsegError(f"{where} is {value!r}, expected a whole number of at least 1")
-        return value
-    return _build(kind, value, where)
-
-
-FOCAL_T = SeemConfig(FocalConfig("focal_dw", 96, (2, 2, 6, 2), 3), TextConfig())
+_FOCAL_T = SeemConfig(FocalConfig("focal_dw", 96, (2, 2, 6, 2), 3), TextConfig())
+_FOCAL_L = replace(_FOCAL_T, backbone=FocalConfig("focal", 192, (2, 2, 18, 2), 4))
+_DAVIT_D3 = DavitConfig("davit", (128, 256, 512, 1024), (1, 1, 9, 1), (4, 8, 16, 32), (4, 8, 16, 32), (7, 2, 2, 2))
+_DAVIT_D5 = DavitConfig("davit", (256, 512, 1024, 2048), (1, 1, 9, 1), (8, 16, 32, 64), (8, 16, 32, 64), (7, 3, 3, 3))
+_SAM_B = replace(_FOCAL_T, backbone=SamVitConfig("sam_vit", 768, 12, 12), pixel_decoder="deformable", size_divisor=1024)
+_X_DECODER: dict[str, Any] = {"family": "x-decoder", "prompting": "choose"}
 NAMED: dict[str, SeemConfig] = {
-    "seem-focal-t-v1": FOCAL_T,
-    "seem-focal-l-v1": replace(FOCAL_T, backbone=FocalConfig("focal", 192, (2, 2, 18, 2), 4)),
+    "seem-focal-t-v1": _FOCAL_T,
+    "seem-focal-t-v0": replace(_FOCAL_T, prompting="copies"),
+    "seem-focal-t-demo": replace(_FOCAL_T, prompting="shared"),
+    "seem-focal-l-v1": _FOCAL_L,
+    "seem-focal-l-v0": replace(_FOCAL_L, prompting="copies"),
+    "seem-focal-l-demo": replace(_FOCAL_L, prompting="shared"),
+    "seem-davit-d3-v1": replace(_FOCAL_T, backbone=_DAVIT_D3),
+    "seem-davit-d5-v1": replace(_FOCAL_T, backbone=_DAVIT_D5),
+    "seem-sam-vit-b-v1": _SAM_B,
+    "seem-sam-vit-l-v1": replace(_SAM_B, backbone=SamVitConfig("sam_vit", 1024, 24, 16)),
+    "xdecoder-focal-t": replace(_FOCAL_T, **_X_DECODER),
+    "xdecoder-focal-l": replace(_FOCAL_L, num_queries=201, **_X_DECODER),
+    "xdecoder-focal-l-oq101": replace(_FOCAL_L, **_X_DECODER),
     "seem-nano": SeemConfig(
         backbone=FocalConfig("focal_dw", 32, (2, 2, 4, 1), 3),
         text=TextConfig(width=128, heads=4, layers=2, context=24, vocab=1024),
@@ -175,6 +173,7 @@ NAMED: dict[str, SeemConfig] = {
         decoder_layers=6,
         spatial_memories=8,
         short_side=128,
+        prompting="choose",
     ),
 }
 """The networks that are known by name."""

@@ -2,15 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from promptseg.models.seem.attention import CrossAttentionLayer, FeedForwardLayer, Perceptron, SelfAttentionLayer
-from promptseg.models.seem.config import LEVELS, SeemConfig
+from promptseg.models.seem.attention import (
+    CrossAttentionLayer,
+    FeedForwardLayer,
+    Perceptron,
+    SelfAttentionLayer,
+)
+from promptseg.models.seem.config import BUFFERS, LEVELS, SeemConfig
 from promptseg.models.seem.position import sine_positions
-from promptseg.models.seem.rows import LayerRows, Rows, joined
+from promptseg.models.seem.rows import LayerRows, Rows, joined, last_apart, object_rows
 from promptseg.models.seem.text import TextEncoder, normalise
 
 
@@ -37,6 +43,7 @@ class SeemDecoder(nn.Module):
     def __init__(self, config: SeemConfig) -> None:
         super().__init__()
         dim, heads, layers = config.hidden_dim, config.heads, range(config.decoder_layers)
+        self.prompting, self.image_query = config.prompting, config.family == "x-decoder"
         self.class_embed = nn.Parameter(torch.empty(dim, config.text_dim))
         self.transformer_self_attention_layers = nn.ModuleList(SelfAttentionLayer(dim, heads) for _ in layers)
         self.transformer_cross_attention_layers = nn.ModuleList(CrossAttentionLayer(dim, heads) for _ in layers)
@@ -47,32 +54,66 @@ class SeemDecoder(nn.Module):
         self.level_embed = nn.Embedding(LEVELS, dim)
         self.lang_encoder = TextEncoder(config)
         self.mask_embed = Perceptron(dim, config.mask_dim, depth=3)
+        nn.init.trunc_normal_(self.class_embed, std=0.02)
+        if self.image_query:
+            self._add_captioner(config)
+        else:
+            self._add_spatial_prompts(config)
+
+    def _add_spatial_prompts(self, config: SeemConfig) -> None:
+        dim = config.hidden_dim
         self.mask_sptial_embed = nn.ParameterList(nn.Parameter(torch.empty(dim, dim)) for _ in range(LEVELS))
         self.spatial_embed = nn.Embedding(config.spatial_memories, dim)
         self.spatial_featured = nn.Embedding(config.spatial_memories, dim)
         self.pn_indicator = nn.Embedding(2, dim)
-        for weight in (self.class_embed, *self.mask_sptial_embed):
+        for weight in self.mask_sptial_embed:
             nn.init.trunc_normal_(weight, std=0.02)
+
+    def _add_captioner(self, config: SeemConfig) -> None:
+        """Nothing here writes captions; its weights are kept so that a checkpoint is loaded as a whole."""
+        self.caping_embed = nn.Parameter(torch.empty(config.hidden_dim, config.text_dim))
+        nn.init.trunc_normal_(self.caping_embed, std=0.02)
+        self.pos_embed_caping = nn.Embedding(config.text.context, config.hidden_dim)
+        queries, words = config.num_queries, config.text.context
+        blocked = torch.ones(1, queries + words, queries + words, dtype=torch.bool, device=BUFFERS).triu(1)
+        blocked[:, :queries, :queries] = last_apart(queries, blocked.device)
+        blocked[:, queries:, :queries] = False
+        self.register_buffer("self_attn_mask", blocked)
+
+    def object_rows(self, states: Tensor, positions: Tensor, batch: int) -> Rows:
+        """Rows of object queries alone; `states` and `positions` are (N, D) or (B, N, D)."""
+        blocked = last_apart(states.shape[-2], states.device) if self.image_query else None
+        return object_rows(states, positions, batch, len(self.transformer_ffn_layers), blocked)
 
     def forward(self, rows: Rows, features: Mapping[str, Tensor], all_heads: bool = True) -> list[Head]:
         """Run every layer; returns a head before the first layer and one after each.
 
         Args:
             rows: what goes through the layers.
-            features: as `SeemNetwork.encode` gives them.
+            features: as `SeemNetwork.encode` gives them, or with `memories` in place of the levels.
             all_heads: keep gradients of all heads, not of the last one only.
         """
-        values, keys = zip(*(self._memory(features[f"level_{i}"], i) for i in range(LEVELS)), strict=True)
+        features = features if "keys_0" in features else {**features, **self.memories(features)}
         shrunk = [features[f"shrunk_{i}"].flatten(2) for i in range(LEVELS)]
         hidden, tokens, count = rows.states, rows.tokens, len(rows.layers)
         heads = [self._head(hidden, shrunk[0], all_heads)]
         for i, layer in enumerate(rows.layers):
             blocked = _cross_blocked(heads[-1].blocked, layer)
             cross = self.transformer_cross_attention_layers[i]
-            hidden = cross(hidden, rows.positions, keys[i % LEVELS], values[i % LEVELS], blocked)
+            hidden = cross(hidden, rows.positions, features[f"keys_{i}"], features[f"values_{i}"], blocked)
             hidden, tokens = self._mix(i, rows, hidden, tokens)
             heads.append(self._head(hidden, shrunk[(i + 1) % LEVELS], all_heads or i + 1 == count))
         return heads
+
+    def memories(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What each layer i looks at, `keys_i` and `values_i` (B, S, D); it depends on no prompt."""
+        maps = [self._memory(features[f"level_{i}"], i) for i in range(LEVELS)]
+        found: dict[str, Tensor] = {}
+        for i, layer in enumerate(self.transformer_cross_attention_layers):
+            attention = cast(CrossAttentionLayer, layer).multihead_attn
+            values, keys = maps[i % LEVELS]
+            found[f"keys_{i}"], found[f"values_{i}"] = attention.project(keys, values)
+        return found
 
     def _memory(self, level: Tensor, index: int) -> tuple[Tensor, Tensor]:
         height, width = level.shape[2:]
@@ -93,6 +134,8 @@ class SeemDecoder(nn.Module):
     def _head(self, hidden: Tensor, shrunk: Tensor, keep_graph: bool) -> Head:
         with torch.set_grad_enabled(torch.is_grad_enabled() and keep_graph):
             normed = self.decoder_norm(hidden)
+            if self.image_query:
+                normed = _summed_up(normed)
             mask_vectors = self.mask_embed(normed)
         return Head(hidden, normed, mask_vectors, mask_vectors.detach() @ shrunk.detach() < 0)
 
@@ -103,8 +146,11 @@ class SeemDecoder(nn.Module):
 
     def classify(self, head: Head, text: Tensor) -> Tensor:
         """Class logits (B, R, K) against text embeddings (K, D_text), taken as they are."""
-        logits = functional.linear(normalise(self.captions(head)), text)
-        scaled: Tensor = self.lang_encoder.logit_scale.exp() * logits
+        return self.compare(normalise(self.captions(head)), text)
+
+    def compare(self, captions: Tensor, text: Tensor) -> Tensor:
+        """Class logits (B, R, K) of captions (B, R, D_text) of length 1 against text embeddings (K, D_text)."""
+        scaled: Tensor = self.lang_encoder.logit_scale.exp() * functional.linear(captions, text)
         return scaled
 
 
@@ -112,6 +158,13 @@ def mask_logits(vectors: Tensor, mask_features: Tensor) -> Tensor:
     """Mask logits (B, R, h, w) of mask vectors (B, R, M) on mask features (B, M, h, w)."""
     products = vectors @ mask_features.flatten(2)
     return products.view(*products.shape[:2], *mask_features.shape[2:])
+
+
+def _summed_up(normed: Tensor) -> Tensor:
+    """The last row replaced by a mean of the others (B, R, D), weighted by their likeness to it."""
+    others, last = normed[:, :-1], normed[:, -1:]
+    weights = (normalise(last) @ normalise(others).mT).softmax(dim=2)
+    return torch.cat((others, weights @ others), dim=1)
 
 
 def _cross_blocked(predicted: Tensor, layer: LayerRows) -> Tensor:

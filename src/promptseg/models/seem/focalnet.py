@@ -1,38 +1,14 @@
-"""Focal modulation backbones: `focal` (Focal-L) and `focal_dw` (Focal-T).
-
-Maps are kept with channels last, (B, H, W, D), so that linear maps and norms need no copy; a
-convolution sees the same memory as a channels-last (B, D, H, W).
-"""
+"""Focal modulation backbones: `focal` (Focal-L) and `focal_dw` (Focal-T)."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from promptseg.models.seem.config import FocalConfig
+from promptseg.models.seem.backbone_config import FocalConfig
+from promptseg.models.seem.maps import Mlp, PatchEmbed, convolve, start_linear_
 
-_MLP_RATIO = 4
 _LAYER_SCALE = 0.1
 _STEM_PADDING = {"focal": 2, "focal_dw": 3}
-
-
-def _convolve(convolution: nn.Module, x: Tensor) -> Tensor:
-    """Apply a convolution to a map (B, H, W, D)."""
-    out: Tensor = convolution(x.permute(0, 3, 1, 2))
-    return out.permute(0, 2, 3, 1).contiguous()
-
-
-class PatchEmbed(nn.Module):
-    """A strided convolution and a norm over channels."""
-
-    def __init__(self, channels: int, dim: int, kernel: int, stride: int, padding: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(channels, dim, kernel, stride, padding)
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, channels) to (B, H / stride, W / stride, dim)."""
-        out: Tensor = self.norm(_convolve(self.proj, x))
-        return out
 
 
 class FocalModulation(nn.Module):
@@ -55,25 +31,11 @@ class FocalModulation(nn.Module):
         gates = (gates / self.split[2]).split(1, dim=3)
         total = torch.zeros_like(query)
         for layer, gate in zip(self.focal_layers, gates[:-1], strict=True):
-            context = functional.gelu(_convolve(layer, context))
+            context = functional.gelu(convolve(layer, context))
             total = torch.addcmul(total, context, gate)
         overall = functional.gelu(context.mean(dim=(1, 2), keepdim=True))
         modulator = functional.linear(torch.addcmul(total, overall, gates[-1]), self.h.weight.flatten(1), self.h.bias)
         out: Tensor = self.proj(query * modulator)
-        return out
-
-
-class Mlp(nn.Module):
-    """Two linear maps with a GELU between."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, _MLP_RATIO * dim)
-        self.fc2 = nn.Linear(_MLP_RATIO * dim, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., D) to the same shape."""
-        out: Tensor = self.fc2(functional.gelu(self.fc1(x)))
         return out
 
 
@@ -112,9 +74,9 @@ class FocalDwBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, D) to the same shape."""
-        x = x + _convolve(self.dw1, x)
+        x = x + convolve(self.dw1, x)
         x = self.norm1(x + self.gamma_1 * self.modulation(x))
-        x = x + _convolve(self.dw2, x)
+        x = x + convolve(self.dw2, x)
         out: Tensor = self.norm2(x + self.gamma_2 * self.mlp(x))
         return out
 
@@ -149,10 +111,7 @@ class FocalNet(nn.Module):
         self.layers = nn.ModuleList(Stage(config, stage) for stage in range(len(config.dims)))
         for stage, dim in enumerate(config.dims):
             self.add_module(f"norm{stage}", nn.LayerNorm(dim))
-        for part in self.modules():
-            if isinstance(part, nn.Linear):
-                nn.init.trunc_normal_(part.weight, std=0.02)
-                nn.init.zeros_(part.bias)
+        start_linear_(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W) to maps (B, D, h, w) at strides 4, 8, 16, 32, in channels-last memory."""

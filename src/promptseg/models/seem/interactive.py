@@ -1,6 +1,7 @@
 """Prompts that point (strokes, clicks, boxes as masks) and prompts that refer (phrases).
 
-They are turned into rows and masks for the one decoder loop; object queries never see them.
+They are turned into rows and masks for the one decoder loop. Which rows answer, and what those see of the
+prompt, is `SeemConfig.prompting`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,17 @@ from torch.nn import functional
 from promptseg.models.seem.config import LEVELS, SeemConfig
 from promptseg.models.seem.decoder import Head, SeemDecoder, mask_logits
 from promptseg.models.seem.points import Points, points_from_masks
-from promptseg.models.seem.rows import Group, LayerRows, Rows, per_image, self_blocked
+from promptseg.models.seem.rows import (
+    LISTENING,
+    OWN_ROWS,
+    PADDING,
+    SHARED_ROWS,
+    Group,
+    LayerRows,
+    Rows,
+    per_image,
+    self_blocked,
+)
 from promptseg.models.seem.text import normalise
 
 _LARGEST_SCALE = 100.0
@@ -25,7 +36,7 @@ class SpatialPrompt:
 
     Attributes:
         points: what is pointed at, on B images.
-        queries: (C, q), the object query that each spatial query of each candidate is a copy of.
+        queries: (C, q), the object query that each answering row of each candidate is, or is a copy of.
         previous: (B, C, h, w), mask logits of the round before, or None in the first round.
         memories: (L, S), the candidate of each memory row in each layer; read with `previous` only.
     """
@@ -51,7 +62,13 @@ class GroundingPrompt:
 
 @dataclass(frozen=True)
 class PromptRows:
-    """Rows for the decoder and where each group of looking rows lies among them."""
+    """Rows for the decoder.
+
+    Attributes:
+        rows: all of them.
+        spans: where each group of looking rows lies. Those that answer what is pointed at are called
+            `spatial`, those that answer phrases `grounding`, be they rows of their own or the object queries.
+    """
 
     rows: Rows
     spans: dict[str, slice]
@@ -74,14 +91,15 @@ def spatial_prompt(
         generator: source of the draws, on the masks' device.
     """
     device, candidates = positive[0].device, len(positive[0])
-    queries = (candidates, config.queries_per_candidate)
     memories = (config.decoder_layers, config.spatial_memories)
-    return SpatialPrompt(
-        points_from_masks(positive, negative, config.max_points, generator),
-        torch.randint(config.num_queries, queries, generator=generator, device=device),
-        previous,
-        torch.randint(candidates, memories, generator=generator, device=device).sort(dim=1).values,
-    )
+    points = points_from_masks(positive, negative, config.max_points, generator)
+    if config.prompting == "candidates":
+        drawn = (candidates, config.queries_per_candidate)
+        queries = torch.randint(config.num_queries, drawn, generator=generator, device=device)
+    else:
+        queries = torch.arange(config.num_queries, device=device).expand(candidates, -1)
+    owners = torch.randint(candidates, memories, generator=generator, device=device).sort(dim=1).values
+    return SpatialPrompt(points, queries, previous, owners)
 
 
 def prompt_rows(
@@ -89,8 +107,42 @@ def prompt_rows(
     features: Mapping[str, Tensor],
     spatial: SpatialPrompt | None = None,
     grounding: GroundingPrompt | None = None,
+    listening: bool = False,
 ) -> PromptRows:
-    """Rows of all object queries and of the given prompts."""
+    """Rows of all object queries and of the given prompts.
+
+    Args:
+        decoder: whose rows they are.
+        features: as `SeemNetwork.encode` gives them.
+        spatial: what is pointed at.
+        grounding: what is named.
+        listening: rows of `spatial` see the phrases too, where prompts have rows of their own.
+    """
+    batch = len(features["mask_features"])
+    queries = (decoder.query_feat.weight, decoder.query_embed.weight)
+    everyone = slice(0, len(queries[0]))
+    spans = dict.fromkeys(("object", "grounding", "spatial"), everyone)
+    if decoder.prompting == "choose":
+        return PromptRows(decoder.object_rows(*queries, batch), spans)
+    table, looking = SHARED_ROWS, [("object", *queries)]
+    if decoder.prompting != "shared":
+        table, looking = LISTENING if listening else OWN_ROWS, _own_rows(decoder, spatial, grounding)
+        spans = _spans({name: len(rows) for name, rows, _ in looking})
+    counts = {name: len(rows) for name, rows, _ in looking}
+    layers = range(len(decoder.transformer_ffn_layers))
+    rows = Rows(
+        per_image(torch.cat([rows for _, rows, _ in looking]), batch),
+        per_image(torch.cat([rows for _, _, rows in looking]), batch),
+        None if grounding is None else grounding.tokens,
+        [_layer(decoder, features, counts, table, layer, spatial, grounding) for layer in layers],
+    )
+    return PromptRows(rows, spans)
+
+
+def _own_rows(
+    decoder: SeemDecoder, spatial: SpatialPrompt | None, grounding: GroundingPrompt | None
+) -> list[tuple[str, Tensor, Tensor]]:
+    """Name, start states and positions of the looking rows of each prompt, after those of the object queries."""
     states, positions = decoder.query_feat.weight, decoder.query_embed.weight
     looking = [("object", states, positions)]
     if grounding is not None:
@@ -100,16 +152,7 @@ def prompt_rows(
         looking.append(("spatial", states[drawn], positions[drawn]))
         if spatial.previous is not None:
             looking.append(("memories", decoder.spatial_featured.weight, decoder.spatial_embed.weight))
-    batch = len(features["mask_features"])
-    counts = {name: len(rows) for name, rows, _ in looking}
-    layers = range(len(decoder.transformer_ffn_layers))
-    rows = Rows(
-        per_image(torch.cat([rows for _, rows, _ in looking]), batch),
-        per_image(torch.cat([rows for _, _, rows in looking]), batch),
-        None if grounding is None else grounding.tokens,
-        [_layer(decoder, features, counts, layer, spatial, grounding) for layer in layers],
-    )
-    return PromptRows(rows, _spans(counts))
+    return looking
 
 
 def _spans(counts: Mapping[str, int]) -> dict[str, slice]:
@@ -124,25 +167,27 @@ def _layer(
     decoder: SeemDecoder,
     features: Mapping[str, Tensor],
     counts: Mapping[str, int],
+    table: Mapping[str, tuple[str, ...]],
     layer: int,
     spatial: SpatialPrompt | None,
     grounding: GroundingPrompt | None,
 ) -> LayerRows:
     mask_features = features["mask_features"]
     batch = len(mask_features)
-    candidates = {} if spatial is None else _row_candidates(spatial, layer, batch)
+    candidates = {} if spatial is None or table is SHARED_ROWS else _row_candidates(spatial, layer, batch)
     groups = [Group(name, count, candidates.get(name)) for name, count in counts.items()]
     tokens = None
     if grounding is not None:
         groups.append(Group("grounding_tokens", grounding.tokens.shape[1], present=grounding.present))
     if spatial is not None:
         tokens = spatial_tokens(decoder, features[f"level_{layer % LEVELS}"], layer % LEVELS, spatial.points)
-        groups.append(Group("spatial_tokens", tokens.shape[1], spatial.points.candidates))
+        owners = spatial.points.candidates
+        groups.append(Group("spatial_tokens", tokens.shape[1], owners, present=owners != PADDING))
     remembered = None
-    if spatial is not None and spatial.previous is not None:
+    if "memories" in counts and spatial is not None and spatial.previous is not None:
         size = features[f"level_{layer % LEVELS}"].shape[2:]
         remembered = _memory_blocked(spatial.previous, spatial.memories[layer], size)
-    return LayerRows(tokens, self_blocked(groups, batch, mask_features.device), remembered)
+    return LayerRows(tokens, self_blocked(table, groups, batch, mask_features.device), remembered)
 
 
 def _row_candidates(spatial: SpatialPrompt, layer: int, batch: int) -> dict[str, Tensor]:
@@ -165,19 +210,26 @@ def _memory_blocked(previous: Tensor, candidates: Tensor, size: Sequence[int]) -
     return (resized < 0).flatten(2)[:, candidates]
 
 
-def spatial_masks(head: Head, spans: Mapping[str, slice], spatial: SpatialPrompt, mask_features: Tensor) -> Tensor:
-    """Mask logits (B, C, h, w): of each candidate's queries the one that fits its positive points best."""
-    candidates = len(spatial.queries)
+def point_features(decoder: SeemDecoder, spatial: SpatialPrompt, mask_features: Tensor, positive: bool) -> Tensor:
+    """Mean of the mask features (B, C, M) over each candidate's points of one sign."""
+    nothing = -1.0 if decoder.prompting == "candidates" else 0.0
+    return spatial.points.means(mask_features, positive, len(spatial.queries), nothing)
+
+
+def spatial_masks(
+    decoder: SeemDecoder, head: Head, spans: Mapping[str, slice], spatial: SpatialPrompt, mask_features: Tensor
+) -> Tensor:
+    """Mask logits (B, C, h, w): of each candidate's rows the one that fits its positive points best."""
     vectors = head.mask_vectors[:, spans["spatial"]]
-    vectors = vectors.view(len(vectors), candidates, -1, vectors.shape[2])
-    wanted = spatial.points.means(mask_features, positive=True, candidates=candidates)
+    vectors = vectors.view(len(vectors), len(spatial.queries), -1, vectors.shape[2])
+    wanted = point_features(decoder, spatial, mask_features, positive=True)
     best = (vectors @ wanted[:, :, :, None]).argmax(dim=2)[:, :, :, None]
     chosen = vectors.gather(2, best.expand(-1, -1, 1, vectors.shape[3]))[:, :, 0]
     return mask_logits(chosen, mask_features)
 
 
 def grounding_similarity(decoder: SeemDecoder, head: Head, spans: Mapping[str, slice], phrases: Tensor) -> Tensor:
-    """Similarity (B, N, T) of grounding queries to pooled phrases (T, D_text); the largest one answers."""
+    """Similarity (B, N, T) of the rows that answer to pooled phrases (T, D_text); the largest one answers."""
     captions = normalise(decoder.captions(head)[:, spans["grounding"]])
     scale = decoder.lang_encoder.logit_scale.exp().clamp(max=_LARGEST_SCALE)
     similarity: Tensor = scale * functional.linear(captions, normalise(phrases))

@@ -8,14 +8,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from promptseg.errors import PromptsegError
-from promptseg.models.seem.config import LEVELS, SeemConfig
+from promptseg.models.seem.backbone import build_backbone
+from promptseg.models.seem.config import BUFFERS, LEVELS, SeemConfig
 from promptseg.models.seem.decoder import Head, SeemDecoder, mask_logits
-from promptseg.models.seem.focalnet import FocalNet
+from promptseg.models.seem.deformable import DeformablePixelDecoder
 from promptseg.models.seem.pixel_decoder import PixelDecoder, PixelFeatures
-from promptseg.models.seem.rows import Rows, object_rows
-from promptseg.models.seem.text import TextEncoder
+from promptseg.models.seem.text import TextEncoder, normalise
 
 _VOID_WEIGHT = 0.1
+_PIXEL_DECODERS = {"fpn": PixelDecoder, "deformable": DeformablePixelDecoder}
+
+
+@dataclass(frozen=True)
+class HeadStates:
+    """What one prediction head knows of B images and N queries before it hears of classes.
+
+    Attributes:
+        captions: (B, N, D_text), of length 1.
+        mask_logits: (B, N, h, w), at stride 4 of the canvas.
+    """
+
+    captions: Tensor
+    mask_logits: Tensor
 
 
 @dataclass(frozen=True)
@@ -36,7 +50,7 @@ class SegmentationHead(nn.Module):
 
     def __init__(self, config: SeemConfig) -> None:
         super().__init__()
-        self.pixel_decoder = PixelDecoder(config)
+        self.pixel_decoder = _PIXEL_DECODERS[config.pixel_decoder](config)
         self.predictor = SeemDecoder(config)
 
 
@@ -45,19 +59,25 @@ class Criterion(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.register_buffer("empty_weight", torch.cat((torch.ones(classes), torch.tensor([_VOID_WEIGHT]))))
+        weights = torch.tensor([1.0] * classes + [_VOID_WEIGHT], device=BUFFERS)
+        self.register_buffer("empty_weight", weights)
 
 
 class SeemNetwork(nn.Module):
-    """SEEM v1: backbone, pixel decoder, text encoder and decoder."""
+    """Backbone, pixel decoder, text encoder and decoder."""
 
     def __init__(self, config: SeemConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("dilation_kernel", torch.ones(1, 1, 3, 3))
-        self.backbone = FocalNet(config.backbone)
+        if config.family == "x-decoder":
+            # For image-text retrieval, which is not offered here.
+            self.backbone_proj = nn.Parameter(torch.zeros(config.backbone.dims[-1], config.text_dim))
+        else:
+            self.register_buffer("dilation_kernel", torch.ones(1, 1, 3, 3, device=BUFFERS))
+        self.backbone = build_backbone(config.backbone)
         self.sem_seg_head = SegmentationHead(config)
-        self.criterion = Criterion(config.num_classes)
+        if config.prompting != "shared":
+            self.criterion = Criterion(config.num_classes)
 
     @property
     def decoder(self) -> SeemDecoder:
@@ -86,7 +106,8 @@ class SeemNetwork(nn.Module):
         divisor = self.config.size_divisor
         if height % divisor or width % divisor:
             raise PromptsegError(f"image batch of {height} x {width}: pad both sides to multiples of {divisor}")
-        return decoder_features(self.sem_seg_head.pixel_decoder(self.backbone(images)))
+        antialias = self.config.family == "x-decoder"
+        return decoder_features(self.sem_seg_head.pixel_decoder(self.backbone(images)), antialias)
 
     def decode(self, features: Mapping[str, Tensor], queries: Tensor, positions: Tensor, text: Tensor) -> HeadOutputs:
         """Masks and classes of object queries, from the last head.
@@ -97,33 +118,45 @@ class SeemNetwork(nn.Module):
             positions: (N, D) or (B, N, D), position terms.
             text: (K, D_text), class embeddings.
         """
-        heads = self.decoder(self._rows(features, queries, positions), features, all_heads=False)
-        return self._answer(heads[-1], features, text)
+        return self.classify(self.states(features, queries, positions, all_heads=False)[-1], text)
 
     def decode_all(
         self, features: Mapping[str, Tensor], queries: Tensor, positions: Tensor, text: Tensor
     ) -> list[HeadOutputs]:
         """As `decode`, from every head: before the first layer, and after each."""
-        heads = self.decoder(self._rows(features, queries, positions), features, all_heads=True)
-        return [self._answer(head, features, text) for head in heads]
+        return [self.classify(head, text) for head in self.states(features, queries, positions)]
 
-    def _rows(self, features: Mapping[str, Tensor], queries: Tensor, positions: Tensor) -> Rows:
-        return object_rows(queries, positions, len(features["mask_features"]), self.config.decoder_layers)
+    def states(
+        self, features: Mapping[str, Tensor], queries: Tensor, positions: Tensor, all_heads: bool = True
+    ) -> list[HeadStates]:
+        """What every head, or the last one alone, knows before it hears of classes; arguments as for `decode`."""
+        rows = self.decoder.object_rows(queries, positions, len(features["mask_features"]))
+        heads = self.decoder(rows, features, all_heads)
+        return [self._states(head, features["mask_features"]) for head in (heads if all_heads else heads[-1:])]
 
-    def _answer(self, head: Head, features: Mapping[str, Tensor], text: Tensor) -> HeadOutputs:
-        return HeadOutputs(self.decoder.classify(head, text), mask_logits(head.mask_vectors, features["mask_features"]))
+    def classify(self, states: HeadStates, text: Tensor) -> HeadOutputs:
+        """The answer to the class embeddings `text` (K, D_text)."""
+        return HeadOutputs(self.decoder.compare(states.captions, text), states.mask_logits)
+
+    def _states(self, head: Head, mask_features: Tensor) -> HeadStates:
+        return HeadStates(normalise(self.decoder.captions(head)), mask_logits(head.mask_vectors, mask_features))
 
 
-def decoder_features(pixels: PixelFeatures) -> dict[str, Tensor]:
+def decoder_features(pixels: PixelFeatures, antialias: bool = False) -> dict[str, Tensor]:
     """Name the pixel decoder's maps, with the mask features resized to each level.
 
     The resize is linear, so a mask logit resized to a level is the product of the mask vector with
     these resized features, up to rounding.
+
+    Args:
+        pixels: the maps.
+        antialias: resize bicubically with antialias, not bilinearly without.
     """
+    mode = "bicubic" if antialias else "bilinear"
     features = {"mask_features": pixels.mask_features}
     for i in range(LEVELS):
         features[f"level_{i}"] = pixels.levels[i]
         features[f"shrunk_{i}"] = functional.interpolate(
-            pixels.mask_features, size=pixels.levels[i].shape[2:], mode="bilinear", align_corners=False
+            pixels.mask_features, size=pixels.levels[i].shape[2:], mode=mode, align_corners=False, antialias=antialias
         )
     return features

@@ -10,8 +10,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from promptseg.models.seem.rows import PADDING
 
-_NOTHING = -1.0
-
 
 @dataclass(frozen=True)
 class Points:
@@ -36,16 +34,16 @@ class Points:
         read = functional.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
         return read[:, :, 0].transpose(1, 2)
 
-    def means(self, maps: Tensor, positive: bool, candidates: int) -> Tensor:
+    def means(self, maps: Tensor, positive: bool, candidates: int, nothing: float) -> Tensor:
         """Mean of maps (B, D, h, w) over each candidate's points of one sign: (B, C, D).
 
-        A candidate without such points gets a vector of -1.
+        A candidate without such points gets a vector of `nothing`.
         """
         numbers = torch.arange(candidates, device=self.candidates.device)
         taken = (self.candidates[:, None] == numbers[None, :, None]) & (self.positive == positive)[:, None]
         counts = taken.sum(dim=2, keepdim=True)
         means = taken.to(maps.dtype) @ self.read(maps) / counts.clamp(min=1)
-        return means.masked_fill(counts == 0, _NOTHING)
+        return means.masked_fill(counts == 0, nothing)
 
 
 def points_from_masks(

@@ -12,7 +12,7 @@ from torch import Tensor
 PADDING = -1
 """Candidate number of a row that only fills up the batch."""
 
-LOOKS_AT: Mapping[str, tuple[str, ...]] = {
+OWN_ROWS: Mapping[str, tuple[str, ...]] = {
     "object": ("object",),
     "grounding": ("grounding", "grounding_tokens"),
     "spatial": ("spatial", "spatial_tokens", "memories"),
@@ -20,7 +20,15 @@ LOOKS_AT: Mapping[str, tuple[str, ...]] = {
     "grounding_tokens": ("grounding", "grounding_tokens"),
     "spatial_tokens": ("spatial_tokens",),
 }
-"""Who sees whom in self-attention in SEEM v1."""
+"""Who sees whom in self-attention where prompts have rows of their own: SEEM v0 and v1."""
+LISTENING: Mapping[str, tuple[str, ...]] = {**OWN_ROWS, "spatial": (*OWN_ROWS["spatial"], "grounding_tokens")}
+"""The same where what is pointed at is named too: the official switch STROKE_SAMPLER.EVAL.GROUNDING."""
+SHARED_ROWS: Mapping[str, tuple[str, ...]] = {
+    "object": ("object", "grounding_tokens", "spatial_tokens"),
+    "grounding_tokens": ("object", "grounding_tokens"),
+    "spatial_tokens": ("spatial_tokens",),
+}
+"""Who sees whom where object queries answer prompts: SEEM demo."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class Group:
     """Rows of one kind, in the order they take in self-attention.
 
     Attributes:
-        name: a key of `LOOKS_AT`.
+        name: a key of the table of who sees whom.
         count: number of rows.
         candidates: (B, count), the candidate object each row stands for, or None where rows stand
             for none. Between groups that have them, a row sees its own candidate's rows only.
@@ -75,16 +83,17 @@ class Rows:
     layers: Sequence[LayerRows]
 
 
-def object_rows(states: Tensor, positions: Tensor, batch: int, layers: int) -> Rows:
-    """Rows of object queries alone: they all see each other.
+def object_rows(states: Tensor, positions: Tensor, batch: int, layers: int, blocked: Tensor | None = None) -> Rows:
+    """Rows of object queries alone.
 
     Args:
         states: (N, D), or (B, N, D).
         positions: (N, D), or (B, N, D).
         batch: B.
         layers: number of decoder layers.
+        blocked: (1, N, N), of self-attention; None: they all see each other.
     """
-    return Rows(per_image(states, batch), per_image(positions, batch), None, [LayerRows()] * layers)
+    return Rows(per_image(states, batch), per_image(positions, batch), None, [LayerRows(blocked=blocked)] * layers)
 
 
 def per_image(rows: Tensor, batch: int) -> Tensor:
@@ -98,15 +107,23 @@ def joined(*parts: Tensor | None) -> Tensor:
     return present[0] if len(present) == 1 else torch.cat(present, dim=1)
 
 
-def self_blocked(groups: Sequence[Group], batch: int, device: torch.device) -> Tensor:
-    """The mask (B, A, A) of self-attention among groups, by `LOOKS_AT`; True blocks."""
+def last_apart(count: int, device: torch.device) -> Tensor:
+    """The mask (1, N, N) of self-attention in which the last of N rows neither sees the others nor is seen."""
+    last = torch.arange(count, device=device) == count - 1
+    return (last[:, None] != last)[None]
+
+
+def self_blocked(
+    looks_at: Mapping[str, tuple[str, ...]], groups: Sequence[Group], batch: int, device: torch.device
+) -> Tensor:
+    """The mask (B, A, A) of self-attention among groups, by a table of who sees whom; True blocks."""
     total = sum(group.count for group in groups)
     blocked = torch.ones(batch, total, total, dtype=torch.bool, device=device)
     top = 0
     for row in groups:
         left = 0
         for seen in groups:
-            if seen.name in LOOKS_AT[row.name]:
+            if seen.name in looks_at[row.name]:
                 blocked[:, top : top + row.count, left : left + seen.count] = _pair_blocked(row, seen)
             left += seen.count
         top += row.count

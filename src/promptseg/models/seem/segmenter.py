@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.base import UNKNOWN_LICENCE, EmbeddedTexts, ImageFeatures, Prediction, Size
+from promptseg.models.base import UNKNOWN_LICENCE, EmbeddedTexts, ImageFeatures, ObjectPrompt, Prediction, Size
 from promptseg.models.fingerprint import fingerprint
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
-from promptseg.models.seem.network import HeadOutputs, SeemNetwork
+from promptseg.models.seem.network import HeadOutputs, HeadStates, SeemNetwork
+from promptseg.models.seem.one_object import find_object, object_prompts
 from promptseg.models.seem.position import axis_code
 from promptseg.models.seem.text import normalise
 from promptseg.models.sizes import short_side_size
@@ -109,15 +110,9 @@ class SeemSegmenter:
         if not len(images):
             raise PromptsegError("got 0 images, expected at least one (3, H, W) tensor")
         sizes = tuple((image.shape[1], image.shape[2]) for image in images)
-        canvas = self._canvas(sizes)
+        canvas = self.config.canvas(*(max(sides) for sides in zip(*sizes, strict=True)))
         batch = torch.stack([self._padded(image, canvas) for image in images])
         return ImageFeatures(self.network.encode(batch), canvas, sizes)
-
-    def _canvas(self, sizes: Sequence[Size]) -> Size:
-        """The least size that holds all images and is a multiple of the divisor."""
-        divisor = self.config.size_divisor
-        height, width = (-(-max(sides) // divisor) * divisor for sides in zip(*sizes, strict=True))
-        return height, width
 
     def _padded(self, image: Tensor, canvas: Size) -> Tensor:
         """Normalise, then pad with 0, which is the mean colour."""
@@ -225,8 +220,7 @@ class SeemSegmenter:
         Raises:
             PromptsegError: unknown spatial kind, or prompts whose shape this model cannot take.
         """
-        outputs = self.network.decode(features.tensors, *self._inputs(prompts))
-        return _prediction(outputs, features)
+        return self.classify(self.decoder_states(features, prompts, all_heads=False), prompts)[-1]
 
     def decode_all(self, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
         """As `decode`, from every head: before the first layer, and after each.
@@ -234,19 +228,67 @@ class SeemSegmenter:
         Raises:
             PromptsegError: as `decode`.
         """
-        outputs = self.network.decode_all(features.tensors, *self._inputs(prompts))
-        return [_prediction(output, features) for output in outputs]
+        return self.classify(self.decoder_states(features, prompts, all_heads=True), prompts)
 
-    def _inputs(self, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, positions and texts, with the prompts in their places."""
+    def _prediction(self, outputs: HeadOutputs, features: ImageFeatures) -> Prediction:
+        upsampling = "bicubic" if self.config.family == "x-decoder" else "bilinear"
+        return Prediction(outputs.class_logits, outputs.mask_logits, features.canvas, features.image_sizes, upsampling)
+
+    @property
+    def object_prompts(self) -> tuple[str, ...]:
+        """The fields of `ObjectPrompt` that the model takes."""
+        return object_prompts(self.config)
+
+    @torch.no_grad()
+    def segment(self, features: ImageFeatures, prompt: ObjectPrompt, seed: int = 0) -> Prediction:
+        """The mask of one object that is pointed at or named (models/seem/one_object.py).
+
+        Raises:
+            PromptsegError: a phrase, but no tokenizer, or the text encoder was dropped.
+        """
+        ids = None if prompt.text is None else self._token_ids([prompt.text])
+        masks = find_object(self.network, features, prompt, ids, seed)
+        return self._prediction(HeadOutputs(masks.new_zeros(1, 1, 1), masks), features)
+
+    @torch.no_grad()
+    def prepare(self, features: ImageFeatures) -> ImageFeatures:
+        """The maps of the three levels replaced by the keys and values that each decoder layer makes of them."""
+        kept = {name: tensor for name, tensor in features.tensors.items() if not name.startswith("level_")}
+        memories = self.network.decoder.memories(features.tensors)
+        return ImageFeatures(kept | memories, features.canvas, features.image_sizes)
+
+    def decoder_states(self, features: ImageFeatures, prompts: Prompts, all_heads: bool) -> ImageFeatures:
+        """Captions `captions_0..` and masks `masks_0..` of the object queries, head by head.
+
+        The class embeddings have no part in them: they are compared with the captions at the very end.
+
+        Raises:
+            PromptsegError: as `decode`.
+        """
         self._check(prompts)
+        heads = self.network.states(features.tensors, *self._queries(prompts), all_heads)
+        tensors = {f"captions_{i}": head.captions for i, head in enumerate(heads)}
+        tensors |= {f"masks_{i}": head.mask_logits for i, head in enumerate(heads)}
+        return ImageFeatures(tensors, features.canvas, features.image_sizes)
+
+    def classify(self, states: ImageFeatures, prompts: Prompts) -> list[Prediction]:
+        """The answers of the heads in `states` to the semantic prompts."""
+        text = torch.cat((prompts.semantic, prompts.background))
+        answers = []
+        for i in range(len(states.tensors) // 2):
+            head = HeadStates(states.tensors[f"captions_{i}"], states.tensors[f"masks_{i}"])
+            answers.append(self._prediction(self.network.classify(head, text), states))
+        return answers
+
+    def _queries(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """Start states and positions of the queries, with the spatial prompts in their places."""
         decoder, spatial = self.network.decoder, prompts.spatial
         queries, positions = decoder.query_feat.weight, decoder.query_embed.weight
         if prompts.spatial_kind == "queries":
             queries = torch.cat((spatial, queries[len(spatial) :]))
         else:
             positions = torch.cat((spatial, positions[len(spatial) :]))
-        return queries, positions, torch.cat((prompts.semantic, prompts.background))
+        return queries, positions
 
     def _check(self, prompts: Prompts) -> None:
         _check_kind(prompts.spatial_kind)
@@ -259,10 +301,6 @@ class SeemSegmenter:
             shape = tuple(getattr(prompts, name).shape)
             if len(shape) != 2 or shape[1] != self.config.text_dim:
                 raise PromptsegError(f"{name} prompts have shape {shape}, {self.id} takes (C, {self.config.text_dim})")
-
-
-def _prediction(outputs: HeadOutputs, features: ImageFeatures) -> Prediction:
-    return Prediction(outputs.class_logits, outputs.mask_logits, features.canvas, features.image_sizes)
 
 
 def _check_kind(kind: str) -> None:

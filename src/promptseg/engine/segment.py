@@ -1,0 +1,141 @@
+"""One object of a photo that is pointed at or named."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from promptseg.engine.encode import image_tensor
+from promptseg.engine.predict import Photo, photo_pixels
+from promptseg.errors import PromptsegError
+from promptseg.models.base import Box, ObjectPrompt, Place, PromptableSegmenter, Size, interactive_prompts
+from promptseg.tasks.masks import masks_at
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The object that was found.
+
+    Attributes:
+        mask: (H, W) bool, at the photo's own size.
+        score: mean probability of the mask's pixels, 0..1, as the model sees it; 0 for an empty mask.
+        logits: (1, 1, h, w), the mask as the model gave it; what `previous` of a next round takes.
+    """
+
+    mask: NDArray[np.bool_]
+    score: float
+    logits: Tensor
+
+
+@torch.no_grad()
+def segment(
+    model: PromptableSegmenter,
+    image: Photo,
+    text: str | None = None,
+    points: Sequence[Place] = (),
+    boxes: Sequence[Box] = (),
+    strokes: Sequence[Sequence[Place]] = (),
+    negative: Sequence[Place] = (),
+    previous: Segmentation | None = None,
+    seed: int = 0,
+) -> Segmentation:
+    """Find one object of a photo.
+
+    All that is given is about the same object. Places are (x, y) in pixels of the photo, from its top left corner.
+
+    Args:
+        model: a model that takes such prompts; which ones, its `object_prompts` say.
+        image: a file, a PIL image, or (H, W, 3) uint8 RGB.
+        text: what it is, in words.
+        points: places on it.
+        boxes: (x0, y0, x1, y1), around it or its parts.
+        strokes: lines on it, each a list of places.
+        negative: places that are not on it.
+        previous: the answer of the round before on this photo, to be mended.
+        seed: of whatever the model draws on the way; the same seed gives the same mask.
+
+    Raises:
+        PromptsegError: nothing to find, a place outside the photo, a box that is none, a kind of prompt that the
+            model does not take, or an image that cannot be read.
+    """
+    finder, pixels = interactive_prompts(model), photo_pixels(image)
+    size = (pixels.shape[0], pixels.shape[1])
+    prompt = ObjectPrompt(
+        text,
+        tuple((x, y) for x, y in points),
+        tuple((x, y) for x, y in negative),
+        tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in boxes),
+        tuple(tuple((x, y) for x, y in stroke) for stroke in strokes),
+        None if previous is None else previous.logits,
+    )
+    check_prompt(prompt, size)
+    for kind, value in vars(prompt).items():
+        if value is not None and len(value) and kind not in finder.object_prompts:
+            raise PromptsegError(f"{model.id} takes no {kind}: give it {' or '.join(finder.object_prompts)}")
+    encoded = image_tensor(model, pixels)
+    features = model.encode_image([encoded])
+    prediction = finder.segment(features, _scaled(prompt, size, (encoded.shape[1], encoded.shape[2])), seed)
+    logits = masks_at(prediction, 0, size)[0]
+    mask = logits > 0
+    score = float(logits.sigmoid()[mask].mean()) if mask.any() else 0.0
+    return Segmentation(mask.cpu().numpy(), score, prediction.mask_logits)
+
+
+def check_prompt(prompt: ObjectPrompt, size: Size) -> None:
+    """Refuse prompts that find nothing, in pixels of a photo of `size` = (H, W).
+
+    Raises:
+        PromptsegError: no prompt that says where or what the object is, an empty text, a place outside the photo,
+            an empty stroke, or a box without area.
+    """
+    if prompt.text is None and not (prompt.points or prompt.boxes or prompt.strokes):
+        raise PromptsegError("nothing to find: give a text, a point, a box or a stroke")
+    if prompt.text is not None and not prompt.text.strip():
+        raise PromptsegError("the text is empty: say what to find, such as 'red car'")
+    for kind, places in (("point", prompt.points), ("negative point", prompt.negative)):
+        for place in places:
+            _check_place(kind, place, size)
+    for stroke in prompt.strokes:
+        if not stroke:
+            raise PromptsegError("a stroke has no place: give it at least one x,y")
+        for place in stroke:
+            _check_place("stroke", place, size)
+    for box in prompt.boxes:
+        _check_place("box", box[:2], size)
+        _check_place("box", box[2:], size)
+        if not (box[0] < box[2] and box[1] < box[3]):
+            raise PromptsegError(f"box {_shown(box)} has no area: give x0,y0,x1,y1 with x0 < x1 and y0 < y1")
+
+
+def _check_place(kind: str, place: Place, size: Size) -> None:
+    height, width = size
+    x, y = place
+    # The right and bottom edges count as inside, as boxes end there.
+    if not (isfinite(x) and isfinite(y) and 0 <= x <= width and 0 <= y <= height):
+        raise PromptsegError(f"{kind} {_shown(place)} is outside the photo, which is {width} wide and {height} high")
+
+
+def _shown(values: Sequence[float]) -> str:
+    return ",".join(f"{value:g}" for value in values)
+
+
+def _scaled(prompt: ObjectPrompt, size: Size, encoded: Size) -> ObjectPrompt:
+    """The prompt in pixels of the encoded image, every place inside it."""
+    height, width = encoded
+
+    def moved(place: Place) -> Place:
+        x, y = place[0] * width / size[1], place[1] * height / size[0]
+        return min(x, width - 1.0), min(y, height - 1.0)
+
+    return ObjectPrompt(
+        prompt.text,
+        tuple(moved(place) for place in prompt.points),
+        tuple(moved(place) for place in prompt.negative),
+        tuple((*moved(box[:2]), *moved(box[2:])) for box in prompt.boxes),
+        tuple(tuple(moved(place) for place in stroke) for stroke in prompt.strokes),
+        prompt.previous,
+    )

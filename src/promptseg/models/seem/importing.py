@@ -1,0 +1,153 @@
+"""The import of official checkpoint files into model folders."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from promptseg.errors import PromptsegError, unknown_name
+from promptseg.models.fingerprint import fingerprint
+from promptseg.models.seem.checkpoint import (
+    StateDifference,
+    checked_tokenizer,
+    described,
+    difference,
+    listed,
+    save_model_folder,
+)
+from promptseg.models.seem.config import NAMED
+from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.state import plain_state, read_checkpoint
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did.
+
+    Attributes:
+        folder: the model folder it wrote.
+        config_name: the architecture.
+        difference: what of the file was left out, or filled in; no parameter is among the missing.
+        source_sha256: checksum of the imported file; official file names were used twice.
+        fingerprint: the model's fingerprint from now on.
+        has_tokenizer: whether the folder got a tokenizer.
+    """
+
+    folder: Path
+    config_name: str
+    difference: StateDifference
+    source_sha256: str
+    fingerprint: str
+    has_tokenizer: bool
+
+    def __str__(self) -> str:
+        lines = [f"{self.config_name} written to {self.folder} (weights {self.fingerprint[:12]})"]
+        ignored = (*self.difference.unexpected, *self.difference.misshapen)
+        for what, names in (("ignored", ignored), ("filled in", self.difference.missing)):
+            if names:
+                lines.append(f"{what}: {listed(names)}")
+        if not self.has_tokenizer:
+            lines.append("no tokenizer: before it can read class names, put CLIP's tokenizer.json into the folder")
+        return "\n".join(lines)
+
+
+def import_checkpoint(file: Path, config_name: str | None, out: Path, tokenizer: Path | None = None) -> ImportReport:
+    """Turn an official checkpoint into a model folder.
+
+    Args:
+        file: a state dict written by `torch.save` (plain, prefixed, or nested in a training state) or a
+            safetensors file, of any precision. Nothing in it is executed.
+        config_name: the architecture, one of `NAMED`; None takes the one that names and shapes fit.
+        out: the folder to write.
+        tokenizer: CLIP's `tokenizer.json` or `bpe_simple_vocab_16e6.txt.gz`; needed for class names.
+
+    Raises:
+        PromptsegError: unknown name, unreadable file, parameters missing or of another shape, values
+            that are not finite, or no name given and not exactly one architecture that fits.
+    """
+    if config_name is not None and config_name not in NAMED:
+        raise unknown_name("model config", config_name, NAMED)
+    state = plain_state(read_checkpoint(file), file)
+    name = config_name or _only_fit(file, state)
+    if tokenizer is not None:
+        checked_tokenizer(tokenizer, NAMED[name])
+    network = _shapes(name)
+    found = difference(network, state)
+    if _lacking(network, found):
+        raise PromptsegError(f"{file}: not the weights of {name}: {described(found)}{_hint(state)}")
+    _fill(network, state, found, file)
+    source = _sha256(file)
+    save_model_folder(out, network, NAMED[name], tokenizer, _card(name, file, source), torch.float32)
+    return ImportReport(out, name, found, source, fingerprint(network.named_parameters()), tokenizer is not None)
+
+
+def fitting_configs(state: Mapping[str, Tensor]) -> list[str]:
+    """The named architectures of which every parameter is there, in its shape."""
+    return [name for name in NAMED if not _lacking(network := _shapes(name), difference(network, state))]
+
+
+def _only_fit(file: Path, state: Mapping[str, Tensor]) -> str:
+    fits = fitting_configs(state)
+    if len(fits) > 1:
+        raise PromptsegError(f"{file}: fits {' and '.join(fits)}, which differ in no weight: choose one with --config")
+    if fits:
+        return fits[0]
+    found = {name: difference(_shapes(name), state) for name in NAMED}
+    nearest = min(found, key=lambda name: sum(map(len, vars(found[name]).values())))
+    if len(found[nearest].unexpected) == len(state):
+        raise PromptsegError(f"{file}: none of its {len(state)} tensors is known: give a SEEM or X-Decoder checkpoint")
+    raise PromptsegError(f"{file}: fits no known model; nearest is {nearest}: {described(found[nearest])}")
+
+
+def _hint(state: Mapping[str, Tensor]) -> str:
+    """Which other named architectures the tensors fit, if any."""
+    fits = fitting_configs(state)
+    return f"; they fit {' and '.join(fits)}" if fits else ""
+
+
+def _shapes(name: str) -> SeemNetwork:
+    """A named network without memory for its parameters."""
+    with torch.device("meta"):
+        return SeemNetwork(NAMED[name])
+
+
+def _lacking(network: SeemNetwork, found: StateDifference) -> set[str]:
+    """Parameters that a file does not give; buffers are the same in every network."""
+    return {*found.missing, *found.misshapen} & dict(network.named_parameters()).keys()
+
+
+def _fill(network: SeemNetwork, state: Mapping[str, Tensor], found: StateDifference, file: Path) -> None:
+    """Make the tensors the network's own, uncopied; buffers that do not come with them keep their values."""
+    for name, parameter in network.named_parameters():
+        if not state[name].is_floating_point():
+            raise PromptsegError(
+                f"{file}: tensor {name} is stored as {state[name].dtype}, expected {parameter.dtype}:"
+                " get the file before quantisation"
+            )
+    left_out = {*found.unexpected, *found.misshapen}
+    network.load_state_dict({n: t for n, t in state.items() if n not in left_out}, strict=False, assign=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _card(config_name: str, file: Path, source: str) -> str:
+    return "\n".join(
+        (
+            "---",
+            "library_name: promptseg",
+            "pipeline_tag: image-segmentation",
+            "---",
+            "",
+            f"# {config_name}",
+            "",
+            f"Imported by promptseg from `{file.name}`, SHA-256 `{source}`.",
+            "The official code is Apache-2.0; no separate licence of the weights is stated by its authors.",
+            "",
+        )
+    )

@@ -1,0 +1,73 @@
+"""What the backbones share: parts that work on maps with channels last, (B, H, W, D).
+
+Linear maps and norms need no copy of such a map; a convolution sees the same memory as a
+channels-last (B, D, H, W).
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+_MLP_RATIO = 4
+
+
+def convolve(convolution: nn.Module, x: Tensor) -> Tensor:
+    """Apply a convolution to a map (B, H, W, D)."""
+    out: Tensor = convolution(x.permute(0, 3, 1, 2))
+    return out.permute(0, 2, 3, 1).contiguous()
+
+
+class PatchEmbed(nn.Module):
+    """A strided convolution, and a norm over channels after or before it."""
+
+    def __init__(
+        self, channels: int, dim: int, kernel: int, stride: int, padding: int, norm_first: bool = False
+    ) -> None:
+        super().__init__()
+        self.norm_first = norm_first
+        self.proj = nn.Conv2d(channels, dim, kernel, stride, padding)
+        self.norm = nn.LayerNorm(channels if norm_first else dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, channels) to (B, H / stride, W / stride, dim)."""
+        if self.norm_first:
+            return convolve(self.proj, self.norm(x))
+        out: Tensor = self.norm(convolve(self.proj, x))
+        return out
+
+
+class Mlp(nn.Module):
+    """Two linear maps with a GELU between."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, _MLP_RATIO * dim)
+        self.fc2 = nn.Linear(_MLP_RATIO * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to the same shape."""
+        out: Tensor = self.fc2(functional.gelu(self.fc1(x)))
+        return out
+
+
+def to_windows(x: Tensor, side: int) -> Tensor:
+    """Cut a map (B, H, W, D) into windows (B * n, side, side, D), padded with 0 at right and bottom."""
+    height, width = x.shape[1:3]
+    x = functional.pad(x, (0, 0, 0, -width % side, 0, -height % side))
+    windows: Tensor = x.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3).flatten(0, 2)
+    return windows
+
+
+def from_windows(windows: Tensor, height: int, width: int) -> Tensor:
+    """The map (B, height, width, D) whose windows (B * n, side, side, D) these are, without its padding."""
+    side = windows.shape[1]
+    rows, columns = -(-height // side), -(-width // side)
+    x: Tensor = windows.unflatten(0, (-1, rows, columns)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    return x[:, :height, :width]
+
+
+def start_linear_(module: nn.Module) -> None:
+    """Start every linear map inside `module` from small weights and zero bias."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+            nn.init.zeros_(part.bias)

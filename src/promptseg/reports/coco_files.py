@@ -1,0 +1,65 @@
+"""Answers in the forms of COCO: objects as run lengths, segments as a coloured PNG with a JSON beside it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from promptseg.data.label_space import LabelSpace
+from promptseg.data.sample import PanopticLabels
+from promptseg.files import atomic_path
+from promptseg.tasks.instances import Instances
+from promptseg.tasks.run_lengths import encode, window
+
+
+def categories(label_space: LabelSpace) -> list[dict[str, Any]]:
+    """The classes; an id is the place of the class, as in label maps."""
+    return [
+        {"id": number, "name": info.name, "isthing": int(info.is_thing), "color": list(info.color)}
+        for number, info in enumerate(label_space.classes)
+    ]
+
+
+def box_of(mask: NDArray[np.bool_]) -> list[int]:
+    """The smallest box [x, y, width, height] around a mask, pixels."""
+    rows, columns = window(mask)
+    return [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
+
+
+def instance_entries(found: Instances, image: int, first_id: int) -> list[dict[str, Any]]:
+    """Objects as annotations of an image, numbered from `first_id`; empty masks are left out."""
+    entries: list[dict[str, Any]] = []
+    masks = found.masks.cpu().numpy()
+    for class_id, score, mask in zip(found.class_ids.tolist(), found.scores.tolist(), masks, strict=True):
+        if not mask.any():
+            continue
+        lengths = encode(mask)
+        entry = {"id": first_id + len(entries), "image_id": image, "category_id": class_id, "score": round(score, 6)}
+        entry["segmentation"] = {"size": list(lengths["size"]), "counts": lengths["counts"].decode("ascii")}
+        entries.append(entry | {"area": int(mask.sum()), "bbox": box_of(mask), "iscrowd": 0})
+    return entries
+
+
+def segment_entries(labels: PanopticLabels) -> list[dict[str, Any]]:
+    """Segments as `segments_info` of an image."""
+    entries = []
+    for segment in labels.segments:
+        mask = labels.map == segment.id
+        place = {"area": int(mask.sum()), "bbox": box_of(mask), "iscrowd": 0}
+        entries.append({"id": segment.id, "category_id": segment.class_id, **place})
+    return entries
+
+
+def write_segment_ids(path: Path, labels: PanopticLabels) -> None:
+    """Write the ids of the segments as an RGB PNG, atomically: id = R + 256 G + 65536 B, 0 = none."""
+    channels = [labels.map >> shift & 255 for shift in (0, 8, 16)]
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.stack(channels, -1).astype(np.uint8)).save(temporary, format="PNG")
+
+
+def image_entry(number: int, file_name: str, size: Sequence[int]) -> dict[str, Any]:
+    """A photo of size (height, width) as COCO lists it."""
+    return {"id": number, "file_name": file_name, "height": size[0], "width": size[1]}

@@ -1,0 +1,153 @@
+"""Labelled segments as targets of instance and panoptic segmentation, and the loss of the predictions matched to them.
+
+Masks are compared cell by cell at the decoder's own stride: the target of a cell is the share of its
+labelled pixels that belong to the segment. Void and crowds count nowhere: cells that they fill to more
+than half are left out of all masks, and a crowd is no segment to be found.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from promptseg.data.images import resize_labels
+from promptseg.data.sample import PanopticLabels, Segment
+from promptseg.errors import PromptsegError, unknown_name
+from promptseg.models.base import Prediction, Size
+from promptseg.tasks.matching import MatchingWeights, Segments, match, matched_loss
+
+LOSSES = {"matched": 0.0, "matched+dice": 5.0}
+"""The losses by name, with the weight of dice in matching and loss."""
+
+
+@dataclass(frozen=True)
+class MatchedSettings:
+    """Settings of the matched loss.
+
+    Attributes:
+        loss: a name of `LOSSES`; `matched` is the paper's: cross-entropy of classes and binary cross-entropy of masks.
+        background_weight: weight of the predictions that match no segment in the class loss.
+        points: how many cells of an image are compared, drawn anew at every step; 0 = all.
+    """
+
+    loss: str = "matched+dice"
+    background_weight: float = 0.4
+    points: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        if self.loss not in LOSSES:
+            raise unknown_name("loss of matched segments", str(self.loss), LOSSES)
+        check_number("background_weight", self.background_weight, 0, 1)
+        check_whole("points", self.points, 0)
+
+    @property
+    def weights(self) -> MatchingWeights:
+        """As matching and loss take them."""
+        return MatchingWeights(dice=LOSSES[self.loss], background=self.background_weight)
+
+
+def check_number(name: str, value: object, low: float, high: float) -> None:
+    """Refuse a setting that is no number from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise PromptsegError(f"{name} is {value!r}: give a number from {low:g} to {high:g}")
+
+
+def check_whole(name: str, value: object, low: int) -> None:
+    """Refuse a setting that is no whole number from `low`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise PromptsegError(f"{name} is {value!r}: give a whole number of at least {low}")
+
+
+@dataclass(frozen=True)
+class SegmentTarget:
+    """The T segments of an image at training size.
+
+    Attributes:
+        classes: (T,) int64.
+        map: (h, w) int64: 0 = labelled but none of the segments, 1..T = the segments, T + 1 = ignored.
+    """
+
+    classes: Tensor
+    map: Tensor
+
+
+def segment_numbers(labels: PanopticLabels, segments: Sequence[Segment]) -> NDArray[np.intp]:
+    """For each pixel the place of its segment in `segments`, from 1; 0 where it is none of them: (H, W)."""
+    numbers = {segment.id: number for number, segment in enumerate(segments, 1)}
+    largest = max([int(labels.map.max(initial=0)), *numbers])
+    if largest < 2**24:  # a table has the answer in one look-up for each pixel
+        table = np.zeros(largest + 1, np.intp)
+        table[list(numbers)] = list(numbers.values())
+        return table[labels.map]
+    present, inverse = np.unique(labels.map, return_inverse=True)
+    return np.array([numbers.get(value, 0) for value in present.tolist()])[inverse].reshape(labels.map.shape)
+
+
+def segment_target(labels: PanopticLabels, classes: Collection[int], size: Size, flip: bool) -> SegmentTarget:
+    """The segments of some classes at another size, by the nearest pixel, mirrored if `flip`."""
+    wanted = [s for s in labels.segments if s.class_id in classes and not s.is_crowd]
+    others = [s for s in labels.segments if s.class_id not in classes and not s.is_crowd]
+    numbers = segment_numbers(labels, [*wanted, *others])
+    count = len(wanted)
+    kinds = np.where(numbers == 0, count + 1, np.where(numbers > count, 0, numbers))
+    resized = resize_labels(np.asarray(kinds, np.int32), size)
+    map_ = torch.from_numpy(np.ascontiguousarray(resized[:, ::-1] if flip else resized)).long()
+    return SegmentTarget(torch.tensor([s.class_id for s in wanted], dtype=torch.long), map_)
+
+
+def segments_loss(
+    prediction: Prediction, targets: Sequence[SegmentTarget], stride: int, settings: MatchedSettings
+) -> Tensor:
+    """Mean over the images of the loss of matched predictions; see `matched_loss`.
+
+    Args:
+        prediction: the decoder's answer for B images.
+        targets: B sets of segments.
+        stride: pixels between the cells that are compared; the decoder's own stride at least.
+        settings: parts and weights of the loss.
+    """
+    losses = []
+    for single, target in zip(prediction.split(), targets, strict=True):
+        segments, cells = _compared(single, target, stride, settings.points)
+        classes, masks = single.class_logits, single.mask_logits.flatten(2)[..., cells]
+        matching = match(classes[0], masks[0], segments, settings.weights)
+        losses.append(matched_loss(classes, masks, [segments], [matching], settings.weights))
+    return torch.stack(losses).mean()
+
+
+def _compared(single: Prediction, target: SegmentTarget, stride: int, points: int) -> tuple[Segments, Tensor]:
+    """The segments over the P cells that count, and the indices (P,) of those among the cells of a mask."""
+    logits = single.mask_logits[0]
+    counts = cell_counts(target, single.canvas, (logits.shape[1], logits.shape[2])).to(logits.device)
+    labelled = counts[:-1].sum(0)
+    step = max(1, stride * logits.shape[1] // single.canvas[0])
+    on_grid = torch.zeros(logits.shape[1:], dtype=torch.bool, device=logits.device)
+    on_grid[step // 2 :: step, step // 2 :: step] = True
+    pixels = single.canvas[0] * single.canvas[1] / labelled.numel()
+    cells = (on_grid.flatten() & (2 * labelled > pixels)).nonzero()[:, 0]
+    if 0 < points < len(cells):
+        cells = cells[_draw(logits, len(cells))[:points]]
+    # What is smaller than a cell, no mask can show.
+    kept = (counts[1:-1].sum(1) >= pixels).nonzero()[:, 0]
+    shares = counts[1:-1][kept][:, cells] / labelled[cells]
+    return Segments(target.classes.to(logits.device)[kept], shares.to(logits.dtype)), cells
+
+
+def cell_counts(target: SegmentTarget, canvas: Size, grid: Size) -> Tensor:
+    """How many pixels of each cell of a grid over the canvas have each number of the map: (T + 2, cells) int64."""
+    height, width = target.map.shape
+    rows = torch.arange(height) * grid[0] // canvas[0]
+    columns = torch.arange(width) * grid[1] // canvas[1]
+    cells, kinds = grid[0] * grid[1], len(target.classes) + 2
+    places = target.map * cells + rows[:, None] * grid[1] + columns
+    return places.flatten().bincount(minlength=kinds * cells).view(kinds, cells)
+
+
+def _draw(logits: Tensor, count: int) -> Tensor:
+    """A random order of `count` things that follows from the prediction alone: a resumed run draws the same."""
+    seed = int(logits.detach().double().sum().cpu().view(torch.int64).item())
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed)).to(logits.device)

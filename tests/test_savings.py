@@ -1,0 +1,110 @@
+"""Every saving of the trainer against the plain way: encode at every step, full decoder, full maps in the loss."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from plain_way import plain_fit, plain_step_loss
+from shapes import SPACE, ShapeSample
+from tiny import tiny_segmenter
+
+import promptseg
+from promptseg.engine.answers import Answers
+from promptseg.engine.defaults import default_prompts
+from promptseg.engine.encode import encode_samples, image_tensor
+from promptseg.engine.features_cache import FeaturesCache
+from promptseg.engine.progress import Progress
+from promptseg.engine.settings import Resolved, resolve
+from promptseg.learners.base import PromptLearner
+from promptseg.learners.registry import METHODS
+from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.prompts import Prompts
+from promptseg.tasks.semantic import SemanticTask
+
+SHAPES = [ShapeSample(number, 64, 96) for number in range(4)]
+CLOSE = 1e-4
+"""Largest difference allowed, relative to the largest value."""
+
+
+@pytest.fixture(scope="module")
+def model() -> SeemSegmenter:
+    return tiny_segmenter()
+
+
+def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    assert (found - expected).abs().max() <= CLOSE * expected.abs().max()
+
+
+def build(model: SeemSegmenter, method: str, overrides: dict[str, Any]) -> tuple[PromptLearner, Resolved]:
+    settings = resolve("tuned", METHODS[method], overrides)
+    defaults = default_prompts(model, SPACE, settings.fit.spatial_kind, settings.fit.templates)
+    return METHODS[method].build(model, defaults, settings.method, 0), settings
+
+
+def views(model: SeemSegmenter, settings: Resolved) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
+    task = SemanticTask(settings.task)
+    found = []
+    for sample in SHAPES:
+        pixels, target = image_tensor(model, sample.image(), 64), task.target(sample, (64, 96), False)
+        found.append([(pixels, target), (pixels.flip(-1), target.flip(-1))])
+    return found
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"zero-shot"}))
+@pytest.mark.parametrize(
+    "overrides", [{"auxiliary": 0.0, "optimizer": "sgd", "loss": "cross-entropy"}, {}, {"loss_stride": 4}]
+)
+def test_prompts_are_those_of_the_plain_way(model: SeemSegmenter, method: str, overrides: dict[str, Any]) -> None:
+    chosen = {"steps": 5, "batch_size": 3} | overrides
+    learner, settings = build(model, method, chosen)
+    losses = plain_fit(model, learner, views(model, settings), settings, seed=0)
+    run = promptseg.fit(model, SHAPES, method=method, progress=False, **chosen)
+    assert run.losses == pytest.approx(losses, rel=CLOSE)
+    plain = learner().detached()
+    for name in ("spatial", "semantic", "background"):
+        assert_close(getattr(run.prompts, name), getattr(plain, name))
+
+
+@pytest.mark.parametrize("auxiliary", [0.0, 0.3])
+def test_gradients_are_those_of_the_plain_way(model: SeemSegmenter, auxiliary: float) -> None:
+    learner, settings = build(model, "ssprompt", {"auxiliary": auxiliary})
+    pairs = [sample_views[0] for sample_views in views(model, settings)]
+    images, targets = zip(*pairs, strict=True)
+    plain = plain_step_loss(model, learner(), images, targets, settings)
+    cache = FeaturesCache(model.device, "memory")
+    encoded = [row[0] for row in encode_samples(model, SHAPES, SemanticTask(), settings.fit, cache, Progress(False))]
+    *earlier, last = Answers(model, learner.moves(), all_heads=auxiliary > 0)(encoded, learner())
+    task = SemanticTask()
+    loss = task.loss(last, targets) + sum(auxiliary * task.loss(head, targets, 4) for head in earlier)
+    found, expected = (torch.autograd.grad(value, list(learner.parameters())) for value in (loss, plain))
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other)
+
+
+@pytest.mark.parametrize(("method", "most"), [("semprompt", 8), ("coop", 8), ("locn", 8)])
+def test_frozen_spatial_prompts_decode_each_view_once(
+    method: str, most: int, model: SeemSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = 0
+    states = model.network.states
+
+    def counted(features: dict[str, torch.Tensor], *args: Any) -> Any:
+        nonlocal decoded
+        decoded += len(features["mask_features"])
+        return states(features, *args)
+
+    monkeypatch.setattr(model.network, "states", counted)
+    promptseg.fit(model, SHAPES, method=method, steps=10, batch_size=4, progress=False)
+    assert 0 < decoded <= most
+
+
+def test_states_answer_to_other_classes_as_decode_does(model: SeemSegmenter) -> None:
+    features = model.encode_image([image_tensor(model, SHAPES[0].image(), 64)])
+    prompts = default_prompts(model, SPACE)
+    states = model.decoder_states(features, prompts, all_heads=False)
+    other: Prompts = replace(prompts, semantic=prompts.semantic.flip(0))
+    (answer,) = model.classify(states, other)
+    expected = model.decode(features, other)
+    assert torch.equal(answer.class_logits, expected.class_logits)
+    assert torch.equal(answer.mask_logits, expected.mask_logits)
