@@ -3,6 +3,11 @@
 import csv
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +17,11 @@ from tiny import tiny_folder, tiny_segmenter
 
 import promptseg
 import promptseg.engine.compare as engine
+import promptseg.engine.workbench as workbench
 from promptseg.cli.main import run
 from promptseg.data.sample import Dataset, Split
 from promptseg.engine.cells import Cell, Outcome, Plan, Score, Variant
+from promptseg.engine.checkpoint import read_header
 from promptseg.engine.compare import compare
 from promptseg.errors import PromptsegError
 from promptseg.models.seem.segmenter import SeemSegmenter
@@ -97,6 +104,40 @@ def test_an_interrupted_comparison_goes_on_and_nothing_is_computed_twice(
     assert quiet(model, plan(), tmp_path) == outcomes
     more = quiet(model, plan(*METHODS, Variant("locn")), tmp_path)
     assert len(fits) == 9 + 2 and more[:8] == outcomes
+
+
+def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_segmenter()
+    one = plan(Variant("ssprompt"), seeds=(0,), steps=6)
+    whole = quiet(model, one, tmp_path / "whole")[0].score
+    decode, calls = model.decode_all, []
+
+    def counted(*args: object) -> object:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return decode(*args)
+
+    monkeypatch.setattr(model, "decode_all", counted)
+    with pytest.raises(KeyboardInterrupt):
+        quiet(model, one, tmp_path / "cut")
+    score = quiet(model, one, tmp_path / "cut")[0].score
+    # Three steps before, the one that was stopped, and the three that were left.
+    assert len(calls) == 3 + 1 + 3
+    assert whole is not None and score is not None and score.per_class == whole.per_class
+    assert score.ms_per_image is not None and not list((tmp_path / "cut" / "unfinished").iterdir())
+
+
+def test_what_trains_nothing_is_evaluated_once(
+    model: SeemSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated = []
+    evaluate = workbench.evaluate
+    monkeypatch.setattr(workbench, "evaluate", lambda *a, **k: (evaluated.append(1), evaluate(*a, **k))[1])
+    outcomes = quiet(model, plan(Variant("zero-shot"), Variant("coop"), seeds=(0, 1, 2)), tmp_path)
+    assert len(evaluated) == 1 + 3 and len(list((tmp_path / "cells").iterdir())) == 6
+    scores = [outcome.score for outcome in outcomes[:3]]
+    assert scores[0] is not None and all(score and score.per_class == scores[0].per_class for score in scores)
 
 
 def test_other_settings_and_other_weights_are_refused(model: SeemSegmenter, tmp_path: Path) -> None:
@@ -208,3 +249,54 @@ def test_the_command_ends_with_2_if_a_cell_failed(
     assert "failed" in said.out and "2 of 4 fits failed; the same command tries them again" in said.err
     assert run([*command, "--out", str(tmp_path / "out"), "--seeds", "0,x"]) == 2
     assert "'x' is not a whole number from 0" in capsys.readouterr().err
+
+
+def test_jobs_find_the_same_and_report_what_fails(
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    command += ["--threads", "1", "--methods", "zero-shot,semprompt,ssprompt:rate=1e30"]
+    assert run([*command, "--out", str(tmp_path / "alone")]) == 2
+    assert run([*command, "--out", str(tmp_path / "jobs"), "--jobs", "2"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("6 cells, 0 finished before") == 2 and said.count("Traceback") == 0
+    found = [json.loads((tmp_path / name / "table.json").read_text()) for name in ("alone", "jobs")]
+    for first, second in zip(*(content["cells"] for content in found), strict=True):
+        assert (first["cell"], first["error"]) == (second["cell"], second["error"])
+        assert first["score"] is None or first["score"]["per_class"] == second["score"]["per_class"]
+    assert run([*command, "--out", str(tmp_path / "jobs"), "--jobs", "0"]) == 2
+    assert "--jobs 0: give a whole number of at least 1" in capsys.readouterr().err
+
+
+STOPPED = """
+import sys
+from promptseg.cli.main import main
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_all_jobs_and_they_go_on(tmp_path: Path, command: list[str]) -> None:
+    script = tmp_path / "main.py"
+    script.write_text(STOPPED)
+    out = tmp_path / "out"
+    command[command.index("--steps") + 1] = "4000"
+    arguments = [*command, "--methods", "ssprompt", "--out", str(out), "--jobs", "2", "--set", "batch_size=2"]
+    process = subprocess.Popen(
+        [sys.executable, str(script), *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    for _ in range(3000):
+        if len(list(out.glob("unfinished/*/checkpoint.safetensors"))) == 2:
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.splitlines() == [
+        "2 cells, 0 finished before",
+        f"promptseg: stopped; the same command goes on with {out}",
+    ]
+    steps = [len(read_header(path)["losses"]) for path in out.glob("unfinished/*/checkpoint.safetensors")]
+    assert len(steps) == 2 and all(0 < done < 4000 for done in steps)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

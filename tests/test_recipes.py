@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from shapes import SHAPES, SPACE
 from tiny import tiny_folder, tiny_segmenter
 
 import promptseg
+from promptseg.captions.count import CaptionCounts
 from promptseg.cli.main import run as run_command
 from promptseg.data.registry import load_dataset
 from promptseg.data.sample import Dataset, Split
@@ -43,7 +46,9 @@ def test_a_recipe_can_run(recipe: Recipe) -> None:
         resolve("tuned", find_method(row.variant.method), row.variant.settings)
         assert set(row.paper) in (set(recipe.sizes), set())
         for figures in row.paper.values():
-            assert len(figures) == len(recipe.columns) * len(recipe.tasks) + recipe.mean
+            assert len(figures) == len(recipe.columns) * len(recipe.shown) + recipe.mean
+    pairs = [(row.variant.label, row.shots) for row in recipe.rows]
+    assert sorted(pairs) == sorted(product([v.label for v in recipe.variants], recipe.shots))
     for spec in recipe.miniature.values():
         assert len(load_dataset(spec).train)
 
@@ -93,12 +98,33 @@ def test_tables_in_one_folder_share_their_cells(model: SeemSegmenter, tmp_path: 
         assert made.table.headers == ("method", "Cityscapes: paper, tiny", "streets:fog: ours")
         assert made.notes[-1].startswith("not the paper's data: Cityscapes; bring each into the folder layout")
     counts = [line for line in said if "finished before" in line]
-    assert counts[:2] == ["5 cells, 0 finished before", "7 cells, 3 finished before"]
-    assert counts[2:] == ["1 cells, 1 finished before", *["1 cells, 0 finished before"] * 3]
+    assert counts == ["5 cells, 0 finished before", "7 cells, 3 finished before", "4 cells, 1 finished before"]
 
 
-def test_figure_3b_shows_what_the_weights_keep_of_the_default(model: SeemSegmenter, tmp_path: Path) -> None:
-    recipe, said = RECIPES["fig3b"], []
+def test_every_image_of_table6_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, calls = tiny_segmenter(), []
+    encode = model.encode_image
+    monkeypatch.setattr(model, "encode_image", lambda images: (calls.append(1), encode(images))[1])
+    plan = Plan((RECIPES["table6"].rows[0].variant,), seeds=(0, 1), settings=FEW)
+    data = shapes("a")
+    reproduce(RECIPES["table6"], model, {"Cityscapes": data}, plan, tmp_path, say=lambda line: None)
+    assert len(calls) == 2 * len(data.train) + len(data.val)
+
+
+def test_table7_shows_costs(model: SeemSegmenter, tmp_path: Path) -> None:
+    plan = Plan((RECIPES["table7"].rows[0].variant,), seeds=(0,), settings=FEW)
+    made = reproduce(RECIPES["table7"], model, {"ADE20K": shapes("a")}, plan, tmp_path, say=lambda line: None)
+    assert made.table.headers[1:3] == ("ADE20K, ms/image: paper", "ADE20K, ms/image: ours")
+    assert made.table.headers[3:] == ("ADE20K, peak GB: paper", "ADE20K, peak GB: ours")
+    score = made.outcomes[0].score
+    assert score is not None and score.ms_per_image is not None and score.peak_bytes is not None
+    ours = (f"{score.ms_per_image:.1f}", f"{score.peak_bytes / 1e9:.2f}")
+    assert made.table.rows[0] == ("CoOp", "87.5", ours[0], "8.22", ours[1])
+    assert any("text encoder of seem-nano is tiny" in note for note in made.notes)
+
+
+def test_figure_3_shows_what_the_weights_keep_of_the_default(model: SeemSegmenter, tmp_path: Path) -> None:
+    recipe, said = RECIPES["fig3"], []
     plan = Plan((recipe.rows[0].variant,), seeds=(0, 1), settings=FEW | {"rate": 0.2})
     made = reproduce(recipe, model, {"Cityscapes": shapes("a")}, plan, tmp_path, said.append)
     expected: dict[str, list[float]] = {name: [] for name in SPACE.names}
@@ -107,7 +133,7 @@ def test_figure_3b_shows_what_the_weights_keep_of_the_default(model: SeemSegment
         run = promptseg.fit(model, shots, seed=seed, progress=False, **FEW, rate=0.2)
         for name, weight in zip(SPACE.names, run.prompts.parts["semantic.weight"].flatten().tolist(), strict=True):
             expected[name].append(1 - weight)
-    read = list(csv.DictReader((tmp_path / "fig3b.csv").read_text().splitlines()))
+    read = list(csv.DictReader((tmp_path / "fig3.csv").read_text().splitlines()))
     means = [float(row["mean"]) for row in read]
     assert means == sorted(means, reverse=True) and len({row["class"] for row in read}) == len(SPACE)
     for row in read:
@@ -115,8 +141,31 @@ def test_figure_3b_shows_what_the_weights_keep_of_the_default(model: SeemSegment
         assert row["kind"] == ("things" if row["class"] == "car" else "stuff")
     assert made.table.rows[-2] == ("mean of things", "things", f"{sum(expected['car']) / 2:.3f}")
     assert made.notes[1] == "paper: foreground classes keep more of the default, background classes less"
-    picture = np.asarray(Image.open(tmp_path / "fig3b.png"))
+    assert made.notes[-1].startswith("no captions given: (a) and its correlation with (b) are left out")
+    picture = np.asarray(Image.open(tmp_path / "fig3.png"))
     assert picture.shape[1] == 640 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
+
+
+def test_figure_3_sets_shares_beside_caption_counts(model: SeemSegmenter, tmp_path: Path) -> None:
+    counts = dict(zip(SPACE.names, (10, 99_999, 0), strict=True))
+    captions = CaptionCounts(100_000, counts, {name: (name,) for name in counts}, ("a.txt",))
+    recipe = RECIPES["fig3"]
+    plan = Plan(recipe.variants, seeds=(0,), settings=FEW | {"rate": 0.2})
+    data = {"Cityscapes": shapes("a")}
+    made = reproduce(recipe, model, data, plan, tmp_path, lambda line: None, captions=captions)
+    rows = list(csv.DictReader((tmp_path / "fig3.csv").read_text().splitlines()))
+    assert {row["class"]: int(row["captions"]) for row in rows} == counts
+    logs = [math.log10(1 + int(row["captions"])) for row in rows]
+    share = [float(row["mean"]) for row in rows]
+    pearson = np.corrcoef(logs, share)[0, 1]
+    ranks = [np.argsort(np.argsort(values)) for values in (logs, share)]
+    spearman = np.corrcoef(*ranks)[0, 1]
+    assert f"n = 3 classes: Spearman {spearman:+.2f} (p = " in made.notes[-1]
+    assert f"Pearson of log10(1 + count) {pearson:+.2f} (p = " in made.notes[-1]
+    assert made.table.headers[-1] == "captions" and "99,999" in {row[-1] for row in made.table.rows}
+    other = CaptionCounts(1, {"car": 1}, {"car": ("car",)}, ("a.txt",))
+    with pytest.raises(PromptsegError, match="captions were not counted for class 'ground': count them for shapes"):
+        reproduce(recipe, model, data, plan, tmp_path, lambda line: None, captions=other)
 
 
 def test_a_bar_is_as_long_as_its_fraction() -> None:
@@ -149,4 +198,4 @@ def test_the_command_runs_a_table_in_miniature(
     assert f"ours: {model}" in said and "preset tuned, batch_size=1, steps=2" in said
     assert PRESETS["tuned"].batch_size != 1
     assert run_command(["reproduce", "table99", "--out", str(tmp_path / "out")]) == 2
-    assert "unknown recipe 'table99': choose one of fig3b, table2" in capsys.readouterr().err
+    assert "unknown recipe 'table99': choose one of fig3, table2" in capsys.readouterr().err

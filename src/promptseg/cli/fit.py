@@ -1,6 +1,5 @@
 """`promptseg fit`: learn prompts from a few labelled images."""
 
-import inspect
 from typing import Annotated
 
 import typer
@@ -10,13 +9,17 @@ from promptseg.cli.options import (
     DEFAULT_MODEL,
     Data,
     Device,
+    Model,
     OutFolder,
+    Preset,
     Rule,
     Seed,
+    Settings,
     Shots,
+    Steps,
     Task,
     Threads,
-    parse_settings,
+    common_settings,
     use_threads,
 )
 from promptseg.cli.text import file_size, program, quoted
@@ -25,7 +28,7 @@ from promptseg.cli.text import file_size, program, quoted
 def fit(
     data: Data,
     out: OutFolder,
-    model: Annotated[str, typer.Option(help="Name of `promptseg models list`, or a model folder.")] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     method: Annotated[
         str, typer.Option(help="zero-shot, ssprompt, spaprompt, semprompt, coop, locn or vspl.")
     ] = "ssprompt",
@@ -33,12 +36,9 @@ def fit(
     shots: Shots = 16,
     rule: Rule = "cover",
     seed: Seed = 0,
-    preset: Annotated[str, typer.Option(help="tuned, or paper (its settings as written).")] = "tuned",
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Training steps (default: the preset's).")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of fit, method or task; repeatable."),
-    ] = None,
+    preset: Preset = "tuned",
+    steps: Steps = None,
+    settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that was stopped in --out.")] = False,
     device: Device = None,
     threads: Threads = None,
@@ -50,7 +50,7 @@ def fit(
     from promptseg import draw_shots, load_dataset, load_model
     from promptseg import fit as fit_prompts
 
-    chosen = parse_settings(settings or (), inspect.signature(fit_prompts).parameters)
+    chosen = common_settings(settings, steps)
     use_threads(threads)
     dataset = load_dataset(data)
     drawn = draw_shots(dataset.train, k=shots, seed=seed, rule=rule)
@@ -60,7 +60,7 @@ def fit(
         err=True,
     )
     try:
-        run = fit_prompts(frozen, drawn, method, task, preset, steps, seed, out, resume, **chosen)
+        run = fit_prompts(frozen, drawn, method, task, preset, seed=seed, out=out, resume=resume, **chosen)
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; the same command with --resume goes on with {out}") from None
     prompts = out / "prompts"

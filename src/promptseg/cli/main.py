@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from promptseg.cli import cache, compare, data, demo, evaluate, fit, models, predict, reproduce, segment
+from promptseg.cli import (
+    analyze,
+    cache,
+    compare,
+    data,
+    demo,
+    evaluate,
+    fit,
+    models,
+    predict,
+    report,
+    reproduce,
+    segment,
+)
 from promptseg.cli.errors import INTERRUPTED, exit_code, explain
 from promptseg.cli.options import new_app, show_help
 from promptseg.version import __version__
@@ -18,8 +31,10 @@ app.command("fit")(fit.fit)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)
 app.command("segment")(segment.segment)
+app.add_typer(analyze.app, name="analyze")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")

@@ -1,7 +1,8 @@
 """Options that several commands share, and how commands read them."""
 
+import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,12 @@ TaskSettings = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the draw of shots and of the training.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda (default: cuda where there is one).")]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads to use.")]
+Model = Annotated[str, typer.Option("--model", help="Name of `promptseg models list`, or a model folder.")]
+Preset = Annotated[str, typer.Option("--preset", help="tuned, or paper (its settings as written).")]
+Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps (default: the preset's).")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; repeatable.")
+]
 OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
 
 
@@ -90,3 +97,11 @@ def _value(text: str) -> Any:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+def common_settings(pairs: Sequence[str] | None, steps: int | None) -> dict[str, Any]:
+    """Settings for several fits, from `--set` and `--steps`."""
+    from promptseg import fit
+
+    chosen = parse_settings(pairs or (), inspect.signature(fit).parameters)
+    return chosen if steps is None else {**chosen, "steps": steps}

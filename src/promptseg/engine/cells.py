@@ -11,6 +11,7 @@ from typing import Any
 from promptseg.engine.runs import check_record
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json, write_json
+from promptseg.tasks.registry import find_task
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,12 @@ class Outcome:
     cell: Cell
     score: Score | None
     error: str | None = None
+
+    def __str__(self) -> str:
+        found = (
+            f"failed: {self.error}" if self.score is None else find_task(self.cell.task).columns.text(self.score.scores)
+        )
+        return f"{self.cell}: {found}"
 
 
 def prompts_folder(out: Path, cell: Cell) -> Path:

@@ -1,27 +1,29 @@
 """`compare`: methods side by side, on the same shots, the same images and the same number of steps."""
 
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
-from promptseg.data.few_shot import Shots, draw_shots
 from promptseg.data.sample import Dataset, Split
 from promptseg.engine.cells import Cell, Outcome, Plan, Score, Variant, prompts_folder, read_score, write_score
-from promptseg.engine.encode import encode_samples, image_tensor
-from promptseg.engine.evaluate import Result, evaluate
-from promptseg.engine.features_cache import FeaturesCache
+from promptseg.engine.evaluate import Result
 from promptseg.engine.fit import fit
 from promptseg.engine.meter import PeakMemory
-from promptseg.engine.progress import Progress
 from promptseg.engine.runs import Run, environment
 from promptseg.engine.settings import Resolved, resolve
+from promptseg.engine.workbench import Workbench
 from promptseg.errors import PromptsegError
 from promptseg.files import write_text
 from promptseg.learners.registry import find_method
 from promptseg.models.base import PromptableSegmenter
-from promptseg.tasks.registry import build_task, find_task
+from promptseg.tasks.registry import build_task
+
+Report = Callable[[Outcome], None]
+Pool = Callable[[Plan, Path, Sequence[Cell], Report], None]
+"""Computes the cells of a plan and reports each as it is finished; see `jobs`."""
 
 
 def compare(
@@ -30,11 +32,13 @@ def compare(
     plan: Plan,
     out: str | Path,
     say: Callable[[str], None] = print,
+    pool: Pool | None = None,
 ) -> list[Outcome]:
     """Fit and evaluate every cell that is not in `out` yet.
 
-    Every finished cell is a file `out/cells/NAME.json` beside its prompts `out/prompts/NAME`, so that a comparison that
-    was stopped goes on where it was. A cell that fails leaves its traceback in `out/failed`; the others go on.
+    Every finished cell is a file `out/cells/NAME.json` beside its prompts `out/prompts/NAME`, and a fit that is not
+    finished keeps its checkpoint in `out/unfinished`, so that a comparison that was stopped goes on where it was.
+    A cell that fails leaves its traceback in `out/failed`; the others go on.
 
     Args:
         model: the frozen segmenter.
@@ -42,6 +46,7 @@ def compare(
         plan: what to compare.
         out: folder of the comparison.
         say: takes a line about each cell.
+        pool: computes the cells elsewhere; none = here, one after the other.
 
     Returns:
         All cells, data by data, in the order of variants, shots and seeds.
@@ -49,24 +54,39 @@ def compare(
     Raises:
         PromptsegError: an unknown name or setting, a split without images, or `out` holds cells of other settings.
     """
-    comparison = _Comparison(model, plan, Path(out), say)
-    found = comparison.finished(datasets)
-    waiting = [cell for cell, outcome in found.items() if outcome is None]
+    folder = Path(out)
+    comparison = Comparison(model, datasets, plan, folder)
+    found = comparison.finished()
+    waiting = comparison.in_order([cell for cell, outcome in found.items() if outcome is None])
     say(f"{len(found)} cells, {len(found) - len(waiting)} finished before")
-    for dataset in datasets:
-        todo = [cell for cell in waiting if cell.data == dataset.spec]
-        found |= {outcome.cell: outcome for outcome in comparison.run(dataset, todo)}
+
+    def report(outcome: Outcome) -> None:
+        found[outcome.cell] = outcome
+        say(str(outcome))
+
+    if pool is not None and waiting:
+        pool(plan, folder, waiting, report)
+    else:
+        for cell in waiting:
+            report(comparison.run(cell))
     return [outcome for outcome in found.values() if outcome is not None]
 
 
-class _Comparison:
-    """One call of `compare`."""
+class Comparison:
+    """A plan on its data: which cells there are, and how one is computed."""
 
-    def __init__(self, model: PromptableSegmenter, plan: Plan, out: Path, say: Callable[[str], None]) -> None:
-        self._model, self._plan, self._out, self._say = model, plan, out, say
+    def __init__(
+        self, model: PromptableSegmenter, datasets: Sequence[Dataset], plan: Plan, out: Path, progress: bool = True
+    ) -> None:
+        """Check the plan; `progress` shows bars if standard error is a terminal.
+
+        Raises:
+            PromptsegError: an unknown name or setting.
+        """
+        self._model, self._plan, self._out, self._progress = model, plan, out, progress
+        self._datasets = {dataset.spec: dataset for dataset in datasets}
         self._variants = {variant.label: variant for variant in plan.variants}
-        self._caches: dict[tuple[str, str], FeaturesCache] = {}
-        self._task = build_task(plan.task)
+        self._open: tuple[str, Workbench] | None = None
         for variant in plan.variants:
             self._resolved(variant)
 
@@ -80,19 +100,24 @@ class _Comparison:
         except PromptsegError as error:
             raise PromptsegError(f"{variant.label}: {error}") from None
 
-    def finished(self, datasets: Sequence[Dataset]) -> dict[Cell, Outcome | None]:
+    def finished(self) -> dict[Cell, Outcome | None]:
         """All cells, and what those that are finished found."""
         found: dict[Cell, Outcome | None] = {}
-        for dataset in datasets:
+        for dataset in self._datasets.values():
             for split in (dataset.train, self._split(dataset)):
                 if not len(split):
                     raise PromptsegError(f"{dataset.spec} has no images in split {split.name!r}: give lists for it")
-                self._task.labels(split[0])
+                build_task(self._plan.task).labels(split[0])
             for label, shots, seed in product(self._variants, self._plan.shots, self._plan.seeds):
                 cell = Cell(dataset.spec, self._plan.task, label, shots, seed)
                 score = read_score(self._file(cell), self._record(cell))
                 found[cell] = None if score is None else Outcome(cell, score)
         return found
+
+    def in_order(self, cells: Sequence[Cell]) -> list[Cell]:
+        """The cells so that those on the same images follow each other: data, then seed, then shots."""
+        data, plan = list(self._datasets), self._plan
+        return sorted(cells, key=lambda c: (data.index(c.data), plan.seeds.index(c.seed), plan.shots.index(c.shots)))
 
     def _split(self, dataset: Dataset) -> Split:
         return dataset.val if self._plan.split == "val" else dataset.test
@@ -119,74 +144,50 @@ class _Comparison:
             "seed": cell.seed,
         }
 
-    def run(self, dataset: Dataset, cells: Sequence[Cell]) -> Iterable[Outcome]:
-        """Compute cells of one data set; those on the same shots together, so that each image is encoded once."""
-        self._caches.clear()
-        for seed, count in product(self._plan.seeds, self._plan.shots):
-            group = [cell for cell in cells if (cell.seed, cell.shots) == (seed, count)]
-            if not group:
-                continue
-            try:
-                shots = draw_shots(dataset.train, k=count, seed=seed, rule=self._plan.rule)
-                self._encode(shots, self._split(dataset), self._variants[group[0].variant])
-            except Exception as error:
-                yield from (self._failed(cell, error) for cell in group)
-                continue
-            for cell in group:
-                yield self._cell(dataset, shots, cell)
-
-    def _cache(self, variant: Variant) -> FeaturesCache:
-        """The features of the data set at work, shared by all cells that keep them alike."""
-        settings = self._resolved(variant).fit
-        kind = (settings.features, settings.features_dtype)
-        if kind not in self._caches:
-            self._caches[kind] = FeaturesCache(self._model.device, *kind)
-        return self._caches[kind]
-
-    def _encode(self, shots: Shots, split: Split, variant: Variant) -> None:
-        """Fill the cache, so that time and memory of the first cell are measured as those of the others."""
-        settings, cache = self._resolved(variant).fit, self._cache(variant)
-        bar = Progress(True)
-        with bar.running():
-            encode_samples(self._model, shots, self._task, settings, cache, bar)
-            for sample in bar.track(split, "encode"):
-                cache.features(self._model, image_tensor(self._model, sample.image(), settings.short_side))
-        if news := cache.news():
-            self._say(news)
-
-    def _cell(self, dataset: Dataset, shots: Shots, cell: Cell) -> Outcome:
-        plan, variant = self._plan, self._variants[cell.variant]
+    def run(self, cell: Cell) -> Outcome:
+        """Compute a cell and write its files; what goes wrong becomes its outcome."""
         try:
-            model, settings, cache = self._model, self._settings(variant), self._cache(variant)
-            meter = PeakMemory(model.device)
-            run = fit(
-                model,
-                shots,
-                variant.method,
-                plan.task,
-                plan.preset,
-                seed=cell.seed,
-                progress=False,
-                cache=cache,
-                **settings,
-            )
-            peak = meter.read()
-            folder = run.prompts.save(prompts_folder(self._out, cell))
-            result = evaluate(model, run.prompts, self._split(dataset), plan.task, progress=True, cache=cache)
-            score = _score(run, result, len(shots), peak, _bytes(folder))
-            write_score(self._file(cell), self._record(cell), score, environment())
+            return Outcome(cell, self._compute(cell))
         except Exception as error:
-            return self._failed(cell, error)
-        self._failure(cell).unlink(missing_ok=True)
-        self._say(f"{cell}: {find_task(cell.task).columns.text(score.scores)}")
-        return Outcome(cell, score)
+            write_text(self._failure(cell), "".join(traceback.format_exception(error)))
+            line = " ".join(str(error).split())
+            return Outcome(cell, None, line if isinstance(error, PromptsegError) else f"{type(error).__name__}: {line}")
 
-    def _failed(self, cell: Cell, error: Exception) -> Outcome:
-        known = isinstance(error, PromptsegError)
-        line = " ".join(str(error).split()) if known else f"{type(error).__name__}: {' '.join(str(error).split())}"
-        write_text(self._failure(cell), "".join(traceback.format_exception(error)))
-        self._say(f"{cell}: failed: {line}")
-        return Outcome(cell, None, line)
+    def _compute(self, cell: Cell) -> Score:
+        plan, variant = self._plan, self._variants[cell.variant]
+        unfinished = self._out / "unfinished" / cell.name
+        bench, settings = self._bench(cell.data), self._resolved(variant).fit
+        shots = bench.shots(cell.shots, cell.seed, settings)
+        meter = PeakMemory(self._model.device)
+        run = fit(
+            self._model,
+            shots,
+            variant.method,
+            plan.task,
+            plan.preset,
+            seed=cell.seed,
+            out=unfinished,
+            resume=True,
+            progress=self._progress,
+            cache=bench.cache(settings),
+            **self._settings(variant),
+        )
+        peak = meter.read()
+        folder = run.prompts.save(prompts_folder(self._out, cell))
+        result = bench.evaluate(cell.variant, run, settings)
+        score = _score(run, result, len(shots), peak, _bytes(folder))
+        write_score(self._file(cell), self._record(cell), score, environment())
+        rmtree(unfinished)
+        self._failure(cell).unlink(missing_ok=True)
+        return score
+
+    def _bench(self, data: str) -> Workbench:
+        """The workbench of a data set; that of another one is given up, with the memory it holds."""
+        if self._open is None or self._open[0] != data:
+            dataset = self._datasets[data]
+            bench = Workbench(self._model, dataset, self._split(dataset), self._plan, self._progress)
+            self._open = (data, bench)
+        return self._open[1]
 
 
 def _score(run: Run, result: Result, images: int, peak: int | None, artefact_bytes: int) -> Score:

@@ -23,7 +23,7 @@ class Run:
     Attributes:
         prompts: what was learned, on the CPU.
         losses: the training loss of every step.
-        seconds: spent in training steps, without encoding the images; of the last session only if resumed.
+        seconds: spent in training steps, without encoding the images; those before an interruption included.
         parameters: how many numbers were trained.
         out: folder of the run, or none if it was not kept.
     """

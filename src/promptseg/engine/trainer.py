@@ -79,26 +79,26 @@ class Trainer:
         return saved
 
     def _train(self, shots: Sequence[Sample], progress: Progress) -> tuple[list[float], float]:
-        """Returns the losses of all steps, and the seconds spent in the steps of this session."""
+        """Returns the losses of all steps, and the seconds spent in them, those before an interruption included."""
         settings = self._settings
         optimizer = build_optimizer(self._learner, settings)
-        losses = self._restore(optimizer)
+        losses, before = self._restore(optimizer)
         start = len(losses)
         encoded = encode_samples(self._model, shots, self._task, settings, self._cache, progress)
         if news := self._cache.news():
             progress.say(news)
         answers = Answers(self._model, self._learner.moves(), all_heads=settings.auxiliary > 0)
         draws = draw_batches(len(shots), settings.batch_size, settings.flip, self._seed, start)
-        began = time.perf_counter()
+        began = time.perf_counter() - before
         try:
             for step in progress.track(range(start, settings.steps), "fit", done=start):
                 set_rate(optimizer, (1 - step / settings.steps) ** settings.power)
                 losses.append(self.step(optimizer, answers, [encoded[index][view] for index, view in next(draws)]))
                 progress.note(f"loss {losses[-1]:.3f}")
                 if len(losses) % CHECKPOINT_EVERY == 0 and len(losses) < settings.steps:
-                    self._save(optimizer, losses)
+                    self._save(optimizer, losses, time.perf_counter() - began)
         except KeyboardInterrupt:
-            self._save(optimizer, losses)
+            self._save(optimizer, losses, time.perf_counter() - began)
             raise
         return losses, time.perf_counter() - began
 
@@ -130,20 +130,20 @@ class Trainer:
             loss = loss + self._settings.auxiliary * coarse
         return loss
 
-    def _save(self, optimizer: torch.optim.Optimizer, losses: list[float]) -> None:
+    def _save(self, optimizer: torch.optim.Optimizer, losses: list[float], seconds: float) -> None:
         if self._out is not None:
-            header = {"record": self._learner().record, "losses": losses}
+            header = {"record": self._learner().record, "losses": losses, "seconds": seconds}
             save_checkpoint(self._out / CHECKPOINT, self._learner, optimizer, header)
 
-    def _restore(self, optimizer: torch.optim.Optimizer) -> list[float]:
-        """Losses of the steps done; none if there is no checkpoint."""
+    def _restore(self, optimizer: torch.optim.Optimizer) -> tuple[list[float], float]:
+        """Losses of the steps done and the seconds they took; none if there is no checkpoint."""
         if self._out is None or not (self._out / CHECKPOINT).exists():
-            return []
+            return [], 0.0
         path = self._out / CHECKPOINT
         header = read_header(path)
         check_record(header.get("record"), self._learner().record, path)
         load_checkpoint(path, self._learner, optimizer)
-        return list(header["losses"])
+        return list(header["losses"]), float(header["seconds"])
 
 
 def draw_batches(count: int, batch_size: int, flip: bool, seed: int, start: int = 0) -> Iterator[list[tuple[int, int]]]:

@@ -65,6 +65,14 @@ def find_entry(where: str) -> SeemEntry | SamEntry | None:
     return entry
 
 
+def model_words(name_or_folder: str | Path) -> tuple[str, ...] | None:
+    """The words that a model of few words knows (`words.txt` in its folder); None for one that reads any text."""
+    where = read_spec(str(name_or_folder)).where
+    folder = next((entry.folder for entry in SEEM_ENTRIES if entry.name == where), Path(where))
+    file = folder / "words.txt"
+    return tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else None
+
+
 def _load_folder(spec: ModelSpec, entry: SamEntry | None, device: "torch.device") -> "PromptableSegmenter":
     """Load what a folder holds, or a repository of the hub."""
     if entry is not None:

@@ -1,19 +1,24 @@
-"""Figure 3b: how much of each class's default prompt the learned weights keep (`default_share` = 1 - w)."""
+"""Figure 3: how much of each class's default prompt the learned weights keep (`default_share` = 1 - w)."""
 
 import csv
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from promptseg.captions.count import CaptionCounts
 from promptseg.data.label_space import Color, LabelSpace
 from promptseg.engine.cells import Outcome, prompts_folder
+from promptseg.errors import PromptsegError
 from promptseg.prompts import Prompts
+from promptseg.recipes.tables import Recipe
 from promptseg.reports.bars import bar_chart
+from promptseg.reports.caption_counts import counts_picture
 from promptseg.reports.comparison import Spread, spread
 from promptseg.reports.layout import legend, stack
-from promptseg.reports.pictures import Picture
-from promptseg.reports.tables import Table
+from promptseg.reports.pictures import Picture, write_picture
+from promptseg.reports.tables import MISSING, Table
 
 WEIGHT = "semantic.weight"
 """The part of saved prompts that holds w of each class, (C, 1)."""
@@ -52,21 +57,94 @@ def learned_shares(out: Path, outcomes: Sequence[Outcome], label_space: LabelSpa
     return sorted(shares, key=lambda share: -share.spread.mean) if weights else []
 
 
-def shares_table(shares: Sequence[Share], title: str) -> Table:
+@dataclass(frozen=True)
+class ShareFigure:
+    """Figure 3 as text; its picture is a file.
+
+    Attributes:
+        table: of all classes.
+        csv: the same with the value of every seed.
+        correlation: a line about counts and shares.
+    """
+
+    table: Table
+    csv: str
+    correlation: str
+
+
+def share_figure(
+    recipe: Recipe, label_space: LabelSpace, outcomes: Sequence[Outcome], out: Path, captions: CaptionCounts | None
+) -> ShareFigure:
+    """Draw `out/NAME.png`: (b) the shares, largest first, and above them (a) the counts, where there are any."""
+    shares = learned_shares(out, outcomes, label_space)
+    counts = {} if captions is None else captions.counts
+    if shares:
+        picture = shares_picture(shares)
+        write_picture(
+            out / f"{recipe.name}.png", picture if captions is None else stack([counts_picture(captions), picture])
+        )
+    seeds = [outcome.cell.seed for outcome in outcomes if outcome.score is not None]
+    return ShareFigure(
+        shares_table(shares, counts, recipe.title), shares_csv(shares, counts, seeds), correlation(shares, counts)
+    )
+
+
+def check_counts(captions: CaptionCounts, label_space: LabelSpace) -> None:
+    """Refuse counts of other classes.
+
+    Raises:
+        PromptsegError: a class has no count.
+    """
+    missing = [name for name in label_space.names if name not in captions.counts]
+    if missing:
+        raise PromptsegError(
+            f"the captions were not counted for class {missing[0]!r}: count them for {label_space.name}"
+        )
+
+
+def correlation(shares: Sequence[Share], counts: Mapping[str, int]) -> str:
+    """How count and share go together: Spearman's rank correlation, and Pearson's of log10(1 + count)."""
+    if not counts:
+        return "no captions given: (a) and its correlation with (b) are left out; give them with --captions FILES"
+    if len(shares) < 3:
+        return f"no correlation: it needs at least 3 classes, there are {len(shares)}"
+    from scipy.stats import pearsonr, spearmanr
+
+    found = [math.log10(1 + counts[share.name]) for share in shares]
+    means = [share.spread.mean for share in shares]
+    if len(set(found)) == 1 or len(set(means)) == 1:
+        return "no correlation: all counts, or all shares, are the same"
+    ranks, logs = spearmanr(found, means), pearsonr(found, means)
+    return (
+        f"captions that name a class against the default's share of it, n = {len(shares)} classes: "
+        f"Spearman {ranks.statistic:+.2f} (p = {ranks.pvalue:.2g}), "
+        f"Pearson of log10(1 + count) {logs.statistic:+.2f} (p = {logs.pvalue:.2g})"
+    )
+
+
+def shares_table(shares: Sequence[Share], counts: Mapping[str, int], title: str) -> Table:
     """The share of every class, with the means over things and stuff."""
-    rows = tuple((share.name, share.kind, share.spread.text(digits=3)) for share in shares)
-    means = {kind: spread(share.spread.mean for share in shares if share.kind == kind) for kind in _KINDS}
-    ends = tuple((f"mean of {kind}", kind, f"{mean.mean:.3f}") for kind, mean in means.items() if mean is not None)
-    return Table(("class", "kind", "default's share"), rows + ends, title=title)
+    counted = [(f"{counts[share.name]:,}",) if counts else () for share in shares]
+    rows = tuple(
+        (share.name, share.kind, share.spread.text(digits=3), *count)
+        for share, count in zip(shares, counted, strict=True)
+    )
+    found = {kind: spread(share.spread.mean for share in shares if share.kind == kind) for kind in _KINDS}
+    blank = (MISSING,) if counts else ()
+    ends = tuple((f"mean of {kind}", kind, f"{one.mean:.3f}", *blank) for kind, one in found.items() if one is not None)
+    headers = ("class", "kind", "default's share", *(("captions",) if counts else ()))
+    return Table(headers, rows + ends, title=title)
 
 
-def shares_csv(shares: Sequence[Share], seeds: Sequence[int]) -> str:
-    """One row for each class, with the value of every seed."""
+def shares_csv(shares: Sequence[Share], counts: Mapping[str, int], seeds: Sequence[int]) -> str:
+    """One row for each class, with the value of every seed, and its captions where they were counted."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["class", "kind", "mean", "standard deviation", *(f"seed {seed}" for seed in seeds)])
+    headers = ["class", "kind", "captions", "mean", "standard deviation", *(f"seed {seed}" for seed in seeds)]
+    writer.writerow(headers)
     for share in shares:
-        writer.writerow([share.name, share.kind, share.spread.mean, share.spread.deviation, *share.values])
+        values = [share.spread.mean, share.spread.deviation, *share.values]
+        writer.writerow([share.name, share.kind, counts.get(share.name), *values])
     return buffer.getvalue()
 
 

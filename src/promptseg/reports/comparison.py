@@ -18,6 +18,39 @@ Number = Callable[[Score], float | None]
 
 
 @dataclass(frozen=True)
+class Measure:
+    """A number of the scores, and how a table shows it.
+
+    Attributes:
+        name: with its unit.
+        number: takes it from a score.
+        scale: shown is the number times this.
+        digits: behind the point.
+    """
+
+    name: str
+    number: Number
+    scale: float = 1.0
+    digits: int = 1
+
+
+MS_PER_IMAGE = Measure("ms/image", lambda score: score.ms_per_image)
+PEAK_GB = Measure("peak GB", lambda score: score.peak_bytes, 1e-9, 2)
+PERCENT = 100.0
+
+
+def score_named(name: str) -> Number:
+    """Takes one score of a task."""
+    return lambda score: score.scores.get(name)
+
+
+def headline(task: str) -> Measure:
+    """The score that stands for a task, in percent."""
+    columns = find_task(task).columns
+    return Measure(columns.title, score_named(columns.headline), PERCENT)
+
+
+@dataclass(frozen=True)
 class Spread:
     """Mean and sample standard deviation (n - 1) over seeds; one value alone has no deviation."""
 
@@ -72,17 +105,16 @@ class Line:
         """How the task heads its scores."""
         return find_task(self.task).columns
 
-    def headline(self) -> str:
-        """The task's headline in percent, and how many cells failed."""
+    def shown(self, measure: Measure) -> str:
+        """The measure, and how many cells failed."""
         if not self.scores:
             return "failed"
         note = f" ({self.failed} of {len(self.outcomes)} failed)" if self.failed else ""
-        return self.text(score_named(self.columns.headline), 100) + note
+        return self.text(measure.number, measure.scale, measure.digits) + note
 
-
-def score_named(name: str) -> Number:
-    """Takes one score of a task."""
-    return lambda score: score.scores.get(name)
+    def headline(self) -> str:
+        """The task's headline in percent, and how many cells failed."""
+        return self.shown(headline(self.task))
 
 
 def lines(outcomes: Sequence[Outcome]) -> list[Line]:

@@ -1,0 +1,1 @@
+"""How often class names occur in a corpus of captions."""

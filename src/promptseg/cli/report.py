@@ -1,0 +1,90 @@
+"""`promptseg report`: a page of what prompts have learned."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promptseg.cli.options import Device, OutFolder, Threads, use_threads
+from promptseg.cli.predict import find_photos
+from promptseg.errors import PromptsegError
+
+if TYPE_CHECKING:
+    from promptseg.reports.pictures import Picture
+
+
+def report(
+    where: Annotated[Path, typer.Argument(metavar="DIR", help="Prompt folder, or the folder of a run.")],
+    out: OutFolder,
+    data: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="Show where prompts look on images of this data set's val.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="The same on a folder of photos.")] = None,
+    count: Annotated[int, typer.Option(help="How many photos.")] = 4,
+    top: Annotated[int, typer.Option(help="How many spatial prompts, the most changed first.")] = 4,
+    words: Annotated[Path | None, typer.Option(metavar="FILE", help="Words to look among, one a line.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name or folder (default: the prompts' own).")] = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Write a page of what prompts have learned: nearest words, weights, moves, and where spatial prompts look."""
+    from promptseg import Prompts, load_model
+    from promptseg.captions.terms import read_lines
+    from promptseg.engine.runs import PROMPTS, RECORD, load_run
+    from promptseg.models.registry import model_words
+    from promptseg.reports.learned import (
+        attention_picture,
+        class_changes,
+        default_shares,
+        moves,
+        starting_prompts,
+        vocabulary,
+    )
+    from promptseg.reports.learned_page import Learned, write_page
+
+    if count < 1 or top < 1:
+        raise PromptsegError(f"--count {count} --top {top}: give whole numbers of at least 1")
+    use_threads(threads)
+    run = load_run(where) if (where / RECORD).is_file() else None
+    prompts = run.prompts if run else Prompts.load(where / PROMPTS if (where / PROMPTS).is_dir() else where)
+    frozen = load_model(model or prompts.model_id, device=device)
+    prompts.check_model(frozen.id, frozen.fingerprint)
+    candidates = read_lines(words) if words else model_words(model or prompts.model_id) or vocabulary()
+    before = starting_prompts(frozen, prompts)
+    moved = moves(prompts.spatial, before.spatial)
+    looked_at = sorted(range(len(moved)), key=lambda index: -moved[index])[:top] if max(moved) > 0 else []
+    photos = _photos(data, images, count, out) if looked_at else []
+    learned = Learned(
+        prompts,
+        class_changes(frozen, prompts, before, candidates),
+        moved,
+        default_shares(prompts, "spatial"),
+        run.losses if run else [],
+        looked_at,
+        attention_picture(frozen, (before, prompts), photos, looked_at) if photos else None,
+        len(candidates),
+    )
+    write_page(out / "learned.html", learned)
+    typer.echo(f"page: {out}/learned.html")
+
+
+def _photos(data: str | None, images: Path | None, count: int, out: Path) -> "list[Picture]":
+    """The first photos of each source.
+
+    Raises:
+        PromptsegError: a source without photos.
+    """
+    from promptseg import load_dataset
+    from promptseg.data.images import read_image
+
+    found: list[Picture] = []
+    if data is not None:
+        samples = load_dataset(data).val
+        if not len(samples):
+            raise PromptsegError(f"{data} has no images in split 'val': give lists for it")
+        found += [sample.image() for sample in samples[:count]]
+    if images is not None:
+        if not images.exists():
+            raise PromptsegError(f"{images}: no such folder; give a folder of photos")
+        found += [read_image(file) for file in list(find_photos([images], out).values())[:count]]
+    return found

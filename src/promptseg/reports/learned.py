@@ -1,0 +1,168 @@
+"""What prompts have learned: which words they came near, how far they moved, and where in a photo they look."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from promptseg.data.formats.classes_json import packaged
+from promptseg.data.label_space import CITYSCAPES_19
+from promptseg.engine.encode import image_tensor
+from promptseg.engine.evaluate import input_short_side
+from promptseg.models.base import ImageFeatures, PromptableSegmenter
+from promptseg.prompts import Prompts
+from promptseg.reports.layout import grid
+from promptseg.reports.pictures import Picture
+
+_WORDS = Path(__file__).parent / "words.txt"
+_COLD, _HOT = np.array([20, 30, 90]), np.array([255, 190, 0])
+
+Near = tuple[tuple[str, float], ...]
+"""Names with their cosine, nearest first."""
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """One semantic prompt, before and after.
+
+    Attributes:
+        name: of the class.
+        cosine: between its default and what it is now.
+        default_share: 1 - w, or none if nothing was fused.
+        words: nearest words, before and after.
+        classes: nearest default prompts of the classes, before and after.
+    """
+
+    name: str
+    cosine: float
+    default_share: float | None
+    words: tuple[Near, Near]
+    classes: tuple[Near, Near]
+
+
+def starting_prompts(model: PromptableSegmenter, prompts: Prompts) -> Prompts:
+    """The default prompts that `prompts` were learned from: same classes, kind and templates."""
+    templates = str(prompts.record.get("settings", {}).get("templates", "photo"))
+    return Prompts(
+        spatial=model.default_spatial_prompts(prompts.spatial_kind),
+        semantic=model.encode_text(prompts.class_names, templates),
+        background=model.background_prompt(templates),
+        class_names=prompts.class_names,
+        model_id=prompts.model_id,
+        model_fingerprint=prompts.model_fingerprint,
+        spatial_kind=prompts.spatial_kind,
+    ).detached()
+
+
+def vocabulary() -> tuple[str, ...]:
+    """A few hundred words of streets and rooms, and the class names of label spaces that this package lists."""
+    spaces = (CITYSCAPES_19, packaged("ade20k")[0], packaged("pascal_context")[0])
+    words = _WORDS.read_text(encoding="utf-8").splitlines()
+    return tuple(dict.fromkeys((*words, *(name for space in spaces for name in space.names))))
+
+
+@torch.no_grad()
+def class_changes(
+    model: PromptableSegmenter, prompts: Prompts, before: Prompts, words: Sequence[str], count: int = 5
+) -> list[ClassChange]:
+    """Every class with the `count` nearest words and the 3 nearest classes of its prompt; most moved first.
+
+    Args:
+        model: its text encoder places the words, in the template of the prompts.
+        prompts: what was learned.
+        before: what it started from.
+        words: what to look among.
+        count: of words.
+    """
+    templates = str(prompts.record.get("settings", {}).get("templates", "photo"))
+    places = model.encode_text(list(words), templates).detach().float().cpu()
+    near_words = [_nearest(side.semantic, places, words, count) for side in (before, prompts)]
+    near_classes = [_nearest(side.semantic, before.semantic, prompts.class_names, 3) for side in (before, prompts)]
+    cosines = F.cosine_similarity(prompts.semantic, before.semantic).tolist()
+    shares = default_shares(prompts, "semantic")
+    changes = [
+        ClassChange(
+            name,
+            cosines[i],
+            None if shares is None else shares[i],
+            (near_words[0][i], near_words[1][i]),
+            (near_classes[0][i], near_classes[1][i]),
+        )
+        for i, name in enumerate(prompts.class_names)
+    ]
+    return sorted(changes, key=lambda change: change.cosine)
+
+
+def _nearest(prompts: Tensor, places: Tensor, names: Sequence[str], count: int) -> list[Near]:
+    cosines = F.normalize(prompts, dim=-1) @ F.normalize(places, dim=-1).T
+    best = cosines.topk(min(count, len(names)))
+    return [
+        tuple((names[i], value) for i, value in zip(row, values, strict=True))
+        for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def default_shares(prompts: Prompts, kind: str) -> list[float] | None:
+    """1 - w of each prompt of a kind (`spatial` or `semantic`); none if that kind was not fused."""
+    weight = prompts.parts.get(f"{kind}.weight")
+    return None if weight is None else (1 - weight.flatten()).tolist()
+
+
+def moves(prompts: Tensor, before: Tensor) -> list[float]:
+    """How far each prompt (N, D) moved, as a share of the length it had."""
+    lengths = torch.linalg.vector_norm(before, dim=-1).clamp(min=1e-12)
+    found: list[float] = (torch.linalg.vector_norm(prompts - before, dim=-1) / lengths).tolist()
+    return found
+
+
+@torch.no_grad()
+def attention_picture(
+    model: PromptableSegmenter,
+    sides: tuple[Prompts, Prompts],
+    photos: Sequence[Picture],
+    indices: Sequence[int],
+    width: int = 220,
+) -> Picture:
+    """Where spatial prompts look, before and after: a row for each photo and prompt of `indices`.
+
+    In a decoder with masked attention a prompt attends inside the mask it predicts itself, so the sigmoid of its mask
+    logits is the heat; cold is 0, hot is 1.
+
+    Args:
+        model: the segmenter.
+        sides: prompts before and after.
+        photos: (H, W, 3) uint8 each.
+        indices: which spatial prompts.
+        width: of each picture, pixels.
+    """
+    rows = []
+    for photo in photos:
+        features = model.encode_image([image_tensor(photo, input_short_side(model, sides[1]))])
+        heats = [_heats(model, side, features) for side in sides]
+        shown = [[_heated(photo, heat[index]) for heat in heats] for index in indices]
+        rows.append([photo, *(picture for pair in shown for picture in pair)])
+    headers = ["photo", *(f"{index} {side}" for index in indices for side in ("before", "after"))]
+    return grid(rows, headers, width)
+
+
+def _heats(model: PromptableSegmenter, prompts: Prompts, features: ImageFeatures) -> Tensor:
+    """(N, h, w) in 0..1 over the image alone, without the padding of the canvas."""
+    prediction = model.decode(features, prompts.to(model.device))
+    masks = prediction.mask_logits[0].sigmoid().float().cpu()
+    inside = [
+        max(1, round(size * image / canvas))
+        for size, image, canvas in zip(masks.shape[1:], prediction.image_sizes[0], prediction.canvas, strict=True)
+    ]
+    return masks[:, : inside[0], : inside[1]]
+
+
+def _heated(photo: Picture, heat: Tensor) -> Picture:
+    size = photo.shape[:2]
+    full = F.interpolate(heat[None, None], size=size, mode="bilinear", align_corners=False)[0, 0].numpy()[..., None]
+    grey = photo.mean(axis=2, keepdims=True)
+    mixed = 0.5 * grey + 0.5 * (full * _HOT + (1 - full) * _COLD)
+    return np.asarray(np.rint(mixed).clip(0, 255), np.uint8)

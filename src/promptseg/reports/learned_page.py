@@ -1,0 +1,115 @@
+"""The page of what prompts have learned: one HTML file that needs no other."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from PIL import Image
+
+from promptseg.files import write_text
+from promptseg.prompts import Prompts
+from promptseg.reports.learned import ClassChange
+from promptseg.reports.pictures import Picture
+
+_TEMPLATE = Path(__file__).parent / "learned.html"
+_WIDTH, _HEIGHT, _EDGE = 460, 150, 34
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Everything the page shows.
+
+    Attributes:
+        prompts: what was learned.
+        classes: the semantic prompts.
+        moves: how far each spatial prompt moved, relative to its length.
+        spatial_shares: the default's share of each spatial prompt; none if they were not fused.
+        losses: of every training step; empty without a run.
+        looked_at: the spatial prompts in `heat`.
+        heat: where they look, before and after; none without photos.
+        words: how many words were looked through.
+    """
+
+    prompts: Prompts
+    classes: Sequence[ClassChange]
+    moves: Sequence[float]
+    spatial_shares: Sequence[float] | None
+    losses: Sequence[float]
+    looked_at: Sequence[int]
+    heat: Picture | None
+    words: int
+
+
+def write_page(path: Path, learned: Learned) -> None:
+    """Write the page."""
+    from jinja2 import Environment, select_autoescape
+
+    record = learned.prompts.record
+    template = Environment(autoescape=select_autoescape(default=True)).from_string(_TEMPLATE.read_text("utf-8"))
+    shares = learned.spatial_shares
+    moved = max(learned.moves) > 0
+    page = template.render(
+        learned=learned,
+        method=record.get("method", "unknown"),
+        about={key: record[key] for key in ("method", "preset", "task", "seed") if key in record},
+        shots=len(record.get("data", {}).get("ids", ())),
+        data=record.get("data", {}).get("dataset"),
+        curve=line_svg(smoothed(learned.losses), "step", "loss") if learned.losses else None,
+        share_bars=histogram_svg(shares, (0, 1), "default's share") if shares else None,
+        move_bars=histogram_svg(learned.moves, (0, max(learned.moves)), "distance / length") if moved else None,
+        heat=None if learned.heat is None else _data_uri(learned.heat),
+    )
+    write_text(path, page)
+
+
+def smoothed(values: Sequence[float], window: int = 10) -> list[float]:
+    """The mean over the last `window` values at each place."""
+    return [sum(values[max(0, i + 1 - window) : i + 1]) / min(window, i + 1) for i in range(len(values))]
+
+
+def histogram_svg(values: Sequence[float], span: tuple[float, float], label: str, bins: int = 20) -> str:
+    """Bars of how many values fall into each of `bins` equal parts of `span`."""
+    low, high = span
+    width = (high - low) / bins or 1.0
+    counts = [0] * bins
+    for value in values:
+        counts[min(bins - 1, max(0, int((value - low) / width)))] += 1
+    step, top = (_WIDTH - _EDGE) / bins, max(counts)
+    bars = "".join(
+        f'<rect x="{_EDGE + i * step:.1f}" y="{_y(count, 0, top):.1f}" width="{step - 1:.1f}" '
+        f'height="{_y(0, 0, top) - _y(count, 0, top):.1f}"/>'
+        for i, count in enumerate(counts)
+    )
+    return _svg(bars, (low, high), (0, top), label)
+
+
+def line_svg(values: Sequence[float], across: str, up: str) -> str:
+    """A curve of values over their number, from 1."""
+    low, high = min(values), max(values)
+    step = (_WIDTH - _EDGE) / max(1, len(values) - 1)
+    points = " ".join(f"{_EDGE + i * step:.1f},{_y(value, low, high):.1f}" for i, value in enumerate(values))
+    return _svg(f'<polyline points="{points}"/>', (1, len(values)), (low, high), f"{across} ({up} upwards)")
+
+
+def _y(value: float, low: float, high: float) -> float:
+    return _HEIGHT - (_HEIGHT - 10) * (value - low) / ((high - low) or 1.0)
+
+
+def _svg(body: str, across: tuple[float, float], up: tuple[float, float], label: str) -> str:
+    texts = (
+        f'<text x="{_EDGE}" y="{_HEIGHT + 16}">{across[0]:.3g}</text>'
+        f'<text x="{_WIDTH}" y="{_HEIGHT + 16}" text-anchor="end">{across[1]:.3g}</text>'
+        f'<text x="{(_WIDTH + _EDGE) / 2}" y="{_HEIGHT + 16}" text-anchor="middle">{escape(label)}</text>'
+        f'<text x="{_EDGE - 4}" y="{_HEIGHT}" text-anchor="end">{up[0]:.3g}</text>'
+        f'<text x="{_EDGE - 4}" y="14" text-anchor="end">{up[1]:.3g}</text>'
+    )
+    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 22}" role="img" aria-label="{escape(label)}">{body}{texts}</svg>'
+
+
+def _data_uri(picture: Picture) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
