@@ -17,7 +17,8 @@ from promptseg.models.base import Prediction
 from promptseg.models.seem.attention import MultiHeadAttention
 from promptseg.models.seem.config import LEVELS, PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.decoder import SeemDecoder
-from promptseg.models.seem.network import HeadOutputs, SeemNetwork
+from promptseg.models.seem.network import HeadOutputs
+from promptseg.models.seem.pixel_decoder import PixelFeatures
 from promptseg.models.seem.position import sine_positions
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts
@@ -59,16 +60,28 @@ def map_dice(evidence: Tensor, target: Tensor) -> Tensor:
     return (1 - (2 * (found * truth).sum(1) + 1) / (found.sum(1) + truth.sum(1) + 1)).mean()
 
 
-def plain_decode(network: SeemNetwork, image: Tensor, prompts: tuple[Tensor, Tensor, Tensor]) -> list[HeadOutputs]:
-    """Encode a batch of normalised images and run the decoder as its definition reads; the answers of all heads.
+def encode_plainly(model: SeemSegmenter, images: Tensor) -> PixelFeatures:
+    """Maps of images (B, 3, H, W), uint8, that need no padding."""
+    mean, std = (torch.tensor(values, device=model.device)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
+    with torch.no_grad():
+        maps = model.network.backbone((images.to(model.device).float() - mean) / std)
+        pixels: PixelFeatures = model.network.sem_seg_head.pixel_decoder(maps)
+    return pixels
+
+
+def plain_decode(model: SeemSegmenter, maps: PixelFeatures, prompts: Prompts) -> list[HeadOutputs]:
+    """Run the decoder as its definition reads; the answers of all heads.
 
     Every head computes its class logits and its masks at full resolution, and shrinks the masks for the next layer.
     """
-    queries, positions, text = prompts
-    decoder = network.decoder
-    with torch.no_grad():
-        maps = network.sem_seg_head.pixel_decoder(network.backbone(image))
-    hidden = queries.expand(len(image), -1, -1)
+    network, decoder = model.network, model.network.decoder
+    queries, positions, spatial = decoder.query_feat.weight, decoder.query_embed.weight, prompts.spatial
+    if prompts.spatial_kind == "queries":
+        queries = torch.cat((spatial, queries[len(spatial) :]))
+    else:
+        positions = torch.cat((spatial, positions[len(spatial) :]))
+    text = torch.cat((prompts.semantic, prompts.background))
+    hidden = queries.expand(len(maps.mask_features), -1, -1)
     answers = [_head(decoder, hidden, text, maps.mask_features)]
     for i in range(network.config.decoder_layers):
         level = maps.levels[i % LEVELS]
@@ -116,28 +129,25 @@ def _head(decoder: SeemDecoder, hidden: Tensor, text: Tensor, mask_features: Ten
     return HeadOutputs(classes, torch.einsum("bqc,bchw->bqhw", decoder.mask_embed(normed), mask_features))
 
 
+def plain_losses(heads: Sequence[HeadOutputs], targets: Sequence[Tensor], settings: Resolved) -> Tensor:
+    """The loss of a training step, of the last head and, if they count, of the others."""
+    height, width = (4 * side for side in heads[0].mask_logits.shape[2:])
+    total = heads[0].mask_logits.new_zeros(())
+    fit, dice = settings.fit, settings.task.loss == "cross-entropy+dice"
+    for head in heads if fit.auxiliary else heads[-1:]:
+        prediction = Prediction(head.class_logits, head.mask_logits, (height, width), ((height, width),) * len(targets))
+        last = head is heads[-1]
+        stride = fit.loss_stride if last else max(AUXILIARY_STRIDE, fit.loss_stride)
+        total = total + (1.0 if last else fit.auxiliary) * plain_loss(prediction, targets, dice, stride)
+    return total
+
+
 def plain_step_loss(
     model: SeemSegmenter, prompts: Prompts, images: Sequence[Tensor], targets: Sequence[Tensor], settings: Resolved
 ) -> Tensor:
-    """Loss of a training step from the images themselves: B uint8 images (3, H, W) that need no padding."""
-    decoder = model.network.decoder
-    batch = (torch.stack(list(images)).float() - _column(PIXEL_MEAN)) / _column(PIXEL_STD)
-    queries, positions, spatial = decoder.query_feat.weight, decoder.query_embed.weight, prompts.spatial
-    if prompts.spatial_kind == "queries":
-        queries = torch.cat((spatial, queries[len(spatial) :]))
-    else:
-        positions = torch.cat((spatial, positions[len(spatial) :]))
-    text = torch.cat((prompts.semantic, prompts.background))
-    size = (batch.shape[2], batch.shape[3])
-    fit, dice = settings.fit, settings.task.loss == "cross-entropy+dice"
-    total = torch.zeros(())
-    heads = plain_decode(model.network, batch, (queries, positions, text))
-    for head in heads if fit.auxiliary else heads[-1:]:
-        prediction = Prediction(head.class_logits, head.mask_logits, size, (size,) * len(batch))
-        stride = fit.loss_stride if head is heads[-1] else max(AUXILIARY_STRIDE, fit.loss_stride)
-        weight = 1.0 if head is heads[-1] else fit.auxiliary
-        total = total + weight * plain_loss(prediction, targets, dice, stride)
-    return total
+    """The loss of a training step from the images themselves."""
+    heads = plain_decode(model, encode_plainly(model, torch.stack(list(images))), prompts)
+    return plain_losses(heads, targets, settings)
 
 
 def plain_fit(
@@ -165,7 +175,3 @@ def plain_fit(
         optimizer.step()
         losses.append(loss.item())
     return losses
-
-
-def _column(values: Sequence[float]) -> Tensor:
-    return torch.tensor(values)[:, None, None]

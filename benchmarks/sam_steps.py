@@ -19,7 +19,7 @@ from typing import Any
 from promptseg.files import write_json
 
 PHOTO = (512, 1024)
-STRIDE = 4
+STRIDE, PATCH = 4, 16
 
 
 def build(chunk: int) -> Any:
@@ -35,32 +35,45 @@ def build(chunk: int) -> Any:
 
 
 def measure(row: dict[str, Any], threads: int, send: Any) -> None:
-    """Time one image: encoding, and one step from its features."""
+    """Time one image: its encoding where no classes are given, else one step from its features."""
     import torch
 
+    torch.set_num_threads(threads)
+    model = build(row.get("chunk", 1))
+    start = peak_bytes()
+    seconds, held = encode(model) if "classes" not in row else step(model, row["classes"])
+    send.send(row | {"seconds": seconds, "feature_bytes": held, "model_bytes": start, "peak_bytes": peak_bytes()})
+
+
+def encode(model: Any) -> tuple[float, int]:
+    """Processor seconds of encoding a photo, and the bytes of its features."""
+    import torch
+
+    photo = torch.randint(0, 256, (3, *PHOTO), dtype=torch.uint8)
+    features, seconds = timed(lambda: model.encode_image([photo]))
+    return seconds, features.nbytes
+
+
+def step(model: Any, classes: int) -> tuple[float, int]:
+    """Processor seconds of decoding, loss and gradient from the features of a photo, and their bytes."""
+    import torch
+
+    from promptseg.models.base import ImageFeatures
     from promptseg.prompts import Prompts
     from promptseg.tasks.semantic import SemanticTask
 
-    torch.set_num_threads(threads)
-    model = build(row["chunk"])
-    features, encoding = timed(lambda: model.encode_image([torch.randint(0, 256, (3, *PHOTO), dtype=torch.uint8)]))
-    encode_peak = peak_bytes()
-    count = row["classes"]
+    side = model.size // PATCH
+    features = ImageFeatures({"image": torch.randn(1, model.dim, side, side)}, (model.size, model.size), (PHOTO,))
     spatial = model.default_spatial_prompts().requires_grad_()
-    semantic = torch.randn(count, model.dim).requires_grad_()
-    names = tuple(map(str, range(count)))
+    semantic = torch.randn(classes, model.dim).requires_grad_()
+    names = tuple(map(str, range(classes)))
     prompts = Prompts(spatial, semantic, model.background_prompt(), names, model.id, "", "grid")
-    target = torch.randint(0, count, PHOTO)
+    target = torch.randint(0, classes, PHOTO)
 
-    def step() -> None:
+    def run() -> None:
         SemanticTask().loss(model.decode(features, prompts), [target], STRIDE).backward()
 
-    _, seconds = timed(step)
-    send.send(
-        row
-        | {"encode_seconds": encoding, "step_seconds": seconds, "feature_bytes": features.nbytes}
-        | {"encode_peak_bytes": encode_peak, "peak_bytes": peak_bytes()}
-    )
+    return timed(run)[1], features.nbytes
 
 
 def timed(run: Callable[[], Any]) -> tuple[Any, float]:
@@ -83,15 +96,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     context = multiprocessing.get_context("spawn")
+    wanted = [{"classes": classes, "chunk": chunk} for chunk in args.chunks for classes in args.classes]
     rows = []
-    for classes in args.classes:
-        for chunk in args.chunks:
-            receive, send = context.Pipe(duplex=False)
-            process = context.Process(target=measure, args=({"classes": classes, "chunk": chunk}, args.threads, send))
-            process.start()
-            rows.append(receive.recv())
-            process.join()
-            print(json.dumps(rows[-1]), flush=True)
+    for row in ({}, *wanted):
+        receive, send = context.Pipe(duplex=False)
+        process = context.Process(target=measure, args=(row, args.threads, send))
+        process.start()
+        rows.append(receive.recv())
+        process.join()
+        print(json.dumps(rows[-1]), flush=True)
     if args.out is not None:
         write_json(args.out, {"photo": PHOTO, "stride": STRIDE, "threads": args.threads, "rows": rows})
 

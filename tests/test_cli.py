@@ -17,6 +17,7 @@ from PIL import Image
 import promptseg
 from promptseg.cli.main import run
 from promptseg.learners.registry import METHODS
+from promptseg.models.registry import list_models
 from promptseg.models.seem.backbone_config import FocalConfig
 from promptseg.models.seem.checkpoint import save_model_folder
 from promptseg.models.seem.config import NAMED, TextConfig
@@ -373,7 +374,19 @@ def test_data_check_names_the_bad_file(capsys, tmp_path):
 def test_models_list_names_all(capsys):
     code, out, _ = answer(capsys, "models", "list")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["seem-nano", "seem-focal-t-v1", "seem-focal-l-v1"]
+    lines = out.splitlines()
+    assert lines[0].split() == ["name", "parameters", "code", "weights", "file", "here"]
+    assert [line.split()[0] for line in lines[1:]] == [entry.name for entry in list_models()]
+    assert lines[1].split() == ["seem-nano", "5.7", "M", "Apache-2.0", "Apache-2.0", "with", "the", "package", "yes"]
+
+
+def test_models_info_says_what_a_model_costs_and_takes(capsys):
+    code, out, _ = answer(capsys, "models", "info", "seem-nano")
+    assert code == 0
+    said = dict(line.split(":", 1) for line in out.splitlines())
+    assert said["parameters"].strip() == "5.7 M" and "GFLOPs for one image of 512 x 1024" in said["operations"]
+    assert "7b8b3db4f2e3" in said["weights"] and "prompting: choose" in said["one object by"]
+    assert "unknown model 'seem'" in refused(capsys, "models", "info", "seem")
 
 
 def test_models_import_refuses_what_is_no_checkpoint(capsys, tmp_path):

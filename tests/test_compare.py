@@ -16,7 +16,6 @@ from promptseg.cli.main import run
 from promptseg.data.sample import Dataset, Split
 from promptseg.engine.cells import Cell, Outcome, Plan, Score, Variant
 from promptseg.engine.compare import compare
-from promptseg.engine.features_cache import remember_images
 from promptseg.errors import PromptsegError
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.reports.comparison import classes_table, csv_text, lines, summary_table
@@ -76,18 +75,6 @@ def test_every_image_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     quiet(model, plan(seeds=(0,)), tmp_path)
     shots = len(promptseg.draw_shots(DATA.train, k=2, seed=0))
     assert len(calls) == 2 * shots + len(DATA.val)
-
-
-def test_features_beyond_the_limit_are_encoded_again_and_are_the_same(model: SeemSegmenter) -> None:
-    image = torch.from_numpy(SHAPES[0].image()).permute(2, 0, 1)
-    plain = model.encode_image([image])
-    for limit, kept in ((plain.nbytes, True), (plain.nbytes - 1, False)):
-        remembering = remember_images(model, limit)
-        first, second = remembering.encode_image([image]), remembering.encode_image([image.clone()])
-        assert (first is second) == kept
-        assert all(torch.equal(second.tensors[name], tensor) for name, tensor in plain.tensors.items())
-        other = remembering.encode_image([image.flip(-1)])
-        assert not torch.equal(other.tensors["level_0"], plain.tensors["level_0"])
 
 
 def test_an_interrupted_comparison_goes_on_and_nothing_is_computed_twice(

@@ -110,10 +110,10 @@ def test_links_lead_to_files(document):
 
 def test_every_command_is_documented():
     written = {tuple(word for word in command[:2] if not word.startswith("-")) for _, command in ALL_COMMANDS}
-    for name in ("demo", "fit", "evaluate", "predict", "compare", "reproduce"):
+    for name in ("demo", "fit", "evaluate", "predict", "compare", "reproduce", "segment"):
         assert any(words[:1] == (name,) for words in written)
     assert {("data", command) for command in ("list", "check", "draw", "preview")} <= written
-    assert {("models", "list"), ("models", "import")} <= written
+    assert {("models", command) for command in ("list", "info", "import")} <= written
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ import promptseg
 from promptseg.data.label_space import ClassInfo, LabelSpace
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.encode import encode_samples, image_tensor
+from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.progress import Progress
 from promptseg.engine.settings import PRESETS, FitSettings
 from promptseg.engine.trainer import draw_batches
@@ -25,6 +26,7 @@ from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.tasks.registry import TASKS
 from promptseg.tasks.semantic import SemanticTask
 
+CACHE = FeaturesCache(torch.device("cpu"), "memory")
 FEW = {"steps": 6, "batch_size": 2}
 
 
@@ -93,11 +95,11 @@ def test_the_prompt_gradient_agrees_with_finite_differences() -> None:
 
 def test_cached_features_are_those_of_the_image_as_it_is_and_mirrored(model: SeemSegmenter) -> None:
     settings = replace(PRESETS["tuned"], flip=True)
-    views = encode_samples(model, SHAPES[:1], SemanticTask(), settings, Progress(False))[0]
+    views = encode_samples(model, SHAPES[:1], SemanticTask(), settings, CACHE, Progress(False))[0]
     pixels = image_tensor(model, SHAPES[0].image())
     for view, image in zip(views, (pixels, pixels.flip(-1)), strict=True):
         for name, tensor in model.encode_image([image]).tensors.items():
-            assert torch.equal(view.features.tensors[name], tensor)
+            assert torch.equal(view.load().tensors[name], tensor)
     assert torch.equal(views[1].target, views[0].target.flip(-1))
 
 

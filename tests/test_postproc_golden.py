@@ -17,8 +17,7 @@ from promptseg.tasks.instance import instance_inference
 from promptseg.tasks.masks import masks_at, masks_on_canvas, semantic_map
 from promptseg.tasks.panoptic import panoptic_inference
 
-# X-Decoder resizes by another rule.
-SEGMENTATION = [path for path in golden_cases("*__seg_*") if not path.name.startswith("xdecoder")]
+SEGMENTATION = golden_cases("*__seg_*")
 
 
 def crafted() -> GoldenCase:
@@ -91,7 +90,8 @@ def last_head(case: GoldenCase) -> Prediction:
     logits, masks = case.tensors[f"decoder/{last}/logits"], case.tensors[f"decoder/{last}/masks"]
     height, width = case.tensors["stage/padded_normalized_image"].shape[-2:]
     sizes = tuple((h, w) for h, w in case.record["image_sizes_hw"])
-    return Prediction(logits, masks, (height, width), sizes)
+    upsampling = "bicubic" if case.name.startswith("xdecoder") else "bilinear"
+    return Prediction(logits, masks, (height, width), sizes, upsampling)
 
 
 @pytest.mark.parametrize("path", SEGMENTATION, ids=lambda path: path.stem)

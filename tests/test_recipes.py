@@ -52,7 +52,7 @@ def test_the_figures_of_the_paper_agree_with_each_other() -> None:
     for row in RECIPES["table3"].rows:
         for *conditions, mean in row.paper.values():
             assert sum(conditions) / 4 == pytest.approx(mean, abs=0.051)
-    tables = {name: [row for row in recipe.rows if row.paper] for name, recipe in RECIPES.items()}
+    tables = {name: [row for row in recipe.rows if "tiny" in row.paper] for name, recipe in RECIPES.items()}
     on_cityscapes = {name: {row.label: row.paper["tiny"][0] for row in rows} for name, rows in tables.items()}
     assert on_cityscapes["table2"]["SEEM"] == on_cityscapes["table8"]["SEEM"] == on_cityscapes["table5"]["none"]
     assert on_cityscapes["table4"].items() <= on_cityscapes["table2"].items()

@@ -12,6 +12,7 @@ from tiny import CONFIG, tiny_folder, tiny_network, tiny_segmenter
 
 import promptseg
 from promptseg.errors import PromptsegError
+from promptseg.models.info import model_info
 from promptseg.models.registry import list_models, load_model
 from promptseg.models.seem import importing, loading, names
 from promptseg.models.seem.config import NAMED
@@ -46,8 +47,7 @@ def test_names_can_be_listed_without_torch():
         "print(*(m.name for m in list_models()), 'torch' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    *listed, loads_torch = out.split()
-    assert loads_torch == "False" and listed[0] == "seem-nano" and {*NAMED, "sam-vit-base", "sam3"} <= set(listed)
+    assert out.split() == [*(entry.name for entry in list_models()), "False"]
 
 
 def test_list_says_size_place_and_licence(cache):
@@ -61,6 +61,8 @@ def test_list_says_size_place_and_licence(cache):
         entry = entries[name]
         assert not entry.available and entry.folder == cache / "models" / name
         assert entry.source == f"xdecoder/SEEM: {file}" and entry.licence == "none stated"
+    assert entries["seem-nano"].available and entries["seem-nano"].source == "with the package"
+    assert entries["seem-davit-d5-v1"].source == "no public file known"
 
 
 def test_cache_is_in_the_home_folder_by_default(monkeypatch):
@@ -94,6 +96,32 @@ def test_without_network_one_line_says_what_to_get_and_what_to_run(cache, name):
     folder = cache / "models" / name
     command = f"promptseg models import {OFFICIAL[name]} --config {name} --tokenizer tokenizer.json --out {folder}"
     assert message.endswith(command) and not folder.exists()
+
+
+def test_a_model_without_a_public_file_says_how_to_bring_one(cache):
+    with pytest.raises(PromptsegError) as caught:
+        load_model("seem-davit-d3-v1", "cpu")
+    message = one_line(caught)
+    assert "no public file of it is known" in message
+    assert "models import YOUR_FILE --config seem-davit-d3-v1" in message
+
+
+def test_the_demo_runs_the_v0_weights(cache):
+    with pytest.raises(PromptsegError, match="get seem_focalt_v0.pt of xdecoder/SEEM"):
+        load_model("seem-focal-t-demo", "cpu")
+
+
+def test_info_of_a_name_needs_no_weights(cache):
+    info = model_info("xdecoder-focal-l")
+    assert info.folder is None and info.fingerprint is None and info.cost.parameters == 341_551_353
+    assert "previous" not in info.object_prompts and "text" in info.object_prompts
+    assert "previous" in model_info("seem-focal-t-v0").object_prompts
+
+
+def test_info_of_a_folder_is_of_its_weights(tmp_path):
+    info = model_info(str(tiny_folder(tmp_path / "mine")))
+    assert info.config == CONFIG and info.fingerprint == tiny_segmenter().fingerprint
+    assert info.cost.parameters == sum(weight.numel() for weight in tiny_network().parameters())
 
 
 def test_an_unreachable_hub_fails_fast(tmp_path):

@@ -13,6 +13,7 @@ import promptseg
 from promptseg.engine.answers import Answers
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.encode import encode_samples, image_tensor
+from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.progress import Progress
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.learners.base import PromptLearner
@@ -71,7 +72,8 @@ def test_gradients_are_those_of_the_plain_way(model: SeemSegmenter, auxiliary: f
     pairs = [sample_views[0] for sample_views in views(model, settings)]
     images, targets = zip(*pairs, strict=True)
     plain = plain_step_loss(model, learner(), images, targets, settings)
-    encoded = [row[0] for row in encode_samples(model, SHAPES, SemanticTask(), settings.fit, Progress(False))]
+    cache = FeaturesCache(model.device, "memory")
+    encoded = [row[0] for row in encode_samples(model, SHAPES, SemanticTask(), settings.fit, cache, Progress(False))]
     *earlier, last = Answers(model, learner.moves(), all_heads=auxiliary > 0)(encoded, learner())
     task = SemanticTask()
     loss = task.loss(last, targets) + sum(auxiliary * task.loss(head, targets, 4) for head in earlier)

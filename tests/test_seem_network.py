@@ -161,6 +161,58 @@ def test_object_queries_do_not_see_prompts(network: SeemNetwork, features: dict[
     torch.testing.assert_close(head.hidden[:, prompted.spans["object"]], plain.hidden)
 
 
+def test_object_queries_of_the_demo_see_prompts_and_answer_them(features: dict[str, Tensor]) -> None:
+    torch.manual_seed(0)
+    demo = SeemNetwork(replace(TINY, prompting="shared")).eval().requires_grad_(False).double()
+    plain = demo.decoder(prompt_rows(demo.decoder, features).rows, features)[-1].hidden
+    everyone = slice(0, TINY.num_queries)
+    for spatial, grounding in ((_spatial(previous=False), None), (None, _grounding())):
+        prompted = prompt_rows(demo.decoder, features, spatial, grounding)
+        assert prompted.spans["spatial"] == prompted.spans["grounding"] == everyone
+        hidden = demo.decoder(prompted.rows, features)[-1].hidden
+        assert hidden.shape == plain.shape and not torch.allclose(hidden, plain, atol=1e-3)
+
+
+def test_queries_that_only_get_chosen_see_no_prompt(network: SeemNetwork, features: dict[str, Tensor]) -> None:
+    chooser = SeemNetwork(replace(TINY, prompting="choose")).eval().requires_grad_(False).double()
+    chooser.load_state_dict(network.state_dict())
+    prompted = prompt_rows(chooser.decoder, features, _spatial(previous=True), _grounding())
+    plain = network.decode(features, *_prompts(network))
+    answer = chooser.decoder(prompted.rows, features)[-1]
+    torch.testing.assert_close(answer.mask_vectors @ features["mask_features"].flatten(2), plain.mask_logits.flatten(2))
+
+
+@pytest.fixture(scope="module")
+def x_decoder() -> SeemNetwork:
+    torch.manual_seed(0)
+    return SeemNetwork(replace(TINY, family="x-decoder", prompting="choose")).eval().requires_grad_(False).double()
+
+
+def test_the_image_query_keeps_apart_and_sums_the_others_up(x_decoder: SeemNetwork) -> None:
+    features = x_decoder.encode(torch.randn(1, 3, 64, 96, generator=_seed(1)).double())
+    queries, positions, _ = _prompts(x_decoder)
+    heads = []
+    for states in (queries, torch.cat((queries[:-1], -queries[-1:]))):
+        heads.append(x_decoder.decoder(x_decoder.decoder.object_rows(states, positions, 1), features)[-1])
+    torch.testing.assert_close(heads[0].hidden[:, :-1], heads[1].hidden[:, :-1])
+    assert not torch.allclose(heads[0].hidden[:, -1], heads[1].hidden[:, -1])
+    others, last = heads[0].normed[0, :-1], x_decoder.decoder.decoder_norm(heads[0].hidden)[0, -1]
+    weights = torch.cosine_similarity(others, last[None], dim=1).softmax(dim=0)
+    torch.testing.assert_close(heads[0].normed[0, -1], weights @ others)
+
+
+def test_captioning_mask_is_the_official_one(x_decoder: SeemNetwork) -> None:
+    """Queries see queries only, the last one itself only; a caption's word sees all queries and the words before it."""
+    blocked, queries = x_decoder.decoder.self_attn_mask[0], TINY.num_queries
+    for row in range(len(blocked)):
+        for column in range(len(blocked)):
+            if row < queries and column < queries:
+                seen = (row == queries - 1) == (column == queries - 1)
+            else:
+                seen = row >= queries and column <= row
+            assert bool(blocked[row, column]) is not seen
+
+
 def test_candidates_do_not_see_each_other(network: SeemNetwork, features: dict[str, Tensor]) -> None:
     prompt = _spatial(previous=True)
     moved = _some_masks(9)
@@ -283,6 +335,10 @@ def test_configs_survive_json(name: str) -> None:
         ({"depth": 3}, "unknown field in config 'depth'"),
         ({"heads": "8"}, "config.heads is '8', expected a whole number"),
         ({"heads": 0}, "config.heads is 0, expected a whole number of at least 1"),
+        ({"prompting": "guess"}, "unknown prompting of family seem 'guess': choose one of candidates, choose, copies"),
+        ({"family": "x-decoder"}, "unknown prompting of family x-decoder 'candidates': choose one of choose"),
+        ({"family": "yolo"}, "unknown family 'yolo'"),
+        ({"text_dim": 16}, "text_dim 16 is not hidden_dim 32: prompting candidates puts words among the queries"),
         ({"heads": 7}, "hidden_dim 32 is not a multiple of 7"),
         ({"text": []}, r"config.text is \[\], expected a JSON object"),
         ({"backbone": {"kind": "vit", "embed_dim": 8, "depths": [1, 1, 1, 1], "focal_levels": 2}}, "backbone 'vit'"),

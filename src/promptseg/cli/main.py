@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promptseg.cli import compare, data, demo, evaluate, fit, models, predict, reproduce, segment
+from promptseg.cli import cache, compare, data, demo, evaluate, fit, models, predict, reproduce, segment
 from promptseg.cli.errors import INTERRUPTED, exit_code, explain
 from promptseg.cli.options import new_app, show_help
 from promptseg.version import __version__
@@ -22,6 +22,7 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("segment")(segment.segment)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.add_typer(cache.app, name="cache")
 
 
 @app.callback(invoke_without_command=True)

@@ -51,7 +51,7 @@ class Answers:
     def _ready(self, item: Encoded, prompts: Prompts) -> ImageFeatures:
         if id(item) in self._kept:
             return self._kept[id(item)]
-        ready = self._work_out(item.features, prompts)
+        ready = self._work_out(item.load(), prompts)
         if ready.nbytes <= self._room:
             self._room -= ready.nbytes
             self._kept[id(item)] = ready

@@ -11,7 +11,7 @@ from promptseg.data.sample import Dataset, Split
 from promptseg.engine.cells import Cell, Outcome, Plan, Score, Variant, prompts_folder, read_score, write_score
 from promptseg.engine.encode import encode_samples, image_tensor
 from promptseg.engine.evaluate import Result, evaluate
-from promptseg.engine.features_cache import remember_images
+from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.fit import fit
 from promptseg.engine.meter import PeakMemory
 from promptseg.engine.progress import Progress
@@ -22,9 +22,6 @@ from promptseg.files import write_text
 from promptseg.learners.registry import find_method
 from promptseg.models.base import PromptableSegmenter
 from promptseg.tasks.registry import build_task, find_task
-
-FEATURES_BYTES = 4 * 2**30
-"""Memory for the features of one data set's images; what is beyond it is encoded for every cell."""
 
 
 def compare(
@@ -68,6 +65,7 @@ class _Comparison:
     def __init__(self, model: PromptableSegmenter, plan: Plan, out: Path, say: Callable[[str], None]) -> None:
         self._model, self._plan, self._out, self._say = model, plan, out, say
         self._variants = {variant.label: variant for variant in plan.variants}
+        self._caches: dict[tuple[str, str], FeaturesCache] = {}
         self._task = build_task(plan.task)
         for variant in plan.variants:
             self._resolved(variant)
@@ -123,38 +121,58 @@ class _Comparison:
 
     def run(self, dataset: Dataset, cells: Sequence[Cell]) -> Iterable[Outcome]:
         """Compute cells of one data set; those on the same shots together, so that each image is encoded once."""
-        model = remember_images(self._model, FEATURES_BYTES)
+        self._caches.clear()
         for seed, count in product(self._plan.seeds, self._plan.shots):
             group = [cell for cell in cells if (cell.seed, cell.shots) == (seed, count)]
             if not group:
                 continue
             try:
                 shots = draw_shots(dataset.train, k=count, seed=seed, rule=self._plan.rule)
-                self._encode(model, shots, self._split(dataset), self._variants[group[0].variant])
+                self._encode(shots, self._split(dataset), self._variants[group[0].variant])
             except Exception as error:
                 yield from (self._failed(cell, error) for cell in group)
                 continue
             for cell in group:
-                yield self._cell(model, dataset, shots, cell)
+                yield self._cell(dataset, shots, cell)
 
-    def _encode(self, model: PromptableSegmenter, shots: Shots, split: Split, variant: Variant) -> None:
-        """Fill the memory of `model`, so that time and memory of the first cell are measured as those of the others."""
+    def _cache(self, variant: Variant) -> FeaturesCache:
+        """The features of the data set at work, shared by all cells that keep them alike."""
         settings = self._resolved(variant).fit
+        kind = (settings.features, settings.features_dtype)
+        if kind not in self._caches:
+            self._caches[kind] = FeaturesCache(self._model.device, *kind)
+        return self._caches[kind]
+
+    def _encode(self, shots: Shots, split: Split, variant: Variant) -> None:
+        """Fill the cache, so that time and memory of the first cell are measured as those of the others."""
+        settings, cache = self._resolved(variant).fit, self._cache(variant)
         bar = Progress(True)
         with bar.running():
-            encode_samples(model, shots, self._task, settings, bar)
+            encode_samples(self._model, shots, self._task, settings, cache, bar)
             for sample in bar.track(split, "encode"):
-                model.encode_image([image_tensor(model, sample.image(), settings.short_side)])
+                cache.features(self._model, image_tensor(self._model, sample.image(), settings.short_side))
+        if news := cache.news():
+            self._say(news)
 
-    def _cell(self, model: PromptableSegmenter, dataset: Dataset, shots: Shots, cell: Cell) -> Outcome:
+    def _cell(self, dataset: Dataset, shots: Shots, cell: Cell) -> Outcome:
         plan, variant = self._plan, self._variants[cell.variant]
         try:
+            model, settings, cache = self._model, self._settings(variant), self._cache(variant)
             meter = PeakMemory(model.device)
-            settings = self._settings(variant)
-            run = fit(model, shots, variant.method, plan.task, plan.preset, seed=cell.seed, **settings)
+            run = fit(
+                model,
+                shots,
+                variant.method,
+                plan.task,
+                plan.preset,
+                seed=cell.seed,
+                progress=False,
+                cache=cache,
+                **settings,
+            )
             peak = meter.read()
             folder = run.prompts.save(prompts_folder(self._out, cell))
-            result = evaluate(model, run.prompts, self._split(dataset), plan.task, progress=True)
+            result = evaluate(model, run.prompts, self._split(dataset), plan.task, progress=True, cache=cache)
             score = _score(run, result, len(shots), peak, _bytes(folder))
             write_score(self._file(cell), self._record(cell), score, environment())
         except Exception as error:

@@ -1,7 +1,8 @@
 """From samples to image features: resize, mirror, encode once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,25 @@ from torch import Tensor
 
 from promptseg.data.images import resize_image
 from promptseg.data.sample import Sample
+from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.progress import Progress
 from promptseg.engine.settings import FitSettings
-from promptseg.models.base import ImageFeatures, PromptableSegmenter
+from promptseg.models.base import ImageFeatures, PromptableSegmenter, Size
 from promptseg.tasks.base import Task
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One training image, possibly mirrored: its features (batch of 1) and the task's target."""
+    """One training image, possibly mirrored.
 
-    features: ImageFeatures
+    Attributes:
+        load: gives its features (batch of 1), from where they are kept.
+        canvas: of the features.
+        target: the task's target.
+    """
+
+    load: Callable[[], ImageFeatures]
+    canvas: Size
     target: Any
 
 
@@ -32,7 +41,12 @@ def image_tensor(model: PromptableSegmenter, image: NDArray[np.uint8], short_sid
 
 
 def encode_samples(
-    model: PromptableSegmenter, samples: Sequence[Sample], task: Task[Any], settings: FitSettings, progress: Progress
+    model: PromptableSegmenter,
+    samples: Sequence[Sample],
+    task: Task[Any],
+    settings: FitSettings,
+    cache: FeaturesCache,
+    progress: Progress,
 ) -> list[list[Encoded]]:
     """Encode every sample once, and once more mirrored if the settings say so.
 
@@ -45,7 +59,11 @@ def encode_samples(
         size = (pixels.shape[1], pixels.shape[2])
         views = []
         for mirrored in (False, True)[: 1 + settings.flip]:
-            features = model.encode_image([pixels.flip(-1) if mirrored else pixels])
-            views.append(Encoded(features, task.target(sample, size, mirrored)))
+            view = pixels.flip(-1) if mirrored else pixels
+            key = cache.key(model, view)
+            canvas = cache.features(model, view, key).canvas
+            views.append(
+                Encoded(partial(cache.features, model, view, key), canvas, task.target(sample, size, mirrored))
+            )
         encoded.append(views)
     return encoded

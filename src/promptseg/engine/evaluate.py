@@ -8,6 +8,7 @@ import torch
 
 from promptseg.data.sample import Sample
 from promptseg.engine.encode import image_tensor
+from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.progress import Progress
 from promptseg.errors import PromptsegError
 from promptseg.models.base import PromptableSegmenter
@@ -60,6 +61,7 @@ def evaluate(
     samples: Sequence[Sample],
     task: str | None = None,
     progress: bool = False,
+    cache: FeaturesCache | None = None,
     **settings: Any,
 ) -> Result:
     """Decode every sample with `prompts` and score the answers at the labels' own size.
@@ -70,6 +72,7 @@ def evaluate(
         samples: labelled images of the prompts' classes.
         task: a name of `tasks.registry.TASKS`; none = that the prompts were learned for.
         progress: show a progress bar if standard error is a terminal.
+        cache: of image features, shared with others; none keeps none.
         settings: of the task, such as `object_threshold`; else those of the fit, else the task's own.
 
     Raises:
@@ -89,11 +92,12 @@ def evaluate(
     metric = chosen.metric(label_space)
     prompts = prompts.to(model.device)
     short_side = input_short_side(prompts)
+    cache = cache or FeaturesCache(model.device, "none")
     bar = Progress(progress)
     with bar.running():
         for sample in bar.track(samples, "evaluate"):
             truth, image = chosen.labels(sample), sample.image()
-            prediction = model.decode(model.encode_image([image_tensor(model, image, short_side)]), prompts)
+            prediction = model.decode(cache.features(model, image_tensor(model, image, short_side)), prompts)
             metric.count(truth, chosen.answer(prediction, 0, (image.shape[0], image.shape[1]), label_space))
     scores = metric.compute()
     return Result(scores.values, scores.per_class, len(samples), chosen.name)

@@ -1,50 +1,161 @@
-"""A model that remembers the features of images it has seen: several fits on the same images encode them once."""
+"""Image features that are computed once: on the GPU, in memory or on disk, wherever there is room."""
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any, cast
+import os
+from collections import Counter
 
+import torch
 from torch import Tensor
 
+from promptseg.engine.feature_files import FeatureFiles, features_folder
+from promptseg.engine.memory import free_bytes
+from promptseg.errors import PromptsegError, unknown_name
 from promptseg.models.base import ImageFeatures, PromptableSegmenter
 
+PREPROCESSING = 1
+"""Raised whenever the same weights and pixels come to give other features: what was kept is then not found any more."""
 
-class _Remembering:
-    """Passes everything on to a model, but answers a single image from memory when its pixels were seen before."""
+PLACES = ("auto", "gpu", "memory", "disk", "none")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-    def __init__(self, model: PromptableSegmenter, limit: int) -> None:
-        self._model, self._limit = model, limit
-        self._seen: dict[bytes, ImageFeatures] = {}
-        self._held = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def encode_image(self, images: Sequence[Tensor] | Tensor) -> ImageFeatures:
-        if len(images) != 1:
-            return self._model.encode_image(images)
-        key = _digest(images[0])
-        if key in self._seen:
-            return self._seen[key]
-        features = self._model.encode_image(images)
-        if self._held + features.nbytes <= self._limit:
-            self._seen[key] = features
-            self._held += features.nbytes
-        return features
+DISK_LIMIT_GB = 20.0
+"""What all features on disk may take together, unless $PROMPTSEG_FEATURES_GB says otherwise."""
+_SHARE = 0.5
+"""Of the memory that is free at the start."""
 
 
-def remember_images(model: PromptableSegmenter, limit: int) -> PromptableSegmenter:
-    """The model with a memory for image features, known again by their pixels.
+class FeaturesCache:
+    """The features of images, by weights, preprocessing, pixels and number type.
 
-    Args:
-        model: the model to ask.
-        limit: bytes of features that are kept; images beyond it are encoded every time.
+    An image that is mirrored has other pixels, so a key of its own; a stale entry is never asked for.
     """
-    # By delegation it has all that the model has, the optional capabilities included.
-    return cast(PromptableSegmenter, _Remembering(model, limit))
+
+    def __init__(
+        self, device: torch.device, place: str = "auto", dtype: str = "float32", files: FeatureFiles | None = None
+    ) -> None:
+        """Start empty, but for what is on disk.
+
+        Args:
+            device: that of the model.
+            place: one of `PLACES`; `auto` takes the first that has room, `none` keeps nothing.
+            dtype: one of `DTYPES`, in which features are kept.
+            files: where on disk; the user's cache folder if not given.
+
+        Raises:
+            PromptsegError: unknown place or dtype, or no GPU where one is asked for.
+        """
+        if place not in PLACES:
+            raise unknown_name("place for features", place, PLACES)
+        if dtype not in DTYPES:
+            raise unknown_name("features_dtype", dtype, DTYPES)
+        if place == "gpu" and device.type != "cuda":
+            raise PromptsegError(f"features is 'gpu', but the model is on {device}: choose auto, memory or disk")
+        self._dtype, self._device = DTYPES[dtype], device
+        self._files = files or user_files()
+        self._places = _places(place, device)
+        self._room = {name: int(_SHARE * free_bytes(where)) for name, where in _memories(device).items()}
+        self._kept: dict[str, ImageFeatures] = {}
+        self._counts: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+        self._told = ""
+
+    def key(self, model: PromptableSegmenter, image: Tensor) -> str:
+        """What the features of an image (3, H, W) are kept under."""
+        about = f"{model.fingerprint} {PREPROCESSING} {self._dtype} {image.dtype} {tuple(image.shape)} "
+        digest = hashlib.sha256(about.encode())
+        digest.update(image.contiguous().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def features(self, model: PromptableSegmenter, image: Tensor, key: str | None = None) -> ImageFeatures:
+        """The features of an image (3, H, W), on the model's device and in its number type.
+
+        Args:
+            model: encodes the image if its features are not kept.
+            image: any dtype, as `encode_image` takes it.
+            key: as `key` gave it, if it is at hand.
+        """
+        return self._stored(model, image, key or self.key(model, image)).to(model.device, torch.float32)
+
+    def _stored(self, model: PromptableSegmenter, image: Tensor, key: str) -> ImageFeatures:
+        if key in self._kept:
+            return self._kept[key]
+        found = self._files.read(key) if "disk" in self._places else None
+        if found is not None:
+            self._note("disk", key, found)
+            return found
+        features = model.encode_image([image]).to(model.device, self._dtype)
+        place = next((place for place in self._places if self._put(place, key, features)), None)
+        self._counts["none"] += place is None
+        return features if place is None else self._kept[key]
+
+    def _put(self, place: str, key: str, features: ImageFeatures) -> bool:
+        """Keep features in a place, if it has room for them."""
+        if place == "disk":
+            found = self._files.read(key) if self._files.write(key, features) else None
+            return found is not None and self._note(place, key, found)
+        if features.nbytes > self._room[place]:
+            return False
+        self._room[place] -= features.nbytes
+        return self._note(place, key, features.to(_memories(self._device)[place]))
+
+    def _note(self, place: str, key: str, features: ImageFeatures) -> bool:
+        self._kept[key] = features
+        self._counts[place] += 1
+        self._bytes[place] += features.nbytes
+        return True
+
+    def news(self) -> str | None:
+        """The summary, if it has changed since it was last asked for."""
+        told, self._told = self._told, self.summary()
+        return None if told == self._told else self._told
+
+    def summary(self) -> str:
+        """Where features are kept, in one line for people."""
+        words = {"gpu": "on the GPU", "memory": "in memory", "disk": f"on disk in {self._files.folder}"}
+        parts = [
+            f"{self._counts[place]} {text} ({self._bytes[place] / 2**20:.0f} MB)"
+            for place, text in words.items()
+            if self._counts[place]
+        ]
+        if self._counts["none"] and self._places:
+            parts.append(
+                f"{self._counts['none']} times no room (on disk at most {self._files.limit / 2**30:.0f} GB,"
+                " $PROMPTSEG_FEATURES_GB; promptseg cache clear)"
+            )
+        return f"image features: {', '.join(parts) or 'not kept'}"
 
 
-def _digest(image: Tensor) -> bytes:
-    digest = hashlib.sha256(f"{image.dtype} {tuple(image.shape)} ".encode())
-    digest.update(image.contiguous().cpu().numpy().tobytes())
-    return digest.digest()
+def user_files() -> FeatureFiles:
+    """The folder in the user's cache.
+
+    Raises:
+        PromptsegError: $PROMPTSEG_FEATURES_GB is no number from 0.
+    """
+    return FeatureFiles(features_folder(), int(disk_limit_gb() * 2**30))
+
+
+def disk_limit_gb() -> float:
+    """Most gigabytes on disk.
+
+    Raises:
+        PromptsegError: $PROMPTSEG_FEATURES_GB is no number from 0.
+    """
+    given = os.environ.get("PROMPTSEG_FEATURES_GB", str(DISK_LIMIT_GB))
+    try:
+        value = float(given)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise PromptsegError(f"$PROMPTSEG_FEATURES_GB is {given!r}: give a number of gigabytes, such as 50")
+    return value
+
+
+def _places(place: str, device: torch.device) -> tuple[str, ...]:
+    if place == "auto":
+        return ("gpu", "memory", "disk") if device.type == "cuda" else ("memory", "disk")
+    return () if place == "none" else (place,)
+
+
+def _memories(device: torch.device) -> dict[str, torch.device]:
+    memory = {"memory": torch.device("cpu")}
+    return memory | {"gpu": device} if device.type == "cuda" else memory

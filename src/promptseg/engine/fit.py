@@ -9,6 +9,7 @@ from typing import Any
 from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Sample
 from promptseg.engine.defaults import default_prompts
+from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.progress import Progress
 from promptseg.engine.runs import RECORD, Run, check_free, check_record, load_run
 from promptseg.engine.settings import resolve
@@ -30,6 +31,7 @@ def fit(
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    cache: FeaturesCache | None = None,
     **settings: Any,
 ) -> Run:
     """Learn prompts for the classes of `shots` on a frozen model.
@@ -45,6 +47,7 @@ def fit(
         out: folder for checkpoint and result; none keeps nothing on disk.
         resume: go on from the checkpoint in `out`; a finished run is read back.
         progress: show a progress bar if standard error is a terminal.
+        cache: of image features, shared with other fits; none = one of its own, as the settings say.
         settings: overrides of `FitSettings` and of the settings of method and task.
 
     Raises:
@@ -81,7 +84,8 @@ def fit(
         return run
     defaults = default_prompts(model, label_space, fit_settings.spatial_kind, fit_settings.templates)
     learner = found.build(model, replace(defaults, record=record).to(model.device), resolved.method, seed)
-    return Trainer(model, learner, built_task, fit_settings, seed, folder).run(shots, Progress(progress))
+    cache = cache or FeaturesCache(model.device, fit_settings.features, fit_settings.features_dtype)
+    return Trainer(model, learner, built_task, fit_settings, cache, seed, folder).run(shots, Progress(progress))
 
 
 def _label_space(shots: Sequence[Sample]) -> LabelSpace:

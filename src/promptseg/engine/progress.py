@@ -17,6 +17,7 @@ class Progress:
 
     def __init__(self, shown: bool) -> None:
         """Show a bar if `shown` and standard error is a terminal."""
+        self._shown = shown
         self._bar = RichProgress(
             TextColumn("{task.description:>8}"),
             BarColumn(),
@@ -34,6 +35,11 @@ class Progress:
         """Draw the bars for the length of the block."""
         with self._bar:
             yield self
+
+    def say(self, text: str) -> None:
+        """A line on standard error, above the bars."""
+        if self._shown:
+            self._bar.console.print(text, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Text behind the bar, from the next item on."""

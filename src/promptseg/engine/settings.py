@@ -29,6 +29,8 @@ class FitSettings:
         short_side: shorter side images are resized to, pixels; none = the model's own.
         spatial_kind: which of the model's default spatial prompts are used; none = the model's first.
         templates: text templates of the default semantic prompts; none = the model's own choice.
+        features: where image features are kept: `auto` (where there is room), `gpu`, `memory`, `disk` or `none`.
+        features_dtype: numbers they are kept as: `float32` (exact), `bfloat16` or `float16` (half the room).
     """
 
     steps: int
@@ -43,6 +45,8 @@ class FitSettings:
     short_side: int | None = None
     spatial_kind: str | None = None
     templates: str | None = None
+    features: str = "auto"
+    features_dtype: str = "float32"
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""

@@ -20,6 +20,7 @@ from promptseg.data.sample import Sample
 from promptseg.engine.answers import Answers
 from promptseg.engine.checkpoint import load_checkpoint, read_header, save_checkpoint
 from promptseg.engine.encode import Encoded, encode_samples
+from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.progress import Progress
 from promptseg.engine.runs import CHECKPOINT, Run, check_record
 from promptseg.engine.settings import FitSettings
@@ -44,6 +45,7 @@ class Trainer:
         learner: PromptLearner,
         task: Task[Any],
         settings: FitSettings,
+        cache: FeaturesCache,
         seed: int,
         out: Path | None,
     ) -> None:
@@ -54,11 +56,12 @@ class Trainer:
             learner: what is trained, on the model's device.
             task: gives targets and loss.
             settings: steps, batches, optimiser, inputs.
+            cache: keeps the features of the images.
             seed: of the order of the images.
             out: folder of the run, or none to keep nothing on disk.
         """
         self._model, self._learner, self._task = model, learner, task
-        self._settings, self._seed, self._out = settings, seed, out
+        self._settings, self._cache, self._seed, self._out = settings, cache, seed, out
 
     def run(self, shots: Sequence[Sample], progress: Progress) -> Run:
         """Train all steps that are left, and write the finished run."""
@@ -81,14 +84,16 @@ class Trainer:
         optimizer = build_optimizer(self._learner, settings)
         losses = self._restore(optimizer)
         start = len(losses)
-        encoded = encode_samples(self._model, shots, self._task, settings, progress)
+        encoded = encode_samples(self._model, shots, self._task, settings, self._cache, progress)
+        if news := self._cache.news():
+            progress.say(news)
         answers = Answers(self._model, self._learner.moves(), all_heads=settings.auxiliary > 0)
         draws = draw_batches(len(shots), settings.batch_size, settings.flip, self._seed, start)
         began = time.perf_counter()
         try:
             for step in progress.track(range(start, settings.steps), "fit", done=start):
                 set_rate(optimizer, (1 - step / settings.steps) ** settings.power)
-                losses.append(self._step(optimizer, answers, [encoded[index][view] for index, view in next(draws)]))
+                losses.append(self.step(optimizer, answers, [encoded[index][view] for index, view in next(draws)]))
                 progress.note(f"loss {losses[-1]:.3f}")
                 if len(losses) % CHECKPOINT_EVERY == 0 and len(losses) < settings.steps:
                     self._save(optimizer, losses)
@@ -97,7 +102,7 @@ class Trainer:
             raise
         return losses, time.perf_counter() - began
 
-    def _step(self, optimizer: torch.optim.Optimizer, answers: Answers, batch: Sequence[Encoded]) -> float:
+    def step(self, optimizer: torch.optim.Optimizer, answers: Answers, batch: Sequence[Encoded]) -> float:
         """One step. Each group of images goes back to the prompts before the next comes, the learner once for all."""
         optimizer.zero_grad(set_to_none=True)
         prompts = self._learner()
@@ -191,6 +196,6 @@ def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 def _groups(batch: Sequence[Encoded], at_once: int) -> list[list[Encoded]]:
     """At most `at_once` images that share a canvas. A CPU is no faster with more, and holds less with one."""
-    ordered = sorted(batch, key=lambda item: item.features.canvas)
-    shared = [list(group) for _, group in groupby(ordered, key=lambda item: item.features.canvas)]
+    ordered = sorted(batch, key=lambda item: item.canvas)
+    shared = [list(group) for _, group in groupby(ordered, key=lambda item: item.canvas)]
     return [group[start : start + at_once] for group in shared for start in range(0, len(group), at_once)]

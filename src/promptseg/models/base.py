@@ -52,9 +52,12 @@ class ImageFeatures:
         """Memory of the tensors, bytes."""
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
-    def to(self, device: torch.device | str) -> "ImageFeatures":
-        """The same features on another device."""
-        tensors = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "ImageFeatures":
+        """The same features on another device; floating point numbers as `dtype` if given."""
+        tensors = {
+            name: tensor.to(device, dtype if tensor.is_floating_point() else None)
+            for name, tensor in self.tensors.items()
+        }
         return ImageFeatures(tensors, self.canvas, self.image_sizes)
 
     @staticmethod

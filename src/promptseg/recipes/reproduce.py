@@ -174,13 +174,11 @@ def _notes(recipe: Recipe, model: PromptableSegmenter, datasets: Datasets, plan:
 def _about_paper(recipe: Recipe) -> str:
     if recipe.claim:
         return f"paper: {recipe.claim}"
-    models = {
-        "tiny": "SEEM Focal-Tiny (tiny)",
-        "large": "SEEM DaViT-Large (large)",
-        "SAM": "SAM, of a size not stated,",
-    }
+    sizes = {"tiny": "Focal-Tiny (tiny)", "large": "DaViT-Large (large)"}
+    seem = " and ".join(sizes[size] for size in recipe.sizes if size in sizes)
+    model = f"SEEM with {seem}" if seem else "the released SAM, its size not stated,"
     return (
-        f"paper: {' and '.join(models[size] for size in recipe.sizes)} on {', '.join(recipe.columns)}; "
+        f"paper: {model} on {', '.join(recipe.columns)}; "
         "figures of different models or data compare in their order and gaps, not in their level"
     )
 
