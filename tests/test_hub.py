@@ -8,6 +8,7 @@ from tiny_sam import sam_folder
 
 from promptseg.errors import PromptsegError
 from promptseg.models import hub
+from promptseg.models.info import model_info
 from promptseg.models.registry import list_models, load_model
 
 REPO = "facebook/sam3"
@@ -99,9 +100,9 @@ def test_sizes_in_the_list_are_those_of_the_librarys_configs():
 
 
 def test_licences_are_listed():
-    about = {entry.name: entry.about for entry in list_models()}
-    assert about["sam-vit-base"].endswith("Apache-2.0") and about["sam2.1-hiera-tiny"].endswith("Apache-2.0")
-    assert "SAM License (gated" in about["sam3"]
+    licences = {entry.name: entry.licence for entry in list_models()}
+    assert licences["sam-vit-base"] == licences["sam2.1-hiera-tiny"] == "Apache-2.0"
+    assert licences["sam3"].startswith("SAM License (gated")
 
 
 @pytest.mark.parametrize(
@@ -140,3 +141,8 @@ def test_damaged_folders_are_refused_in_one_line(tmp_path):
     (folder / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(PromptsegError, match=r"unknown model_type in .*config.json: 'bert': choose one of sam, sam2"):
         load_model(folder, "cpu")
+
+
+def test_costs_of_a_sam_folder_are_not_made_up(tmp_path):
+    with pytest.raises(PromptsegError, match="a model of the SAM family; costs are counted for SEEM and X-Decoder"):
+        model_info(str(sam_folder(tmp_path / "sam", "sam")))

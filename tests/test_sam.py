@@ -1,11 +1,16 @@
 """SAM, SAM 2 and SAM 3 against the library's own forward passes, and what is ours: chunks, points, text, prompts."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from model_contract import NAMES, changed, default_prompts, picture
+from safetensors.torch import save_file
+from tiny import TOKENIZER
 from tiny_sam import (
     CONTEXT,
     DIM,
@@ -27,7 +32,10 @@ from promptseg.models.registry import load_model
 from promptseg.models.sam.points import Sam, projection
 from promptseg.models.sam.sam3 import both
 from promptseg.prompts import Prompts
+from promptseg.tasks.instance import instance_inference
 from promptseg.tasks.masks import semantic_map
+from promptseg.tasks.matching import MatchingWeights, Segments, match, matched_loss
+from promptseg.tasks.panoptic import panoptic_inference
 
 KINDS = ("sam", "sam2", "sam3")
 LIBRARY = {"sam": tiny_sam, "sam2": tiny_sam2, "sam3": tiny_sam3}
@@ -176,8 +184,6 @@ def test_class_tokens_are_text_embeddings_through_a_fixed_map_to_the_length_of_p
 @pytest.mark.parametrize("eos", [None, 2])
 def test_clip_texts_are_the_librarys(eos):
     """Also under the end marker that old CLIP configs name, at which the library pools by the largest id."""
-    from tiny import TOKENIZER
-
     from promptseg.models.sam.text import ClipText
     from promptseg.models.tokenizer import Tokenizer
 
@@ -266,3 +272,65 @@ def test_both_is_the_logit_of_a_product():
     a, b = torch.tensor([-30.0, -2.0, 0.0, 5.0, 30.0]), torch.tensor([10.0, 0.5, 0.0, -40.0, 10.0])
     product = a.double().sigmoid() * b.double().sigmoid()
     torch.testing.assert_close(both(a, b).double(), product.log() - (-product).log1p(), rtol=1e-5, atol=1e-5)
+
+
+def test_sam3_instances_and_segments_follow_from_the_prediction(models):
+    """The likeliest instance is the likeliest row; matching learns from it with finite losses and gradients."""
+    model = models["sam3"]
+    prompts = default_prompts(model)
+    leaves = {name: getattr(prompts, name).clone().requires_grad_() for name in ("spatial", "semantic")}
+    answer = model.decode(model.encode_image([square(model)]), changed(prompts, **leaves))
+    classes, masks = answer.class_logits[0], answer.mask_logits[0]
+    found = instance_inference(classes, masks, None)
+    probabilities = classes.softmax(-1)[:, :-1]
+    quality = [(mask.sigmoid() * (mask > 0)).sum() / ((mask > 0).sum() + 1e-6) for mask in masks]
+    best = (probabilities.max(1).values * torch.stack(quality)).max()
+    torch.testing.assert_close(found.scores[0], best)
+    sure = classes + torch.tensor([5.0, 5.0, 5.0, 0.0])  # a random model takes everything for background
+    labels = panoptic_inference(sure, masks, {0, 1, 2}, object_threshold=0.0, overlap_threshold=0.0)
+    assert labels.segments and labels.map.shape == tuple(masks.shape[1:])
+    target = Segments(torch.tensor([1, 2]), (torch.rand(2, masks[0].numel()) > 0.5).float())
+    weights = MatchingWeights()
+    matching = match(classes, masks.flatten(1), target, weights)
+    loss = matched_loss(classes[None], masks.flatten(1)[None], [target], [matching], weights)
+    loss.backward()
+    assert torch.isfinite(loss) and all(torch.isfinite(leaf.grad).all() for leaf in leaves.values())
+
+
+def test_published_forms_of_folders_load(tmp_path):
+    """Whole CLIP models, and the checkpoints of SAM 2 and SAM 3 that follow objects through videos."""
+    clip = transformers.CLIPConfig(
+        text_config=tiny_clip().config.to_dict(),
+        vision_config={
+            **{"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1},
+            **{"image_size": 32, "patch_size": 16},
+        },
+        projection_dim=TEXT_DIM,
+    )
+    transformers.CLIPModel(clip).save_pretrained(tmp_path / "clip")
+    shutil.copy(TOKENIZER, tmp_path / "clip" / "tokenizer.json")
+    parts = tiny_sam2().config
+    video = transformers.Sam2VideoModel(
+        transformers.Sam2VideoConfig(
+            vision_config=parts.vision_config,
+            prompt_encoder_config=parts.prompt_encoder_config.to_dict(),
+            mask_decoder_config=parts.mask_decoder_config.to_dict(),
+            memory_attention_hidden_size=DIM,
+            memory_encoder_hidden_size=DIM,
+            image_size=2 * SIZE,
+        )
+    )
+    video.save_pretrained(tmp_path / "sam2")
+    model = load_model(f"{tmp_path / 'sam2'}?text={tmp_path / 'clip'}", "cpu")
+    theirs = dict(video.named_parameters())
+    assert all(torch.equal(p, theirs[n]) for n, p in model.parameter_tensors().items() if not n.startswith("text."))
+    assert model.encode_text(NAMES).shape == (len(NAMES), DIM)
+    sam3 = tiny_sam3()
+    state = {f"detector_model.{name}": tensor.clone() for name, tensor in sam3.state_dict().items()}
+    (tmp_path / "sam3").mkdir()
+    save_file(state, tmp_path / "sam3" / "model.safetensors", metadata={"format": "pt"})
+    config = {"model_type": "sam3_video", "detector_config": sam3.config.to_dict()}
+    (tmp_path / "sam3" / "config.json").write_text(json.dumps(config))
+    shutil.copy(TOKENIZER, tmp_path / "sam3" / "tokenizer.json")
+    theirs = dict(sam3.named_parameters())
+    assert all(torch.equal(p, theirs[n]) for n, p in load_model(tmp_path / "sam3", "cpu").parameter_tensors().items())

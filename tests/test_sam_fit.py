@@ -1,6 +1,9 @@
 """Learning on the SAM family through the public functions, from folders on disk."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,3 +93,16 @@ def test_table9_needs_a_base_and_runs_on_any(specs, tmp_path, capsys):
     assert run([*command, "--model", specs["sam"], "--data", data]) == 0
     said = capsys.readouterr().out
     assert all(figure in said for figure in ("14.3", "14.9", "20.1", "the released SAM, its size not stated"))
+
+
+@pytest.mark.slow
+def test_the_example_trains_a_base_that_table9_runs_on(tmp_path, capsys):
+    """As its docstring says, with a few steps."""
+    example = Path(__file__).parent.parent / "examples" / "tiny_sam.py"
+    folder = tmp_path / "tiny-sam"
+    command = [sys.executable, example, "--out", folder, "--steps", "3", "--photos", "8"]
+    subprocess.run(list(map(str, command)), check=True)
+    data = "streets:fog?size=64x32&train=6&val=2&test=1"
+    table = ["reproduce", "table9", "--model", str(folder), "--data", data, "--seeds", "0", "--steps", "1"]
+    assert run([*table, "--out", str(tmp_path / "table9")]) == 0
+    assert "SSPrompt" in capsys.readouterr().out

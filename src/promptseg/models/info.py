@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptseg.errors import PromptsegError
+from promptseg.files import read_json
 from promptseg.models.base import Size
 from promptseg.models.fingerprint import fingerprint
 from promptseg.models.registry import find_entry
@@ -49,11 +50,10 @@ def model_info(name_or_folder: str) -> ModelInfo:
     """
     entry = find_entry(name_or_folder)
     if isinstance(entry, SamEntry):
-        raise PromptsegError(
-            f"{entry.name}: {entry.parameters / 1e6:.1f} M parameters from {entry.source}; costs are counted for SEEM"
-            " and X-Decoder alone, see docs/sam.md"
-        )
+        raise _no_cost(f"{entry.name}: {entry.parameters / 1e6:.1f} M parameters from {entry.source}")
     folder = Path(name_or_folder) if entry is None else entry.folder if entry.available else None
+    if folder is not None and "model_type" in read_json(folder / "config.json"):
+        raise _no_cost(f"{folder}: a model of the SAM family")
     config, weights = NAMED.get(name_or_folder), None
     if folder is not None:
         network, config = load_model_folder(folder)
@@ -68,3 +68,7 @@ def model_info(name_or_folder: str) -> ModelInfo:
         folder=folder,
         fingerprint=weights,
     )
+
+
+def _no_cost(what: str) -> PromptsegError:
+    return PromptsegError(f"{what}; costs are counted for SEEM and X-Decoder alone, see docs/sam.md")

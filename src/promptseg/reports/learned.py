@@ -141,7 +141,7 @@ def attention_picture(
     """
     rows = []
     for photo in photos:
-        features = model.encode_image([image_tensor(photo, input_short_side(model, sides[1]))])
+        features = model.encode_image([image_tensor(model, photo, input_short_side(sides[1]))])
         heats = [_heats(model, side, features) for side in sides]
         shown = [[_heated(photo, heat[index]) for heat in heats] for index in indices]
         rows.append([photo, *(picture for pair in shown for picture in pair)])

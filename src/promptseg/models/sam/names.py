@@ -57,5 +57,5 @@ ENTRIES = (
     SamEntry("sam2.1-hiera-small", 38_538_577, APACHE, "facebook/sam2.1-hiera-small"),
     SamEntry("sam2.1-hiera-base-plus", 73_328_401, APACHE, "facebook/sam2.1-hiera-base-plus"),
     SamEntry("sam2.1-hiera-large", 216_924_865, APACHE, "facebook/sam2.1-hiera-large"),
-    SamEntry("sam3", 840_376_374, SAM_LICENCE, "facebook/sam3", None),
+    SamEntry("sam3", 840_376_374, SAM_LICENCE, "facebook/sam3", None, "SAM License"),
 )
