@@ -275,6 +275,19 @@ if __name__ == "__main__":
 """
 
 
+def living(group: int) -> list[str]:
+    """Processes of a group that still run; the dead that nobody has asked for yet are none."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of_group = file.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(of_group) == group and state != "Z":
+            found.append(file.parent.name)
+    return found
+
+
 @pytest.mark.slow
 def test_ctrl_c_stops_all_jobs_and_they_go_on(tmp_path: Path, command: list[str]) -> None:
     script = tmp_path / "main.py"
@@ -298,5 +311,7 @@ def test_ctrl_c_stops_all_jobs_and_they_go_on(tmp_path: Path, command: list[str]
     ]
     steps = [len(read_header(path)["losses"]) for path in out.glob("unfinished/*/checkpoint.safetensors")]
     assert len(steps) == 2 and all(0 < done < 4000 for done in steps)
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    give_up = time.monotonic() + 30
+    while living(process.pid) and time.monotonic() < give_up:
+        time.sleep(0.1)
+    assert living(process.pid) == []

@@ -161,7 +161,7 @@ def test_evaluate_takes_features_of_a_cache(model: Counting) -> None:
 
 
 def test_wrong_choices_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(PromptsegError, match="unknown place for features 'cloud': choose one of auto"):
+    with pytest.raises(PromptsegError, match="unknown features 'cloud': choose one of auto"):
         FeaturesCache(CPU, "cloud")
     with pytest.raises(PromptsegError, match="unknown features_dtype 'int8': choose one of"):
         FeaturesCache(CPU, dtype="int8")

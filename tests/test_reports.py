@@ -10,6 +10,7 @@ from promptseg.engine.recorded import recorded_label_space
 from promptseg.errors import PromptsegError
 from promptseg.prompts import Prompts
 from promptseg.reports.layout import grid, legend, stack
+from promptseg.reports.outlines import Region, outlined
 from promptseg.reports.photos import class_shares, labelled_overlay
 from promptseg.reports.pictures import colorize, overlay, write_labels, write_picture
 from promptseg.reports.tables import Table, change_table, class_table, percent, points
@@ -158,3 +159,26 @@ def test_labelled_overlay_adds_a_legend_of_the_classes_that_occur():
     picture = labelled_overlay(photo, labels, ("road", "car"), (RED, BLUE))
     assert picture.shape[0] > 20 and picture.shape[1] == 200
     assert (picture[20:] == BLUE).all(-1).any() and not (picture[20:] == RED).all(-1).any()
+
+
+def test_regions_are_tinted_outlined_and_labelled():
+    photo = np.full((100, 200, 3), 100, np.uint8)
+    left, behind = np.zeros((100, 200), bool), np.zeros((100, 200), bool)
+    left[20:80, 10:90] = True
+    behind[40:60, 60:190] = True
+    picture = outlined(photo, [Region(left, RED, "car"), Region(behind, BLUE, "bus")], width=390)
+    assert picture.shape == (200, 400, 3)
+    assert (picture[40, 60:140] == RED).all() and (picture[90, 370:375] == (60, 60, 100)).all()
+    assert picture[90, 170].tolist() == [round(0.6 * c + 0.4 * r) for c, r in zip((60, 60, 100), RED, strict=True)]
+    assert (picture[0] == 100).all() and (picture[:, 0] == 100).all()
+    one, both = ((p == (20, 20, 20)).all(-1).sum() for p in (outlined(photo, [Region(left, RED, "car")], 390), picture))
+    assert both > one + 100 > 200  # the dark boxes of the labels
+
+
+def test_an_empty_region_and_a_label_at_the_edge_stay_inside():
+    mask = np.zeros((30, 40), bool)
+    mask[:2, 38:] = True
+    picture = outlined(
+        np.zeros((30, 40, 3), np.uint8), [Region(mask, RED, "traffic light"), Region(~mask & False, BLUE, "x")]
+    )
+    assert picture.shape == (720, 960, 3) and (picture == 255).any()

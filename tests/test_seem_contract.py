@@ -54,6 +54,18 @@ class TestDemo(SeemContract):
     version, golden = "shared", "focaldw_demo"
 
 
+class TestDavit(SeemContract):
+    version, golden = "davit", "davitd?_v1"
+
+
+class TestDeformable(SeemContract):
+    version, golden = "deformable", "focaldw_deform_v1"
+
+
+class TestSamVit(SeemContract):
+    version, golden = "sam-vit", "nothing: no official output of this backbone is known"
+
+
 class TestXDecoder(SeemContract):
     version, golden = "x-decoder", "xdecoder_focaldw"
 

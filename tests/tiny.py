@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from promptseg.models.seem.backbone_config import FocalConfig
+from promptseg.models.seem.backbone_config import DavitConfig, FocalConfig, SamVitConfig
 from promptseg.models.seem.checkpoint import save_model_folder
 from promptseg.models.seem.config import SeemConfig, TextConfig
 from promptseg.models.seem.names import NANO_FOLDER
@@ -37,8 +37,19 @@ VERSIONS = {
     "x-decoder": replace(CONFIG, family="x-decoder"),
     # Words become rows of the decoder in these.
     **{name: replace(CONFIG, text_dim=DIM, prompting=name) for name in ("candidates", "copies", "shared")},
+    "davit": replace(
+        CONFIG,
+        backbone=DavitConfig("davit", (8, 8, 12, 16), (1, 1, 2, 1), (2, 2, 3, 4), (2, 4, 3, 2), (7, 3, 3, 3), window=3),
+    ),
+    "deformable": replace(CONFIG, pixel_decoder="deformable"),
+    "sam-vit": replace(
+        CONFIG,
+        backbone=SamVitConfig("sam_vit", dim=16, depth=8, heads=2, canvas=128, window=3),
+        pixel_decoder="deformable",
+        size_divisor=128,
+    ),
 }
-"""The decoders, by prompting or family."""
+"""The variants, by prompting, family, backbone or pixel decoder."""
 
 
 def tiny_network(seed: int = 0, config: SeemConfig = CONFIG) -> SeemNetwork:

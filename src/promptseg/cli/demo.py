@@ -21,9 +21,11 @@ def demo(
 
     Zero-shot against SSPrompt on generated streets in bad weather: a table, a picture, a prompt folder.
     """
+    from promptseg.engine.memory import keep_freed_memory
     from promptseg.recipes.demo import run_demo
 
     use_threads(threads)
+    keep_freed_memory()
     folder = out or Path("runs") / f"demo-{condition}"
     outcome = run_demo(folder, condition, seed, lambda line: typer.echo(line, err=True))
     print_table(outcome.table)

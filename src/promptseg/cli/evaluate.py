@@ -39,6 +39,9 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
     settings: TaskSettings = None,
+    features: Annotated[
+        str, typer.Option(help="disk: keep image features for the next evaluation (see cache); none.")
+    ] = "none",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (fractions) instead of a table.")] = False,
     device: Device = None,
     threads: Threads = None,
@@ -48,8 +51,11 @@ def evaluate(
     from promptseg import Prompts, load_dataset, load_model
     from promptseg import evaluate as evaluate_prompts
     from promptseg.engine.defaults import default_prompts
+    from promptseg.engine.features_cache import FeaturesCache
+    from promptseg.engine.memory import keep_freed_memory
 
     use_threads(threads)
+    keep_freed_memory()
     loaded = None if prompts is None else Prompts.load(prompts)
     dataset = load_dataset(data)
     samples = pick_split(dataset, split)
@@ -57,7 +63,10 @@ def evaluate(
     frozen = load_model(name, device=device)
     used = loaded or default_prompts(frozen, dataset.label_space)
     chosen = parse_settings(settings or (), inspect.signature(evaluate_prompts).parameters)
-    result = evaluate_prompts(frozen, used, samples, task, sys.stderr.isatty(), **chosen)
+    cache = FeaturesCache(frozen.device, features)
+    result = evaluate_prompts(frozen, used, samples, task, sys.stderr.isatty(), cache, **chosen)
+    if features != "none":
+        typer.echo(cache.summary(), err=True)
     if as_json:
         about = {"data": data, "split": split, "model": name, "prompts": str(prompts) if prompts else ZERO_SHOT}
         typer.echo(json.dumps(about | result.to_json(), indent=1, ensure_ascii=False, allow_nan=False))

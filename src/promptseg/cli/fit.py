@@ -49,9 +49,11 @@ def fit(
     """
     from promptseg import draw_shots, load_dataset, load_model
     from promptseg import fit as fit_prompts
+    from promptseg.engine.memory import keep_freed_memory
 
     chosen = common_settings(settings, steps)
     use_threads(threads)
+    keep_freed_memory()
     dataset = load_dataset(data)
     drawn = draw_shots(dataset.train, k=shots, seed=seed, rule=rule)
     frozen = load_model(model, device=device)

@@ -1,6 +1,8 @@
 """What the model answers to a training batch, with no work done twice that the moving prompts have no part in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -13,6 +15,9 @@ KEPT_SHARE = 0.5
 """Of the memory that is free when training starts, for what is kept of each image."""
 
 
+Decode = Callable[[ImageFeatures, Prompts], list[Prediction]]
+
+
 class Answers:
     """The model's answers to encoded images.
 
@@ -20,33 +25,35 @@ class Answers:
     features as the model prepares them. An image that finds no more room is worked out anew at every step.
     """
 
-    def __init__(self, model: PromptableSegmenter, moves: frozenset[str], all_heads: bool) -> None:
+    def __init__(
+        self, model: PromptableSegmenter, moves: frozenset[str], all_heads: bool, compiled: bool = False
+    ) -> None:
         """Set up the answers of one fit.
 
         Args:
             model: the frozen segmenter.
             moves: the prompts that training changes.
             all_heads: answer from every head of the decoder, not from the last one alone.
+            compiled: let `torch.compile` make the decoder's kernels.
         """
-        self._model, self._all_heads = model, all_heads
+        self._all_heads = all_heads
         self._states = None if "spatial" in moves else decoder_states(model)
+        decode = model.decode_all if all_heads else partial(_last_alone, model)
+        self._decode: Decode = torch.compile(decode) if compiled else decode
         self._prepared = prepared_features(model)
         self._room = int(KEPT_SHARE * free_bytes(model.device))
         self._kept: dict[int, ImageFeatures] = {}
 
     def __call__(self, group: Sequence[Encoded], prompts: Prompts) -> list[Prediction]:
-        """Answers to images that share a canvas, head by head, the final one last.
+        """Answers to images that share a canvas, head by head, the final one last; in float32.
 
         Args:
             group: images that live as long as this object.
             prompts: on the model's device; those that do not move are the same in every call.
         """
         ready = ImageFeatures.cat([self._ready(item, prompts) for item in group])
-        if self._states is not None:
-            return self._states.classify(ready, prompts)
-        if self._all_heads:
-            return self._model.decode_all(ready, prompts)
-        return [self._model.decode(ready, prompts)]
+        heads = self._decode(ready, prompts) if self._states is None else self._states.classify(ready, prompts)
+        return [replace(h, class_logits=h.class_logits.float(), mask_logits=h.mask_logits.float()) for h in heads]
 
     def _ready(self, item: Encoded, prompts: Prompts) -> ImageFeatures:
         if id(item) in self._kept:
@@ -62,3 +69,7 @@ class Answers:
         if self._states is not None:
             return self._states.decoder_states(features, prompts, self._all_heads)
         return features if self._prepared is None else self._prepared.prepare(features)
+
+
+def _last_alone(model: PromptableSegmenter, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
+    return [model.decode(features, prompts)]

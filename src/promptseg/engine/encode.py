@@ -13,6 +13,7 @@ from torch import Tensor
 from promptseg.data.images import resize_image
 from promptseg.data.sample import Sample
 from promptseg.engine.features_cache import FeaturesCache
+from promptseg.engine.loading import loaded_ahead
 from promptseg.engine.progress import Progress
 from promptseg.engine.settings import FitSettings
 from promptseg.models.base import ImageFeatures, PromptableSegmenter, Size
@@ -54,16 +55,21 @@ def encode_samples(
         One list per sample: as it is, and mirrored.
     """
     encoded = []
-    for sample in progress.track(samples, "encode"):
-        pixels = image_tensor(model, sample.image(), settings.short_side)
-        size = (pixels.shape[1], pixels.shape[2])
-        views = []
-        for mirrored in (False, True)[: 1 + settings.flip]:
-            view = pixels.flip(-1) if mirrored else pixels
-            key = cache.key(model, view)
-            canvas = cache.features(model, view, key).canvas
-            views.append(
-                Encoded(partial(cache.features, model, view, key), canvas, task.target(sample, size, mirrored))
-            )
-        encoded.append(views)
+    load = partial(_load, model, task, settings)
+    for _, views in zip(progress.track(samples, "encode"), loaded_ahead(load, samples), strict=True):
+        row = []
+        for pixels, target in views:
+            features = partial(cache.features, model, pixels, cache.key(model, pixels))
+            row.append(Encoded(features, features().canvas, target))
+        encoded.append(row)
     return encoded
+
+
+def _load(
+    model: PromptableSegmenter, task: Task[Any], settings: FitSettings, sample: Sample
+) -> list[tuple[Tensor, Any]]:
+    """Photo and target of a sample, and of its mirror image if the settings say so."""
+    pixels = image_tensor(model, sample.image(), settings.short_side)
+    size = (pixels.shape[1], pixels.shape[2])
+    views = [(pixels, task.target(sample, size, False))]
+    return [*views, (pixels.flip(-1), task.target(sample, size, True))] if settings.flip else views

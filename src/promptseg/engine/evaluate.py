@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from promptseg.data.sample import Sample
 from promptseg.engine.encode import image_tensor
 from promptseg.engine.features_cache import FeaturesCache
+from promptseg.engine.loading import loaded_ahead
 from promptseg.engine.progress import Progress
 from promptseg.errors import PromptsegError
-from promptseg.models.base import PromptableSegmenter
+from promptseg.models.base import PromptableSegmenter, Size
 from promptseg.prompts import Prompts
 from promptseg.tasks.base import Task
 from promptseg.tasks.registry import build_task, find_task
@@ -95,12 +98,20 @@ def evaluate(
     cache = cache or FeaturesCache(model.device, "none")
     bar = Progress(progress)
     with bar.running():
-        for sample in bar.track(samples, "evaluate"):
-            truth, image = chosen.labels(sample), sample.image()
-            prediction = model.decode(cache.features(model, image_tensor(model, image, short_side)), prompts)
-            metric.count(truth, chosen.answer(prediction, 0, (image.shape[0], image.shape[1]), label_space))
+        loaded = loaded_ahead(partial(_load, model, chosen, short_side), samples)
+        for _, (truth, size, pixels) in zip(bar.track(samples, "evaluate"), loaded, strict=True):
+            prediction = model.decode(cache.features(model, pixels), prompts)
+            metric.count(truth, chosen.answer(prediction, 0, size, label_space))
     scores = metric.compute()
     return Result(scores.values, scores.per_class, len(samples), chosen.name)
+
+
+def _load(
+    model: PromptableSegmenter, task: Task[Any], short_side: int | None, sample: Sample
+) -> tuple[Any, Size, Tensor]:
+    """Labels of a sample, their size, and its photo as the model takes it."""
+    truth, image = task.labels(sample), sample.image()
+    return truth, (image.shape[0], image.shape[1]), image_tensor(model, image, short_side)
 
 
 def input_short_side(prompts: Prompts) -> int | None:

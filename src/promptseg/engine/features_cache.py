@@ -9,14 +9,12 @@ from torch import Tensor
 
 from promptseg.engine.feature_files import FeatureFiles, features_folder
 from promptseg.engine.memory import free_bytes
+from promptseg.engine.settings import DTYPES, PLACES
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.models.base import ImageFeatures, PromptableSegmenter
 
 PREPROCESSING = 1
 """Raised whenever the same weights and pixels come to give other features: what was kept is then not found any more."""
-
-PLACES = ("auto", "gpu", "memory", "disk", "none")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 DISK_LIMIT_GB = 20.0
 """What all features on disk may take together, unless $PROMPTSEG_FEATURES_GB says otherwise."""
@@ -37,20 +35,20 @@ class FeaturesCache:
 
         Args:
             device: that of the model.
-            place: one of `PLACES`; `auto` takes the first that has room, `none` keeps nothing.
-            dtype: one of `DTYPES`, in which features are kept.
+            place: one of `settings.PLACES`; `auto` takes the first that has room, `none` keeps nothing.
+            dtype: one of `settings.DTYPES`, in which features are kept.
             files: where on disk; the user's cache folder if not given.
 
         Raises:
             PromptsegError: unknown place or dtype, or no GPU where one is asked for.
         """
         if place not in PLACES:
-            raise unknown_name("place for features", place, PLACES)
+            raise unknown_name("features", place, PLACES)
         if dtype not in DTYPES:
             raise unknown_name("features_dtype", dtype, DTYPES)
         if place == "gpu" and device.type != "cuda":
             raise PromptsegError(f"features is 'gpu', but the model is on {device}: choose auto, memory or disk")
-        self._dtype, self._device = DTYPES[dtype], device
+        self._dtype, self._device = getattr(torch, dtype), device
         self._files = files or user_files()
         self._places = _places(place, device)
         self._room = {name: int(_SHARE * free_bytes(where)) for name, where in _memories(device).items()}

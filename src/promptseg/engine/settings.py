@@ -9,6 +9,11 @@ from promptseg.learners.registry import Method
 from promptseg.tasks.registry import find_task
 
 OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("float32", "bfloat16")
+PLACES = ("auto", "gpu", "memory", "disk", "none")
+"""Where image features may be kept."""
+DTYPES = ("float32", "bfloat16", "float16")
+"""What they may be kept as."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class FitSettings:
         templates: text templates of the default semantic prompts; none = the model's own choice.
         features: where image features are kept: `auto` (where there is room), `gpu`, `memory`, `disk` or `none`.
         features_dtype: numbers they are kept as: `float32` (exact), `bfloat16` or `float16` (half the room).
+        precision: numbers the decoder computes in: `float32`, or `bfloat16` where it may (autocast; meant for GPUs).
+        compile: let `torch.compile` make the decoder's kernels, which takes minutes at the start (meant for GPUs).
     """
 
     steps: int
@@ -47,6 +54,8 @@ class FitSettings:
     templates: str | None = None
     features: str = "auto"
     features_dtype: str = "float32"
+    precision: str = "float32"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
@@ -60,8 +69,12 @@ class FitSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
                 raise PromptsegError(f"{name} is {value!r}: give a number of at least 0")
-        if not isinstance(self.flip, bool):
-            raise PromptsegError(f"flip is {self.flip!r}: give true or false")
+        for name, choices in (("features", PLACES), ("features_dtype", DTYPES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in choices:
+                raise unknown_name(name, str(getattr(self, name)), choices)
+        for name in ("flip", "compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise PromptsegError(f"{name} is {getattr(self, name)!r}: give true or false")
 
 
 PRESETS: dict[str, FitSettings] = {

@@ -24,6 +24,7 @@ from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.progress import Progress
 from promptseg.engine.runs import CHECKPOINT, Run, check_record
 from promptseg.engine.settings import FitSettings
+from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
 from promptseg.learners.base import PromptLearner
 from promptseg.models.base import Prediction, PromptableSegmenter
@@ -62,11 +63,13 @@ class Trainer:
         """
         self._model, self._learner, self._task = model, learner, task
         self._settings, self._cache, self._seed, self._out = settings, cache, seed, out
+        self._workers = Workers(model.device)
 
     def run(self, shots: Sequence[Sample], progress: Progress) -> Run:
         """Train all steps that are left, and write the finished run."""
         losses: list[float] = []
         seconds = 0.0
+        progress = progress if self._workers.is_main else Progress(False)
         if self._learner.num_parameters():
             with progress.running():
                 losses, seconds = self._train(shots, progress)
@@ -74,20 +77,23 @@ class Trainer:
         run = Run(prompts, losses, seconds, self._learner.num_parameters(), None)
         if self._out is None:
             return run
-        saved = run.save(self._out)
-        (self._out / CHECKPOINT).unlink(missing_ok=True)
-        return saved
+        if self._workers.is_main:
+            run.save(self._out)
+            (self._out / CHECKPOINT).unlink(missing_ok=True)
+        self._workers.wait()
+        return replace(run, out=self._out)
 
     def _train(self, shots: Sequence[Sample], progress: Progress) -> tuple[list[float], float]:
         """Returns the losses of all steps, and the seconds spent in them, those before an interruption included."""
         settings = self._settings
         optimizer = build_optimizer(self._learner, settings)
         losses, before = self._restore(optimizer)
+        self._workers.wait()  # before the first checkpoint is written, all must have looked for one
         start = len(losses)
         encoded = encode_samples(self._model, shots, self._task, settings, self._cache, progress)
         if news := self._cache.news():
             progress.say(news)
-        answers = Answers(self._model, self._learner.moves(), all_heads=settings.auxiliary > 0)
+        answers = Answers(self._model, self._learner.moves(), settings.auxiliary > 0, settings.compile)
         draws = draw_batches(len(shots), settings.batch_size, settings.flip, self._seed, start)
         began = time.perf_counter() - before
         try:
@@ -105,19 +111,29 @@ class Trainer:
     def step(self, optimizer: torch.optim.Optimizer, answers: Answers, batch: Sequence[Encoded]) -> float:
         """One step. Each group of images goes back to the prompts before the next comes, the learner once for all."""
         optimizer.zero_grad(set_to_none=True)
-        prompts = self._learner()
-        moved = {name: getattr(prompts, name) for name in self._learner.moves()}
+        with self._precision():
+            prompts = self._learner()
+        moved = {name: getattr(prompts, name) for name in sorted(self._learner.moves())}
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in moved.items()}
-        value = 0.0
-        for group in _groups(batch, at_once=1 if self._model.device.type == "cpu" else len(batch)):
-            loss = self._loss(group, answers(group, replace(prompts, **leaves))) * (len(group) / len(batch))
+        value = torch.zeros((), device=self._model.device)
+        for group in _groups(self._workers.share(batch), at_once=1 if value.device.type == "cpu" else len(batch)):
+            with self._precision():
+                heads = answers(group, replace(prompts, **leaves))
+            loss = self._loss(group, heads) * (len(group) / len(batch))
             loss.backward()
-            value += loss.item()
-        if not math.isfinite(value):
-            raise PromptsegError(f"the loss is {value}: lower the learning rate (rate) and fit again")
-        torch.autograd.backward(list(moved.values()), [leaf.grad for leaf in leaves.values()])
+            value += loss.detach()
+        gradients = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves.values()]
+        self._workers.add_up([value, *gradients])
+        if not math.isfinite(value.item()):
+            raise PromptsegError(f"the loss is {value.item()}: lower the learning rate (rate) and fit again")
+        torch.autograd.backward(list(moved.values()), gradients)
         optimizer.step()
-        return value
+        return value.item()
+
+    def _precision(self) -> torch.autocast:
+        """Numbers that learner and decoder compute in; the loss is always float32."""
+        short = self._settings.precision == "bfloat16"
+        return torch.autocast(self._model.device.type, torch.bfloat16, enabled=short)
 
     def _loss(self, group: Sequence[Encoded], heads: Sequence[Prediction]) -> Tensor:
         """Loss of images that share a canvas: that of the last head, and of the others if they count."""
@@ -131,7 +147,7 @@ class Trainer:
         return loss
 
     def _save(self, optimizer: torch.optim.Optimizer, losses: list[float], seconds: float) -> None:
-        if self._out is not None:
+        if self._out is not None and self._workers.is_main:
             header = {"record": self._learner().record, "losses": losses, "seconds": seconds}
             save_checkpoint(self._out / CHECKPOINT, self._learner, optimizer, header)
 

@@ -3,6 +3,7 @@
 This module imports torch only when a model is loaded, so names can be listed at no cost.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,9 @@ def _checked_device(device: "str | torch.device | None") -> "torch.device":
     import torch
 
     if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # torchrun tells each of its processes which GPU is its own.
+        own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        return torch.device(own if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
         torch.empty(0, device=found)

@@ -15,7 +15,7 @@ from promptseg.reports.pictures import Picture
 
 READABLE_WIDTH = 960
 """Smaller photos are enlarged to about this width, pixels: labels need room."""
-_OPACITY, _FONT_SIZE, _PAD = 0.4, 13, 2
+_OPACITY, _PAD = 0.4, 2
 
 Box = tuple[float, float, float, float]
 
@@ -37,7 +37,7 @@ def outlined(photo: Picture, regions: Sequence[Region], width: int = READABLE_WI
     masks = [_enlarged(region.mask, size) for region in regions]
     for region, mask in reversed(list(zip(regions, masks, strict=True))):
         canvas[mask] = (1 - _OPACITY) * canvas[mask] + _OPACITY * np.array(region.color, np.float32)
-        canvas[mask & ~binary_erosion(mask, iterations=2)] = region.color
+        canvas[mask & ~binary_erosion(mask, iterations=max(2, size[0] // 600))] = region.color
     picture = Image.fromarray(np.rint(canvas).astype(np.uint8))
     draw, taken = ImageDraw.Draw(picture), list[Box]()
     for region, mask in zip(regions, masks, strict=True):
@@ -54,30 +54,25 @@ def _enlarged(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool
 
 def _label(draw: ImageDraw.ImageDraw, region: Region, mask: NDArray[np.bool_], taken: Sequence[Box]) -> Box:
     """Write the region's text where the mask is widest, or the nearest free line below or above; returns its box."""
-    font = ImageFont.load_default(_FONT_SIZE)
+    height = max(13, draw.im.size[0] // 80)
+    font = ImageFont.load_default(height)
     # The border of the picture ends a mask as well.
     depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(depth.argmax(), depth.shape)
-    boxes = [_box(draw, region.text, font, (float(x), float(y) + shift)) for shift in _shifts()]
+    size = (font.getlength(region.text), height)
+    shifts = [0, *(sign * lines * (height + 3 * _PAD) for lines in range(1, 4) for sign in (1, -1))]
+    boxes = [_box(size, (float(x), float(y) + shift), draw.im.size) for shift in shifts]
     box = next((box for box in boxes if not any(_meet(box, other) for other in taken)), boxes[0])
     draw.rectangle(box, fill=INK, outline=region.color)
     draw.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), region.text, fill=PAPER, font=font, anchor="mm")
     return box
 
 
-def _shifts() -> list[int]:
-    step = _FONT_SIZE + 3 * _PAD
-    return [0, *(sign * count * step for count in range(1, 4) for sign in (1, -1))]
-
-
-def _box(draw: ImageDraw.ImageDraw, text: str, font: object, centre: tuple[float, float]) -> Box:
-    """A box for the text around a point, moved inside the picture."""
-    width = draw.textlength(text, font=font) / 2 + 2 * _PAD  # type: ignore[arg-type]
-    height = _FONT_SIZE / 2 + _PAD
-    across, down = draw.im.size
-    x = min(max(centre[0], width), across - 1 - width)
-    y = min(max(centre[1], height), down - 1 - height)
-    return x - width, y - height, x + width, y + height
+def _box(text: tuple[float, float], centre: tuple[float, float], picture: tuple[int, int]) -> Box:
+    """A box for a text of some width and height around a point, moved inside the picture (all x before y)."""
+    half = [size / 2 + _PAD for size in text]
+    x, y = (min(max(c, h), size - 1 - h) for c, h, size in zip(centre, half, picture, strict=True))
+    return x - half[0], y - half[1], x + half[0], y + half[1]
 
 
 def _meet(one: Box, other: Box) -> bool:

@@ -51,29 +51,47 @@ class CityscapesAP:
 
     def count(self, truth: PanopticLabels, answer: Instances) -> None:
         """Add an image: its labels, and detections of the same size."""
-        segments = truth.segments
-        numbers = segment_numbers(truth, segments)
-        sizes = np.bincount(numbers.ravel(), minlength=len(segments) + 1)
+        numbers = segment_numbers(truth, truth.segments)
+        sizes = np.bincount(numbers.ravel(), minlength=len(truth.segments) + 1)
         masks, classes = answer.masks.cpu().numpy(), answer.class_ids.cpu().numpy()
         common = np.array([_inside(numbers, mask, len(sizes)) for mask in masks]).reshape(len(masks), len(sizes))
-        areas = common.sum(1)
+        scores = answer.scores.cpu().double().numpy()
         for class_id in self._things:
-            rows = (classes == class_id) & (areas > 0)
-            columns = np.array([i for i, s in enumerate(segments, 1) if s.class_id == class_id], np.intp)
-            crowd = np.array([segments[i - 1].is_crowd for i in columns], bool)
-            counted = ~crowd & (sizes[columns] >= self._smallest)
-            shared = common[rows][:, columns]
-            ious = shared / (areas[rows, None] + sizes[columns] - shared)
-            # A small crowd is counted twice, as the official script has it.
-            twice = shared @ (crowd.astype(int) + (sizes[columns] < self._smallest))
-            ignored = (common[rows, 0] + twice) / areas[rows]
-            scores = answer.scores.cpu().double().numpy()[rows]
-            self._images[class_id].append(_Overlap(scores, ious, counted, ignored))
+            rows = (classes == class_id) & (common.sum(1) > 0)
+            columns = np.array([i for i, s in enumerate(truth.segments, 1) if s.class_id == class_id], np.intp)
+            crowd = np.array([truth.segments[i - 1].is_crowd for i in columns], bool)
+            small = sizes[columns] < self._smallest
+            self._images[class_id].append(_overlap(scores[rows], common[rows], sizes, columns, crowd, small))
 
     def compute(self) -> Scores:
         """`ap50`, `ap`, and the AP50 of every thing class."""
         found = [[_average_precision(self._images[i], overlap) for i in self._things] for overlap in OVERLAPS]
         return ap_scores([self._names[i] for i in self._things], np.array(found))
+
+
+def _overlap(
+    scores: NDArray[np.float64],
+    common: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    columns: NDArray[np.intp],
+    crowd: NDArray[np.bool_],
+    small: NDArray[np.bool_],
+) -> _Overlap:
+    """One class of one image.
+
+    Args:
+        scores: (D,) of its detections.
+        common: (D, S) pixels that these share with all segments, void first.
+        sizes: (S,) pixels of all segments.
+        columns: (T,) the segments of the class.
+        crowd: (T,) which of them are crowds.
+        small: (T,) which of them are too small to count.
+    """
+    areas, shared = common.sum(1), common[:, columns]
+    ious = shared / (areas[:, None] + sizes[columns] - shared)
+    # A small crowd adds to it twice, as in the official script.
+    ignored = (common[:, 0] + shared @ (crowd.astype(int) + small)) / areas
+    return _Overlap(scores, ious, ~crowd & ~small, ignored)
 
 
 def _inside(numbers: NDArray[np.intp], mask: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
