@@ -31,6 +31,7 @@ from promptseg.engine.defaults import default_prompts
 from promptseg.engine.encode import Encoded
 from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.memory import keep_freed_memory
+from promptseg.engine.meter import PeakMemory
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.trainer import Trainer, build_optimizer
 from promptseg.files import write_json
@@ -210,7 +211,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def peak_memory(options: argparse.Namespace, config: str, classes: int, name: str) -> dict[str, float]:
-    """Peak memory of a process that does nothing but two steps of a variant, MB."""
+    """Peak memory, MB, of a process that does nothing but two steps of a variant."""
     flags = ["--size", *map(str, options.size), "--batch", str(options.batch), "--preset", options.preset]
     command = [sys.executable, __file__, "--configs", config, "--classes", str(classes), *flags]
     command += ["--device", options.device, "--variants", name, "--child"]
@@ -224,13 +225,12 @@ def child(options: argparse.Namespace) -> None:
     scene = build_scene(options, options.configs[0], options.classes[0])
     before = _resident()
     work = VARIANTS[options.variants[0]](scene)
+    encoding = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 if options.device == "cpu" else 0
+    meter = PeakMemory(scene.model.device)
     for _ in range(2):
         work()
-    if options.device == "cuda":
-        print(json.dumps({"peak_mb": round(torch.cuda.max_memory_allocated() / 2**20)}))
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-        print(json.dumps({"peak_mb": round(peak), "above_the_model_mb": round(peak - before)}))
+    steps = (meter.read() or 0) / 2**20
+    print(json.dumps({"model": round(before), "steps": round(steps), "with encoding": round(max(encoding, steps))}))
 
 
 def _resident() -> float:
@@ -285,9 +285,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    keep_freed_memory()
     if options.child:
         return child(options)
+    keep_freed_memory()
     name = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or platform.machine()
     about = {"device": name, "threads": options.threads, "torch": torch.__version__, "preset": options.preset}
     about["matmul_gflops"] = matmul_rate(options.device)

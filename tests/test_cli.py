@@ -200,7 +200,7 @@ def test_fit_refuses_to_overwrite_a_run_but_resumes_it(capsys, model_folder, pho
 
 
 def test_ctrl_c_in_fit_says_how_to_go_on(capsys, tmp_path, model_folder, photos, monkeypatch):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(promptseg, "fit", interrupted)

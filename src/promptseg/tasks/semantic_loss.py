@@ -4,9 +4,9 @@ With p[n, c] the probability of class c for query n and s[n, x] the sigmoid of i
 
     all[x]     = sum_n (sum_c p[n, c]) s[n, x]          evidence for any class
     true[x]    = sum_n p[n, y(x)] s[n, x]               evidence for the true class
-    cross-entropy = mean over x of log all[x] - log true[x]
     overlap[c] = sum over x with y(x) = c of true[x] / all[x]
     area[c]    = sum_n p[n, c] sum_x s[n, x] / all[x]
+    cross-entropy = mean over x of log all[x] - log true[x]
     dice          = mean over the c present of 1 - (2 overlap[c] + 1) / (area[c] + pixels[c] + 1)
 
 Ignored pixels are in no sum. Nothing here needs the evidence for every class at every pixel, and masks are enlarged a
@@ -31,8 +31,8 @@ TINY = 1e-8
 TILE_VALUES = {"cpu": 2**18, "cuda": 2**26}
 """How many mask values are at hand at a time: few enough for a CPU's cache, enough to keep a GPU busy."""
 
-
 _ROUND = 16
+"""Products with so many rows, or a multiple, are the fastest."""
 
 
 def semantic_loss(
@@ -120,7 +120,7 @@ class _Images:
         self.total, self._upsampling = total, upsampling
         counts = torch.stack([torch.bincount(one.flatten(), minlength=IGNORE + 1) for one in labels])[:, :IGNORE]
         self.present = counts.sum(0).nonzero()[:, 0]
-        # What is ignored goes to the place after the last class; the products below like round numbers.
+        # What is ignored goes to the place after the last class.
         spare = -(len(self.present) + 3) % _ROUND + 1
         self.pixels = F.pad(counts[:, self.present].to(probabilities.dtype), (0, spare))
         """Labelled pixels (B, K) of each class present."""
