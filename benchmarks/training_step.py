@@ -37,7 +37,8 @@ from promptseg.engine.trainer import Trainer, build_optimizer
 from promptseg.files import write_json
 from promptseg.learners.base import PromptLearner
 from promptseg.learners.registry import find_method
-from promptseg.models.base import EmbeddedTexts, ImageFeatures
+from promptseg.models.base import ImageFeatures
+from promptseg.models.capabilities import EmbeddedTexts
 from promptseg.models.registry import load_model
 from promptseg.models.seem.config import NAMED
 from promptseg.models.seem.names import NANO_FOLDER

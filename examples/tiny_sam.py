@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 import promptseg
 from promptseg.data.images import resize_image
-from promptseg.models.registry import NANO_FOLDER
 from promptseg.models.sam.points import Sam
+from promptseg.models.seem.names import NANO_FOLDER
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.tasks.matching import dice_loss
 

@@ -22,7 +22,8 @@ from torch import Tensor
 
 import promptseg
 from promptseg.errors import PromptsegError
-from promptseg.models.base import ImageFeatures, ObjectPrompt, Prediction, PromptableSegmenter
+from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
+from promptseg.models.capabilities import ObjectPrompt
 from promptseg.prompts import Prompts
 from promptseg.tasks.masks import semantic_map
 

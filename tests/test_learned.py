@@ -69,7 +69,7 @@ def test_heat_is_the_probability_of_the_mask(model: SeemSegmenter) -> None:
         # On a black photo red goes from 10 (probability 0) to 127.5 (probability 1).
         heat = (shown[..., 0] - 10) / 117.5
         with torch.no_grad():
-            prediction = model.decode(model.encode_image([image_tensor(photo, model.short_side)]), prompts)
+            prediction = model.decode(model.encode_image([image_tensor(model, photo)]), prompts)
         mask = prediction.mask_logits[0, 3].sigmoid()
         expected = torch.nn.functional.interpolate(mask[None, None], size=(64, 96), mode="bilinear")[0, 0]
         assert prediction.canvas == (64, 96)

@@ -12,7 +12,8 @@ from tiny import VERSIONS, tiny_segmenter
 import promptseg
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json
-from promptseg.models.base import ImageFeatures, ObjectPrompt, Prediction
+from promptseg.models.base import ImageFeatures, Prediction
+from promptseg.models.capabilities import ObjectPrompt
 from promptseg.models.seem.choose import best_mask
 from promptseg.models.seem.drawing import prompt_masks
 
@@ -23,10 +24,14 @@ YES, NO = 6.0, -6.0
 class Finder:
     """A model that remembers what it was asked, and answers with a mask of its own."""
 
-    id, short_side, object_prompts = "finder", 20, ("text", "points", "boxes", "negative", "strokes")
+    id, object_prompts = "finder", ("text", "points", "boxes", "negative", "strokes")
 
     def __init__(self, logits: torch.Tensor) -> None:
         self.logits = logits
+
+    def input_size(self, size, short_side=None):
+        assert size == (40, 80) and short_side is None
+        return 20, 40
 
     def encode_image(self, images):
         assert images[0].shape == (3, 20, 40)

@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 from golden import GoldenCase, error, golden_cases, load_case
-from tiny import DIM, NUM_PROMPTS, TEXT_DIM, TOKENIZER, tiny_network, tiny_segmenter
+from tiny import DIM, NUM_PROMPTS, TEXT_DIM, TOKENIZER, VERSIONS, tiny_network, tiny_segmenter
 
 from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, PromptableSegmenter
@@ -279,3 +279,11 @@ def test_tokenizer_is_within_reach_of_learners(segmenter):
     pooled = text.encode_embedded(text.embed_tokens(ids), ids.argmax(dim=1))
     torch.testing.assert_close(pooled / pooled.norm(), segmenter.encode_text(["road"], "raw"))
     assert isinstance(segmenter.tokenizer, Tokenizer) and TOKENIZER.is_file()
+
+
+def test_an_image_too_long_for_the_backbone_is_made_smaller():
+    model = tiny_segmenter(config=VERSIONS["sam-vit"])
+    assert model.input_size((60, 90), 64) == (64, 96)
+    size = model.input_size((60, 240), 64)
+    assert size == (32, 128)
+    assert model.encode_image([torch.zeros(3, *size)]).canvas == (128, 128)

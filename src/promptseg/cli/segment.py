@@ -9,7 +9,7 @@ from promptseg.cli.options import DEFAULT_MODEL, Device, OutFolder, Seed, Thread
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
-    from promptseg.models.base import Box, Place
+    from promptseg.models.capabilities import Box, Place
 
 MASK, OVERLAY, RECORD = "mask.png", "overlay.jpg", "segment.json"
 
@@ -40,7 +40,7 @@ def segment(
     from promptseg import segment as find
     from promptseg.data.images import read_image
     from promptseg.files import write_json
-    from promptseg.models.base import ObjectPrompt
+    from promptseg.models.capabilities import ObjectPrompt
     from promptseg.reports.objects import marked_overlay, write_mask
     from promptseg.reports.pictures import write_picture
 

@@ -8,7 +8,8 @@ import torch
 
 from promptseg.engine.encode import Encoded
 from promptseg.engine.memory import free_bytes
-from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter, decoder_states, prepared_features
+from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
+from promptseg.models.capabilities import decoder_states, prepared_features
 from promptseg.prompts import Prompts
 
 KEPT_SHARE = 0.5

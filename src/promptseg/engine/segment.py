@@ -12,7 +12,8 @@ from torch import Tensor
 from promptseg.engine.encode import image_tensor
 from promptseg.engine.predict import Photo, photo_pixels
 from promptseg.errors import PromptsegError
-from promptseg.models.base import Box, ObjectPrompt, Place, PromptableSegmenter, Size, interactive_prompts
+from promptseg.models.base import PromptableSegmenter, Size
+from promptseg.models.capabilities import Box, ObjectPrompt, Place, interactive_prompts
 from promptseg.tasks.masks import masks_at
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from promptseg.errors import PromptsegError
 from promptseg.learners.base import PromptLearner
-from promptseg.models.base import EmbeddedTexts, PromptableSegmenter, word_level_text
+from promptseg.models.base import PromptableSegmenter
+from promptseg.models.capabilities import EmbeddedTexts, word_level_text
 from promptseg.prompts import Prompts
 
 _BEFORE, _AFTER = "a photo of a", "."

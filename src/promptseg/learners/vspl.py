@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from promptseg.learners.base import PromptLearner
-from promptseg.models.base import PromptableSegmenter, point_prompts
+from promptseg.models.base import PromptableSegmenter
+from promptseg.models.capabilities import point_prompts
 from promptseg.prompts import Prompts
 
 

@@ -130,8 +130,8 @@ def _missing(recipe: Recipe, datasets: Datasets) -> tuple[str, ...]:
     if not absent:
         return ()
     return (
-        f"not the paper's data: {', '.join(absent)}; bring each into the folder layout (docs/your-own-photos.md) and "
-        f"give --data '{absent[0]}=folder:PATH', with --model {recipe.base} (docs/models.md)",
+        f"not the paper's data: {', '.join(absent)}; give what you have as --data '{absent[0]}=FORMAT:PATH' "
+        f"(the formats: promptseg data list), with --model {recipe.base} (docs/models.md)",
     )
 
 

@@ -46,7 +46,7 @@ class ClassChange:
 
 def starting_prompts(model: PromptableSegmenter, prompts: Prompts) -> Prompts:
     """The default prompts that `prompts` were learned from: same classes, kind and templates."""
-    templates = str(prompts.record.get("settings", {}).get("templates", "photo"))
+    templates = prompts.record.get("settings", {}).get("templates")
     return Prompts(
         spatial=model.default_spatial_prompts(prompts.spatial_kind),
         semantic=model.encode_text(prompts.class_names, templates),
@@ -78,7 +78,7 @@ def class_changes(
         words: what to look among.
         count: of words.
     """
-    templates = str(prompts.record.get("settings", {}).get("templates", "photo"))
+    templates = prompts.record.get("settings", {}).get("templates")
     places = model.encode_text(list(words), templates).detach().float().cpu()
     near_words = [_nearest(side.semantic, places, words, count) for side in (before, prompts)]
     near_classes = [_nearest(side.semantic, before.semantic, prompts.class_names, 3) for side in (before, prompts)]

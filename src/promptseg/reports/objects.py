@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from promptseg.data.label_space import IGNORE, Color
 from promptseg.files import atomic_path
-from promptseg.models.base import ObjectPrompt
+from promptseg.models.capabilities import ObjectPrompt
 from promptseg.reports.layout import legend, stack
 from promptseg.reports.pictures import Picture, overlay
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.base import EmbeddedTexts, ImageFeatures, Prediction, Size
+from promptseg.models.base import ImageFeatures, Prediction, Size
+from promptseg.models.capabilities import EmbeddedTexts
 from promptseg.models.sam.frozen import ABSENT, FrozenSam, each
 from promptseg.models.sam.text import TextSource
 from promptseg.models.sizes import long_side_size

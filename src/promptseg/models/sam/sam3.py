@@ -15,7 +15,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.base import EmbeddedTexts, ImageFeatures, Prediction
+from promptseg.models.base import ImageFeatures, Prediction
+from promptseg.models.capabilities import EmbeddedTexts
 from promptseg.models.sam.frozen import ABSENT, FrozenSam, each
 from promptseg.models.sam.text import ClipText
 from promptseg.models.templates import TEMPLATES, fill_templates

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError
-from promptseg.models.base import EmbeddedTexts
+from promptseg.models.capabilities import EmbeddedTexts
 from promptseg.models.templates import fill_templates
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.tensor_files import read_safetensors

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from promptseg.models.base import Box, ObjectPrompt, Size
+from promptseg.models.base import Size
+from promptseg.models.capabilities import Box, ObjectPrompt
 from promptseg.models.seem.drawing import prompt_masks
 from promptseg.models.seem.points import points_from_masks
 

@@ -126,6 +126,11 @@ class SeemConfig:
         """The least height and width, pixels, that hold an image and are multiples of the size divisor."""
         return -(-height // self.size_divisor) * self.size_divisor, -(-width // self.size_divisor) * self.size_divisor
 
+    @property
+    def largest_side(self) -> int | None:
+        """Longest side of an image that the backbone takes, pixels; None without a limit."""
+        return self.backbone.canvas if isinstance(self.backbone, SamVitConfig) else None
+
     def to_json(self) -> dict[str, Any]:
         """The numbers as a JSON object."""
         return asdict(self)

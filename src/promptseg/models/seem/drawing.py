@@ -4,7 +4,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from promptseg.models.base import ObjectPrompt, Place, Size
+from promptseg.models.base import Size
+from promptseg.models.capabilities import ObjectPrompt, Place
 
 _PEN = 3
 """Width of a click or stroke, pixels: that of the kernel in SEEM's checkpoints that widens points."""

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from promptseg.models.base import ImageFeatures, ObjectPrompt
+from promptseg.models.base import ImageFeatures
+from promptseg.models.capabilities import ObjectPrompt
 from promptseg.models.seem.choose import best_mask
 from promptseg.models.seem.config import SeemConfig
 from promptseg.models.seem.decoder import mask_logits

@@ -1,7 +1,6 @@
 """`SeemSegmenter`: a frozen SEEM network behind the interface of models/base.py."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from math import isqrt
 
 import torch
@@ -9,27 +8,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.base import UNKNOWN_LICENCE, EmbeddedTexts, ImageFeatures, ObjectPrompt, Prediction, Size
-from promptseg.models.fingerprint import fingerprint
+from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Size
+from promptseg.models.capabilities import ObjectPrompt
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.network import HeadOutputs, HeadStates, SeemNetwork
 from promptseg.models.seem.one_object import find_object, object_prompts
 from promptseg.models.seem.position import axis_code
-from promptseg.models.seem.text import normalise
-from promptseg.models.sizes import short_side_size
-from promptseg.models.templates import fill_templates
+from promptseg.models.seem.texts import SeemTexts
+from promptseg.models.sizes import long_side_size, short_side_size
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.prompts import Prompts
 
 SPATIAL_KINDS = ("queries", "grid")
-TEMPLATES_USED = "photo"
-"""The templates unless the user says otherwise."""
-BACKGROUND = "background"
-"""The name whose text is the void class; it goes through the same templates as any other."""
-_TEXTS_AT_ONCE = 256
 
 
-class SeemSegmenter:
+class SeemSegmenter(SeemTexts):
     """SEEM as a `PromptableSegmenter`.
 
     Spatial prompts replace the first N <= `num_prompts` object queries; the rows after them, the last
@@ -37,32 +30,14 @@ class SeemSegmenter:
     states. Kind `grid`: prompts are the queries' position terms, sine codes of points by default.
 
     Attributes:
-        network: the frozen network; `network.text` gives access at the level of tokens.
-        tokenizer: None where the model folder has none; class names cannot be encoded then.
-        config: the numbers that shape the network.
         licence: of the weights, as far as it is known.
     """
 
     def __init__(
         self, network: SeemNetwork, tokenizer: Tokenizer | None, model_id: str, licence: str = UNKNOWN_LICENCE
     ) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.tokenizer = tokenizer
-        self.config = network.config
+        super().__init__(network, tokenizer, model_id)
         self.licence = licence
-        self._id = model_id
-        self._texts: dict[tuple[tuple[str, ...], str], Tensor] = {}
-        self._has_text_encoder = True
-
-    @property
-    def id(self) -> str:
-        """Name in the registry, or the folder it was loaded from."""
-        return self._id
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of names, shapes and values of the weights."""
-        return fingerprint(self.network.named_parameters())
 
     @property
     def short_side(self) -> int:
@@ -70,18 +45,14 @@ class SeemSegmenter:
         return self.config.short_side
 
     def input_size(self, size: Size, short_side: int | None = None) -> Size:
-        """`size` scaled so that its shorter side is `short_side`, by default the model's own."""
-        return short_side_size(size, short_side or self.short_side)
+        """`size` scaled so that its shorter side is `short_side`, by default the model's own, or as large as fits."""
+        scaled, largest = short_side_size(size, short_side or self.short_side), self.config.largest_side
+        return long_side_size(size, largest) if largest is not None and max(scaled) > largest else scaled
 
     @property
     def spatial_kinds(self) -> tuple[str, ...]:
         """`queries`, and `grid`."""
         return SPATIAL_KINDS
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.network.decoder.class_embed.device
 
     @property
     def num_prompts(self) -> int:
@@ -119,73 +90,6 @@ class SeemSegmenter:
         pixels = image.to(self.device, torch.float32)
         mean, std = (pixels.new_tensor(values)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
         return F.pad((pixels - mean) / std, (0, canvas[1] - image.shape[2], 0, canvas[0] - image.shape[1]))
-
-    def encode_text(self, names: Sequence[str], templates: str | None = None) -> Tensor:
-        """Default semantic prompts (C, D_text) of class names: the mean over templates, of length 1.
-
-        Args:
-            names: C class names.
-            templates: `photo` (also for None), `raw`, or `official`, which also cleans the names.
-
-        Raises:
-            PromptsegError: unknown templates, an empty name, no tokenizer, or the text encoder was dropped.
-        """
-        key = (tuple(names), templates or TEMPLATES_USED)
-        if key not in self._texts:
-            self._texts[key] = self._encode_text(*key)
-        return self._texts[key].clone()
-
-    @torch.no_grad()
-    def _encode_text(self, names: Sequence[str], templates: str) -> Tensor:
-        texts = fill_templates(names, templates)
-        ids = self._token_ids([text for row in texts for text in row])
-        pooled = [normalise(self.network.text.encode_tokens(chunk)) for chunk in torch.split(ids, _TEXTS_AT_ONCE)]
-        means = torch.cat(pooled).view(len(names), -1, self.config.text_dim).mean(dim=1)
-        lengths: Tensor = torch.linalg.vector_norm(means, dim=1, keepdim=True)
-        return means / lengths
-
-    def _token_ids(self, texts: Sequence[str]) -> Tensor:
-        """Ids (T, context) of texts."""
-        if not self._has_text_encoder:
-            raise PromptsegError(f"{self.id}: the text encoder was dropped to save memory: load the model again")
-        if self.tokenizer is None:
-            raise PromptsegError(
-                f"{self.id}: no tokenizer in the model folder, so class names cannot be encoded: put tokenizer.json of"
-                " openai/clip-vit-base-patch32 there, or CLIP's bpe_simple_vocab_16e6.txt.gz"
-            )
-        return self.tokenizer.encode(texts, self.config.text.context).to(self.device)
-
-    @torch.no_grad()
-    def embed_texts(self, texts: Sequence[str]) -> EmbeddedTexts:
-        """Frozen word embeddings of texts; a text that is too long loses its end.
-
-        Raises:
-            PromptsegError: no tokenizer, or the text encoder was dropped.
-        """
-        ids = self._token_ids(texts)
-        return EmbeddedTexts(self.network.text.embed_tokens(ids), ids.argmax(dim=1))
-
-    def encode_embedded(self, texts: EmbeddedTexts) -> Tensor:
-        """Semantic prompts (T, D_text) of length 1, differentiable in the words.
-
-        Raises:
-            PromptsegError: a text is longer than the encoder's context.
-        """
-        used, context = int(texts.ends.max()) + 1, self.config.text.context
-        if used > context:
-            raise PromptsegError(f"a text has {used} pieces with its markers, {self.id} reads {context}: use fewer")
-        return normalise(self.network.text.encode_embedded(texts.words[:, :used], texts.ends))
-
-    def background_prompt(self, templates: str | None = None) -> Tensor:
-        """The semantic prompt (1, D_text) of the last, void column: a text class like any other."""
-        return self.encode_text((BACKGROUND,), templates)
-
-    def drop_text_encoder(self) -> None:
-        """Free the text encoder's memory, for use with prompts that are already there."""
-        _ = self.fingerprint  # of the whole model: prompts know it by that
-        del self.network.text.lang_encoder
-        self._texts.clear()
-        self._has_text_encoder = False
 
     def default_spatial_prompts(self, kind: str | None = None) -> Tensor:
         """Default spatial prompts (N, D).

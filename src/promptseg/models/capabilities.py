@@ -1,0 +1,157 @@
+"""What some models can do beyond `PromptableSegmenter`: small protocols, and how to ask a model for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from torch import Tensor
+
+from promptseg.errors import PromptsegError
+from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
+from promptseg.prompts import Prompts
+
+Place = tuple[float, float]
+"""x and y, in pixels."""
+Box = tuple[float, float, float, float]
+"""x and y of the top left corner, x and y of the bottom right one, in pixels."""
+
+
+@dataclass(frozen=True)
+class EmbeddedTexts:
+    """T texts as word embeddings, ready for the text encoder.
+
+    Attributes:
+        words: (T, L, W), the begin marker first, without positions.
+        ends: (T,) int64, the place of each text's end marker; what follows it has no influence.
+    """
+
+    words: Tensor
+    ends: Tensor
+
+
+class WordLevelText(Protocol):
+    """Optional: a text encoder that can be entered at the word embeddings."""
+
+    def embed_texts(self, texts: Sequence[str]) -> EmbeddedTexts:
+        """The frozen word embeddings of texts, as they are, without a template."""
+
+    def encode_embedded(self, texts: EmbeddedTexts) -> Tensor:
+        """Semantic prompts (T, D), as `encode_text` gives them; differentiable in the words.
+
+        Raises:
+            PromptsegError: a text is longer than the encoder reads.
+        """
+
+
+class PointPrompts(Protocol):
+    """Optional: a spatial prompt encoder that turns points into spatial prompts of kind `grid`."""
+
+    def default_points(self) -> Tensor:
+        """The points (N, 2) behind the default prompts: x and y in [0, 1] of width and height."""
+
+    def encode_points(self, points: Tensor) -> Tensor:
+        """Spatial prompts (N, D) of points (N, 2); differentiable."""
+
+
+@dataclass(frozen=True)
+class ObjectPrompt:
+    """One object of one image: pointed at, named, or both.
+
+    Places are (x, y) in pixels of the encoded image, from its top left corner.
+
+    Attributes:
+        text: a phrase, as it is, without a template.
+        points: places on the object.
+        negative: places that are not on it.
+        boxes: (x0, y0, x1, y1), corners of boxes around it, or around its parts.
+        strokes: lines on it, each a list of places.
+        previous: (1, 1, h, w), mask logits of the round before, at the decoder's own stride.
+    """
+
+    text: str | None = None
+    points: tuple[Place, ...] = ()
+    negative: tuple[Place, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    strokes: tuple[tuple[Place, ...], ...] = ()
+    previous: Tensor | None = None
+
+
+class InteractivePrompts(Protocol):
+    """Optional: a model that finds one object that is pointed at or named, instead of a list of classes."""
+
+    @property
+    def object_prompts(self) -> tuple[str, ...]:
+        """The fields of `ObjectPrompt` that the model takes."""
+
+    def segment(self, features: ImageFeatures, prompt: ObjectPrompt, seed: int = 0) -> Prediction:
+        """The mask of the object, computed without gradient: N = 1, and no class but the background column.
+
+        Args:
+            features: of one image.
+            prompt: fields that are set are among `object_prompts`.
+            seed: of whatever the model draws on the way.
+        """
+
+
+def interactive_prompts(model: PromptableSegmenter) -> InteractivePrompts:
+    """The model's way to find one object.
+
+    Raises:
+        PromptsegError: it has none.
+    """
+    if not (hasattr(model, "segment") and hasattr(model, "object_prompts")):
+        raise PromptsegError(f"{model.id} does not take points, boxes or phrases: choose another model")
+    return cast(InteractivePrompts, model)
+
+
+class PreparedFeatures(Protocol):
+    """Optional: a decoder that can work out in advance what no prompt has a part in: more memory, less work."""
+
+    def prepare(self, features: ImageFeatures) -> ImageFeatures:
+        """Features that `decode` takes in place of the given ones, computed without gradient."""
+
+
+class DecoderStates(Protocol):
+    """Optional: a decoder that hears of classes at its very end only.
+
+    With spatial prompts that stand still, what comes before is the same at every step and computed once.
+    """
+
+    def decoder_states(self, features: ImageFeatures, prompts: Prompts, all_heads: bool) -> ImageFeatures:
+        """What the decoder makes of images and spatial prompts, of all heads or of the last one alone."""
+
+    def classify(self, states: ImageFeatures, prompts: Prompts) -> list[Prediction]:
+        """The answers to semantic prompts, head by head, that of `decode` last; differentiable in them."""
+
+
+def prepared_features(model: PromptableSegmenter) -> PreparedFeatures | None:
+    """The model's way to prepare features; none if it has none."""
+    return cast(PreparedFeatures, model) if hasattr(model, "prepare") else None
+
+
+def decoder_states(model: PromptableSegmenter) -> DecoderStates | None:
+    """The model's way to classify states of its decoder; none if it has none."""
+    has_it = hasattr(model, "decoder_states") and hasattr(model, "classify")
+    return cast(DecoderStates, model) if has_it else None
+
+
+def word_level_text(model: PromptableSegmenter) -> WordLevelText:
+    """The model's way in at the word embeddings.
+
+    Raises:
+        PromptsegError: it has none.
+    """
+    if not (hasattr(model, "embed_texts") and hasattr(model, "encode_embedded")):
+        raise PromptsegError(f"{model.id} has no way in at its word embeddings: choose a method that needs none")
+    return cast(WordLevelText, model)
+
+
+def point_prompts(model: PromptableSegmenter) -> PointPrompts:
+    """The model's encoder of points.
+
+    Raises:
+        PromptsegError: it has none.
+    """
+    if not (hasattr(model, "default_points") and hasattr(model, "encode_points")):
+        raise PromptsegError(f"{model.id} does not encode points: choose a method that needs none")
+    return cast(PointPrompts, model)
