@@ -108,7 +108,7 @@ def test_an_interrupted_comparison_goes_on_and_nothing_is_computed_twice(
 
 def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_segmenter()
-    one = plan(Variant("ssprompt"), seeds=(0,), steps=6)
+    one = plan(Variant("ssprompt"), seeds=(0,), steps=6, batch_size=1)
     whole = quiet(model, one, tmp_path / "whole")[0].score
     decode, calls = model.decode_all, []
 
