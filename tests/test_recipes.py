@@ -96,7 +96,9 @@ def test_tables_in_one_folder_share_their_cells(model: SeemSegmenter, tmp_path: 
         made = reproduce(RECIPES[name], model, {"streets:fog": shapes("streets:fog")}, plan, tmp_path, said.append)
         assert all(outcome.score for outcome in made.outcomes)
         assert made.table.headers == ("method", "Cityscapes: paper, tiny", "streets:fog: ours")
-        assert made.notes[-1].startswith("not the paper's data: Cityscapes; give what you have as --data 'Cityscapes=FORMAT:PATH'")
+        assert made.notes[-1].startswith(
+            "not the paper's data: Cityscapes; give what you have as --data 'Cityscapes=FORMAT:PATH'"
+        )
     counts = [line for line in said if "finished before" in line]
     assert counts == ["5 cells, 0 finished before", "7 cells, 3 finished before", "4 cells, 1 finished before"]
 
