@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from shutil import which
 from textwrap import dedent
 
 import pytest
@@ -52,6 +53,7 @@ def test_bfloat16_learns_nearly_what_float32_does(method: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(which("g++") is None, reason="kernels for a CPU are compiled by g++")
 def test_compiled_kernels_learn_the_same() -> None:
     model = tiny_segmenter()
     runs = [promptseg.fit(model, SHAPES, compile=compiled, **FEW) for compiled in (False, True)]
