@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -103,13 +104,14 @@ def test_help_and_version_import_nothing_heavy():
         assert done.stdout.splitlines()[-1] == "[]", arguments
 
 
-def test_help_answers_in_half_a_second():
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        subprocess.run([*COMMAND, "--help"], capture_output=True, check=True)
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.5
+def test_help_answers_in_half_a_second_of_processor_time():
+    def spent() -> float:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return children.ru_utime + children.ru_stime
+
+    before = spent()
+    subprocess.run([*COMMAND, "--help"], capture_output=True, check=True)
+    assert spent() - before < 0.5
 
 
 def test_version(capsys):
