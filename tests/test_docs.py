@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 
 from promptseg.cli.compare import read_variant
 from promptseg.cli.main import app, run
@@ -140,9 +141,11 @@ def test_the_readme_commands_for_own_photos_run(tmp_path, monkeypatch):
             write_picture(tmp_path / "photos/images" / name, sample.image())
             write_labels(tmp_path / "photos/labels" / name, sample.semantic(), data.label_space.colors)
     (tmp_path / "photos/classes.json").write_text(json.dumps(list(data.label_space.names)))
+    large = Image.fromarray(data.val[0].image()).resize((512, 256))
+    large.save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     own = [command for command in commands(ROOT / "README.md") if command[0] != "models" and "--model" not in command]
-    assert [command[0] for command in own] == ["data", "fit", "predict", "evaluate", "evaluate"]
+    assert [command[0] for command in own] == ["data", "fit", "predict", "evaluate", "evaluate", "segment"]
     for command in own:
         shorter = ["--steps", str(FEW_STEPS)] if command[0] == "fit" else []
         assert run([*command, *shorter]) == 0, command
