@@ -9,7 +9,7 @@ from torch import Tensor
 from promptseg.data.sample import Segment
 from promptseg.models.base import Prediction
 from promptseg.tasks.instance import instance_inference
-from promptseg.tasks.masks import masks_at, masks_on_canvas, resize_bilinear, semantic_map
+from promptseg.tasks.masks import masks_at, resize_bilinear, semantic_map
 from promptseg.tasks.panoptic import panoptic_inference
 
 INK = {"#": 4.0, "+": float(np.log(3)), "~": -1.0, ".": -4.0}  # "+" has a sigmoid of 3/4
@@ -37,10 +37,10 @@ def one_image(mask_logits: Tensor, canvas: tuple[int, int], image: tuple[int, in
     return Prediction(torch.zeros(1, len(mask_logits), 2), mask_logits[None], canvas, (image,))
 
 
-def test_masks_on_canvas_interpolates_between_pixel_centres() -> None:
+def test_masks_at_the_canvas_size_interpolate_between_pixel_centres() -> None:
     ramp = torch.arange(4.0).expand(1, 2, 4)
-    on_canvas = masks_on_canvas(one_image(ramp, (4, 8), (4, 5)))
-    expected = torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]).expand(1, 1, 4, 8)
+    on_canvas = masks_at(one_image(ramp, (4, 8), (4, 8)), 0, (4, 8))
+    expected = torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]).expand(1, 4, 8)
     torch.testing.assert_close(on_canvas, expected)
 
 

@@ -14,7 +14,7 @@ from promptseg.data.sample import PanopticLabels
 from promptseg.files import read_json
 from promptseg.models.base import Prediction, Size
 from promptseg.tasks.instance import instance_inference
-from promptseg.tasks.masks import masks_at, masks_on_canvas, semantic_map
+from promptseg.tasks.masks import masks_at, semantic_map
 from promptseg.tasks.panoptic import panoptic_inference
 
 SEGMENTATION = golden_cases("*__seg_*")
@@ -79,7 +79,7 @@ def test_crafted_masks() -> None:
     for (h, w), (height, width) in sizes:
         computed[f"resize/crop{h}x{w}_to_{height}x{width}"] = resized(canvas, (h, w), (height, width))
     prediction = Prediction(torch.zeros(1, 3, 2), canvas[None], (96, 144), ((96, 144),))
-    computed["resize/bilinear_24x36_to_96x144"] = masks_on_canvas(prediction)[0]
+    computed["resize/bilinear_24x36_to_96x144"] = masks_at(prediction, 0, (96, 144))
     inputs = {"input/class_logits", "input/mask_logits", "resize/input"}
     compare(computed, {name: tensor for name, tensor in case.tensors.items() if name not in inputs})
 

@@ -29,12 +29,6 @@ def masks_at(prediction: Prediction, index: int, size: Size) -> Tensor:
     return F.interpolate(canvas, size, mode="bicubic", align_corners=False, antialias=True)[0]
 
 
-def masks_on_canvas(prediction: Prediction, stride: int = 1) -> Tensor:
-    """Mask logits (B, N, H / stride, W / stride) on the padded canvas, padding included; differentiable."""
-    height, width = prediction.canvas
-    return _resized(prediction, prediction.mask_logits, (height // stride, width // stride))
-
-
 def _resized(prediction: Prediction, masks: Tensor, size: Size) -> Tensor:
     """Masks brought up by the rule of their model."""
     if prediction.upsampling == "bicubic":

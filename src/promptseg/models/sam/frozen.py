@@ -1,23 +1,24 @@
 """What the three models of the family have in common: a frozen network with an input of fixed size."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Size
 from promptseg.models.fingerprint import fingerprint
+from promptseg.models.pixels import image_sizes, normalised
 
 ABSENT = -30.0
 """Logit of a class that a prediction cannot be: e^-30 is nothing beside 1 in float32, yet any loss of it is finite."""
 
 
-class FrozenSam:
+class FrozenSam(ABC):
     """A frozen network behind the parts of `PromptableSegmenter` that the family shares.
 
     Attributes:
@@ -77,29 +78,23 @@ class FrozenSam:
         Raises:
             PromptsegError: no image, one that is not (3, H, W), or one that is larger than the input.
         """
-        for index, image in enumerate(images):
-            if image.ndim != 3 or image.shape[0] != 3:
-                raise PromptsegError(f"image {index} has shape {tuple(image.shape)}, expected (3, H, W)")
-            if max(image.shape) > self.size:
+        sizes = image_sizes(images)
+        for index, size in enumerate(sizes):
+            if max(size) > self.size:
                 raise PromptsegError(
-                    f"image {index} has shape {tuple(image.shape)}, {self.id} takes {self.size} pixels a side at most:"
-                    " resize it to input_size"
+                    f"image {index} has shape {tuple(images[index].shape)}, {self.id} takes {self.size} pixels a side"
+                    " at most: resize it to input_size"
                 )
-        if not len(images):
-            raise PromptsegError("got 0 images, expected at least one (3, H, W) tensor")
-        sizes = tuple((image.shape[1], image.shape[2]) for image in images)
         pixels = torch.stack([self.normalised(image) for image in images])
         return ImageFeatures(self._features(pixels), (self.size, self.size), sizes)
 
     def normalised(self, image: Tensor) -> Tensor:
-        """An image (3, H, W), 0..255, as the network reads it: (3, size, size), padded with 0, the mean colour."""
-        pixels = image.to(self.device, torch.float32) / 255
-        mean, std = (pixels.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return F.pad((pixels - mean) / std, (0, self.size - image.shape[2], 0, self.size - image.shape[1]))
+        """An image (3, H, W), 0..255, as the network reads it: (3, size, size)."""
+        return normalised(image.to(self.device, torch.float32) / 255, self.mean, self.std, (self.size, self.size))
 
+    @abstractmethod
     def _features(self, pixels: Tensor) -> dict[str, Tensor]:
         """What the decoder needs of images (B, 3, size, size)."""
-        raise NotImplementedError
 
     def _single(self, features: ImageFeatures) -> list[dict[str, Tensor]]:
         """The tensors of each image, a batch of one each, in the precision of the weights (a cache may hold half)."""

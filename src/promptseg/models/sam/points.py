@@ -161,7 +161,19 @@ class PointSam(FrozenSam):
 
     def _masks(self, image: dict[str, Tensor], tokens: Tensor) -> Tensor:
         """Mask logits (C, h, w) of one image for tokens (C, N + 1, D)."""
-        raise NotImplementedError
+        masks: Tensor = self.network.mask_decoder(
+            image_embeddings=image["image"],
+            image_positional_embeddings=self.network.get_image_wide_positional_embeddings(),
+            sparse_prompt_embeddings=tokens[None],
+            dense_prompt_embeddings=self._dense(),
+            multimask_output=False,
+            **self._finer(image),
+        )[0]
+        return masks[0, :, 0]
+
+    def _finer(self, image: dict[str, Tensor]) -> dict[str, Any]:
+        """What else the decoder takes of an image."""
+        return {}
 
     def _dense(self) -> Tensor:
         """What stands for "no mask is given", (1, D, h, w)."""
@@ -198,16 +210,6 @@ class Sam(PointSam):
     def _features(self, pixels: Tensor) -> dict[str, Tensor]:
         return {"image": self.network.get_image_embeddings(pixels)}
 
-    def _masks(self, image: dict[str, Tensor], tokens: Tensor) -> Tensor:
-        masks: Tensor = self.network.mask_decoder(
-            image_embeddings=image["image"],
-            image_positional_embeddings=self.network.get_image_wide_positional_embeddings(),
-            sparse_prompt_embeddings=tokens[None],
-            dense_prompt_embeddings=self._dense(),
-            multimask_output=False,
-        )[0]
-        return masks[0, :, 0]
-
 
 class Sam2(PointSam):
     """SAM 2 on single images, which are resized to the square input, whatever their proportions."""
@@ -216,16 +218,8 @@ class Sam2(PointSam):
         *finer, image = self.network.get_image_embeddings(pixels)
         return {"image": image} | {f"finer_{index}": tensor for index, tensor in enumerate(finer)}
 
-    def _masks(self, image: dict[str, Tensor], tokens: Tensor) -> Tensor:
-        masks: Tensor = self.network.mask_decoder(
-            image_embeddings=image["image"],
-            image_positional_embeddings=self.network.get_image_wide_positional_embeddings(),
-            sparse_prompt_embeddings=tokens[None],
-            dense_prompt_embeddings=self._dense(),
-            multimask_output=False,
-            high_resolution_features=[image[f"finer_{index}"] for index in range(len(image) - 1)],
-        )[0]
-        return masks[0, :, 0]
+    def _finer(self, image: dict[str, Tensor]) -> dict[str, Any]:
+        return {"high_resolution_features": [image[f"finer_{index}"] for index in range(len(image) - 1)]}
 
 
 def projection(text_dim: int, dim: int) -> Tensor:

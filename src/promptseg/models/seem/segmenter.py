@@ -5,11 +5,11 @@ from math import isqrt
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import ObjectPrompt
+from promptseg.models.pixels import image_sizes, normalised
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.network import HeadOutputs, HeadStates, SeemNetwork
 from promptseg.models.seem.one_object import find_object, object_prompts
@@ -75,21 +75,13 @@ class SeemSegmenter(SeemTexts):
         Raises:
             PromptsegError: no image, or one that is not (3, H, W).
         """
-        for index, image in enumerate(images):
-            if image.ndim != 3 or image.shape[0] != 3:
-                raise PromptsegError(f"image {index} has shape {tuple(image.shape)}, expected (3, H, W)")
-        if not len(images):
-            raise PromptsegError("got 0 images, expected at least one (3, H, W) tensor")
-        sizes = tuple((image.shape[1], image.shape[2]) for image in images)
+        sizes = image_sizes(images)
         canvas = self.config.canvas(*(max(sides) for sides in zip(*sizes, strict=True)))
         batch = torch.stack([self._padded(image, canvas) for image in images])
         return ImageFeatures(self.network.encode(batch), canvas, sizes)
 
     def _padded(self, image: Tensor, canvas: Size) -> Tensor:
-        """Normalise, then pad with 0, which is the mean colour."""
-        pixels = image.to(self.device, torch.float32)
-        mean, std = (pixels.new_tensor(values)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
-        return F.pad((pixels - mean) / std, (0, canvas[1] - image.shape[2], 0, canvas[0] - image.shape[1]))
+        return normalised(image.to(self.device, torch.float32), PIXEL_MEAN, PIXEL_STD, canvas)
 
     def default_spatial_prompts(self, kind: str | None = None) -> Tensor:
         """Default spatial prompts (N, D).
