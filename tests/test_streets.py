@@ -8,8 +8,7 @@ import pytest
 
 from promptseg.data.label_space import CITYSCAPES_19, IGNORE
 from promptseg.data.registry import load_dataset
-from promptseg.data.streets.cache import cache_path
-from promptseg.data.streets.dataset import StreetSample
+from promptseg.data.streets.dataset import StreetSample, cache_path
 from promptseg.data.streets.scene import Scene, generate_scene
 from promptseg.errors import PromptsegError
 
@@ -212,7 +211,7 @@ def test_cached_and_generated_scenes_are_equal():
 def test_reading_does_not_generate_again(monkeypatch):
     sample = sample_of()
     image = sample.image()
-    monkeypatch.setattr("promptseg.data.streets.cache.generate_scene", None)
+    monkeypatch.setattr("promptseg.data.streets.dataset.generate_scene", None)
     np.testing.assert_array_equal(sample.image(), image)
 
 

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from promptseg.data.streets.canvas import Canvas, Color, Surface
-from promptseg.data.streets.classes import ROAD, SIDEWALK, SKY, TERRAIN
-from promptseg.data.streets.dice import Dice
+from promptseg.data.streets.canvas import ROAD, SIDEWALK, SKY, TERRAIN, Canvas, Color, Dice, Surface
 from promptseg.data.streets.solids import shaded
 
 DISTANCES = (2.0, 2.6, 3.2, 4.0, 5.0, 6.0, 7.0, 8.5, 10.0, 12.0, 15.0, 19.0, 24.0, 30.0, 40.0, 55.0, 80.0, 120.0, 200.0)
@@ -75,7 +73,7 @@ class GroundPainter:
 
 
 def paint_sky(canvas: Canvas, dice: Dice) -> None:
-    """The sky; `light.py` adds clouds and its gradient."""
+    """The sky; `photo.py` adds clouds and its gradient."""
     color = dice.pick(((150, 190, 230), (180, 200, 220), (200, 204, 208), (120, 170, 225)))
     width, height = canvas.camera.width, canvas.camera.height
     canvas.surface(SKY, (0.0, 0.0, 0.0), (0.0, 0.0)).polygon(

@@ -1,8 +1,6 @@
 """Persons on foot, riders, bicycles and motorcycles as upright cut-outs."""
 
-from promptseg.data.streets.canvas import Canvas, Color, Lamp
-from promptseg.data.streets.classes import BICYCLE, MOTORCYCLE, PERSON, RIDER
-from promptseg.data.streets.dice import Dice
+from promptseg.data.streets.canvas import BICYCLE, MOTORCYCLE, PERSON, RIDER, Canvas, Color, Dice, Lamp
 from promptseg.data.streets.solids import CutOut, shaded
 
 SKIN: tuple[Color, ...] = ((222, 180, 150), (198, 150, 118), (150, 105, 75), (96, 64, 48))

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.streets.camera import Camera
-from promptseg.data.streets.canvas import Canvas, Lamp
-from promptseg.data.streets.classes import SKY
-from promptseg.data.streets.dice import Dice, Floats
+from promptseg.data.streets.canvas import SKY, Camera, Canvas, Dice, Floats, Lamp
 
 FARTHEST = 400.0
 """Depth in metres given to the sky."""

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from promptseg.data.label_space import CITYSCAPES_19, IGNORE
 from promptseg.data.sample import PanopticLabels, Segment
-from promptseg.data.streets.dice import Dice, Floats
+from promptseg.data.streets.canvas import Dice, Floats
+from promptseg.data.streets.layout import paint_street
 from promptseg.data.streets.photo import Photo, develop
-from promptseg.data.streets.street import paint_street
 from promptseg.data.streets.weather import CONDITIONS
 from promptseg.errors import unknown_name
 

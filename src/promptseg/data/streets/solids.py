@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from promptseg.data.streets.camera import NEAREST, Pixel
-from promptseg.data.streets.canvas import DARK, Canvas, Color, Surface
+from promptseg.data.streets.canvas import DARK, NEAREST, Canvas, Color, Pixel, Surface
 
 Point = tuple[float, float]
+Lights = tuple[float, float, float]
+"""Brightness of the (left, near, right) faces of boxes."""
 
 
 def shaded(color: Color, factor: float) -> Color:
@@ -69,7 +70,7 @@ class Block:
         lateral: Point,
         span: Point,
         reach: Point,
-        lights: tuple[float, float, float],
+        lights: Lights,
         texture: tuple[float, float] = (0.03, 0.04),
         thing: int = 0,
     ) -> None:

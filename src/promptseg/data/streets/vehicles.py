@@ -1,9 +1,7 @@
 """Cars, trucks, buses and trams as boxes with details."""
 
-from promptseg.data.streets.canvas import Canvas, Color, Lamp
-from promptseg.data.streets.classes import BUS, CAR, TRAIN, TRUCK
-from promptseg.data.streets.dice import Dice
-from promptseg.data.streets.solids import Block, Face
+from promptseg.data.streets.canvas import BUS, CAR, TRAIN, TRUCK, Canvas, Color, Dice, Lamp
+from promptseg.data.streets.solids import Block, Face, Lights
 
 CAR_COLORS: tuple[Color, ...] = (
     (200, 202, 205), (150, 153, 158), (40, 42, 48), (22, 22, 26), (235, 236, 238), (140, 25, 28), (30, 50, 110),
@@ -16,7 +14,6 @@ GLASS: Color = (48, 58, 68)
 TIRE: Color = (22, 22, 24)
 HEAD: Color = (255, 244, 205)
 TAIL: Color = (235, 40, 30)
-Lights = tuple[float, float, float]
 
 
 class Stand:

@@ -1,6 +1,0 @@
-"""Training ids of the 19 classes, in the order of `CITYSCAPES_19`."""
-
-(
-    ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, VEGETATION, TERRAIN, SKY,
-    PERSON, RIDER, CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE,
-) = range(19)  # fmt: skip
