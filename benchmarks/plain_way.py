@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from promptseg.data.label_space import IGNORE
 from promptseg.engine.settings import Resolved
 from promptseg.engine.trainer import AUXILIARY_STRIDE, build_optimizer, draw_batches, set_rate
-from promptseg.learners.base import PromptLearner
+from promptseg.methods.module import PromptModule
 from promptseg.models.base import Prediction
 from promptseg.models.seem.attention import MultiHeadAttention
 from promptseg.models.seem.config import LEVELS, PIXEL_MEAN, PIXEL_STD
@@ -152,25 +152,25 @@ def plain_step_loss(
 
 def plain_fit(
     model: SeemSegmenter,
-    learner: PromptLearner,
+    module: PromptModule,
     views: Sequence[Sequence[tuple[Tensor, Tensor]]],
     settings: Resolved,
     seed: int,
 ) -> list[float]:
-    """Train the learner: every step encodes its images anew; `views` are pairs of image and target, as is and mirrored.
+    """Train the method: every step encodes its images anew; `views` are pairs of image and target, as is and mirrored.
 
     Returns:
         The losses of all steps.
     """
     fit = settings.fit
-    optimizer = build_optimizer(learner, fit)
+    optimizer = build_optimizer(module, fit)
     draws = draw_batches(len(views), fit.batch_size, fit.flip, seed)
     losses = []
     for step in range(fit.steps):
         set_rate(optimizer, (1 - step / fit.steps) ** fit.power)
         images, targets = zip(*(views[index][view] for index, view in next(draws)), strict=True)
         optimizer.zero_grad()
-        loss = plain_step_loss(model, learner(), images, targets, settings)
+        loss = plain_step_loss(model, module(), images, targets, settings)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

@@ -35,8 +35,8 @@ from promptseg.engine.meter import PeakMemory
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.trainer import Trainer, build_optimizer
 from promptseg.files import write_json
-from promptseg.learners.base import PromptLearner
-from promptseg.learners.registry import find_method
+from promptseg.methods.module import PromptModule
+from promptseg.methods.registry import find_method
 from promptseg.models.base import ImageFeatures
 from promptseg.models.capabilities import EmbeddedTexts
 from promptseg.models.registry import load_model
@@ -94,8 +94,8 @@ class FullContext:
         return normalise(self._model.network.text.encode_embedded(texts.words, texts.ends))
 
 
-def learner_of(scene: Scene, method: str, plain: bool) -> PromptLearner:
-    """A learner at its start."""
+def module_of(scene: Scene, method: str, plain: bool) -> PromptModule:
+    """A method at its start."""
     settings = resolve("paper", find_method(method), {})
     defaults = default_prompts(scene.model, scene.space, settings.fit.spatial_kind, settings.fit.templates)
     model: Any = FullContext(scene.model) if plain else scene.model
@@ -104,14 +104,14 @@ def learner_of(scene: Scene, method: str, plain: bool) -> PromptLearner:
 
 def plain_step(scene: Scene, method: str, decoder: str = "plain", cached: bool = False) -> Work:
     """A step with the plain loss; `decoder` is plain, ours, or ours with keys and values at hand."""
-    learner = learner_of(scene, method, plain=True)
-    optimizer = build_optimizer(learner, scene.settings.fit)
+    module = module_of(scene, method, plain=True)
+    optimizer = build_optimizer(module, scene.settings.fit)
     maps = encode_plainly(scene.model, scene.images) if cached and decoder == "plain" else None
     ready = None if decoder == "plain" else _features(scene, prepared=decoder == "prepared")
 
     def work() -> None:
         optimizer.zero_grad()
-        prompts = learner()
+        prompts = module()
         if ready is None:
             pixels = encode_plainly(scene.model, scene.images) if maps is None else maps
             heads = plain_decode(scene.model, pixels, prompts)
@@ -136,10 +136,10 @@ def _ours(scene: Scene, features: ImageFeatures, prompts: Prompts) -> list[HeadO
 def our_step(scene: Scene, method: str, stride: int = 1) -> Work:
     """A step of the product's trainer, features at hand."""
     settings = replace(scene.settings.fit, loss_stride=stride)
-    learner, task = learner_of(scene, method, plain=False), find_task("semantic").build(scene.settings.task)
-    trainer = Trainer(scene.model, learner, task, settings, FeaturesCache(scene.model.device), 0, None)
-    optimizer = build_optimizer(learner, settings)
-    answers = Answers(scene.model, learner.moves(), all_heads=settings.auxiliary > 0)
+    module, task = module_of(scene, method, plain=False), find_task("semantic").build(scene.settings.task)
+    trainer = Trainer(scene.model, module, task, settings, FeaturesCache(scene.model.device), 0, None)
+    optimizer = build_optimizer(module, settings)
+    answers = Answers(scene.model, module.moves(), all_heads=settings.auxiliary > 0)
     batch = [_encoded(scene, index) for index in range(len(scene.images))]
     return lambda: trainer.step(optimizer, answers, batch)
 

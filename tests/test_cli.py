@@ -17,7 +17,7 @@ from PIL import Image
 
 import promptseg
 from promptseg.cli.main import run
-from promptseg.learners.registry import METHODS
+from promptseg.methods.registry import METHODS
 from promptseg.models.registry import list_models
 from promptseg.models.seem.backbone_config import FocalConfig
 from promptseg.models.seem.checkpoint import save_model_folder

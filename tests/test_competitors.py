@@ -1,4 +1,4 @@
-"""CoOp, LOCN and VSPL: where they start, what they train; and the gradients of every learner."""
+"""CoOp, LOCN and VSPL: where they start, what they train; and the gradients of every method."""
 
 from dataclasses import replace
 
@@ -12,8 +12,8 @@ from promptseg.engine.defaults import default_prompts
 from promptseg.engine.encode import image_tensor
 from promptseg.engine.settings import resolve
 from promptseg.errors import PromptsegError
-from promptseg.learners.base import PromptLearner
-from promptseg.learners.registry import METHODS
+from promptseg.methods.module import PromptModule
+from promptseg.methods.registry import METHODS
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.tasks.semantic import SemanticTask
 
@@ -25,21 +25,21 @@ def model() -> SeemSegmenter:
     return tiny_segmenter()
 
 
-def learner(model: SeemSegmenter, method: str, seed: int = 0, **settings: object) -> PromptLearner:
+def built(model: SeemSegmenter, method: str, seed: int = 0, **settings: object) -> PromptModule:
     fit_settings, own, _ = resolve("tuned", METHODS[method], settings)
     defaults = default_prompts(model, SPACE, fit_settings.spatial_kind, fit_settings.templates)
     return METHODS[method].build(model, defaults, own, seed)
 
 
 @pytest.mark.parametrize("method", LEARNED)
-def test_the_gradient_of_every_learner_agrees_with_finite_differences(method: str) -> None:
+def test_the_gradient_of_every_method_agrees_with_finite_differences(method: str) -> None:
     model = tiny_segmenter()
     sample = SHAPES[0]
     features = model.encode_image([image_tensor(model, sample.image(), 48)])
     model.network.double()
     features = replace(features, tensors={name: tensor.double() for name, tensor in features.tensors.items()})
     target = [SemanticTask().target(sample, (48, 80), flip=False)]
-    module = learner(model, method).double()
+    module = built(model, method).double()
     parameters = dict(module.named_parameters())
 
     def loss() -> torch.Tensor:
@@ -62,7 +62,7 @@ def test_the_gradient_of_every_learner_agrees_with_finite_differences(method: st
 
 @pytest.mark.parametrize("method", LEARNED)
 def test_a_few_steps_change_what_is_learned_and_nothing_else(model: SeemSegmenter, method: str) -> None:
-    zero = learner(model, method, **({"start": "copy"} if "prompt" in method else {}))()
+    zero = built(model, method, **({"start": "copy"} if "prompt" in method else {}))()
     prompts = promptseg.fit(model, SHAPES, method=method, steps=3, batch_size=2, progress=False).prompts
     learns_spatial, learns_semantic = method in ("ssprompt", "spaprompt", "vspl"), method not in ("spaprompt", "vspl")
     assert torch.equal(prompts.spatial, zero.spatial) != learns_spatial
@@ -73,7 +73,7 @@ def test_a_few_steps_change_what_is_learned_and_nothing_else(model: SeemSegmente
 
 @pytest.mark.parametrize(("method", "settings"), [("coop", {}), ("coop", {"class_specific": True}), ("locn", {})])
 def test_zero_steps_are_zero_shot_with_the_photo_template(model: SeemSegmenter, method: str, settings: dict) -> None:
-    prompts = learner(model, method, **settings)().detached()
+    prompts = built(model, method, **settings)().detached()
     plain = default_prompts(model, SPACE, templates="photo")
     for name in ("spatial", "semantic", "background"):
         assert torch.allclose(getattr(prompts, name), getattr(plain, name), atol=1e-6), name
@@ -83,28 +83,28 @@ def test_zero_steps_are_zero_shot_with_the_photo_template(model: SeemSegmenter, 
 
 def test_coop_counts_the_words_of_its_context(model: SeemSegmenter) -> None:
     width = model.config.text.width
-    assert learner(model, "coop").num_parameters() == 4 * width
-    assert learner(model, "coop", class_specific=True).num_parameters() == len(SPACE) * 4 * width
-    assert learner(model, "coop", context="car").num_parameters() == width
+    assert built(model, "coop").num_parameters() == 4 * width
+    assert built(model, "coop", class_specific=True).num_parameters() == len(SPACE) * 4 * width
+    assert built(model, "coop", context="car").num_parameters() == width
 
 
 def test_coop_starts_random_where_told(model: SeemSegmenter) -> None:
-    first, again, other = (learner(model, "coop", seed, context_tokens=7)() for seed in (0, 0, 1))
+    first, again, other = (built(model, "coop", seed, context_tokens=7)() for seed in (0, 0, 1))
     assert torch.equal(first.semantic, again.semantic)
     assert not torch.allclose(first.semantic, other.semantic)
 
 
 def test_a_context_that_the_encoder_cannot_read_is_one_line(model: SeemSegmenter) -> None:
     with pytest.raises(PromptsegError, match=r"a text has \d+ pieces with its markers, tiny-0 reads 24: use fewer"):
-        learner(model, "coop", context_tokens=40)()
+        built(model, "coop", context_tokens=40)()
     with pytest.raises(PromptsegError, match="no room for class name 'ground'"):
         squeezed = tiny_segmenter()
         squeezed.config = replace(squeezed.config, text=replace(squeezed.config.text, context=6))
-        learner(squeezed, "locn")
+        built(squeezed, "locn")
 
 
 def test_locn_learns_a_vector_for_each_piece_of_each_name_and_keeps_classes_apart(model: SeemSegmenter) -> None:
-    module = learner(model, "locn")
+    module = built(model, "locn")
     pieces = [len(model.tokenizer.pieces(name)) for name in SPACE.names] if model.tokenizer else []
     assert module.num_parameters() == sum(pieces) * model.config.text.width
     before = module().semantic.detach()
@@ -115,7 +115,7 @@ def test_locn_learns_a_vector_for_each_piece_of_each_name_and_keeps_classes_apar
 
 
 def test_vspl_starts_at_the_grid_and_stays_inside_the_image(model: SeemSegmenter) -> None:
-    module = learner(model, "vspl")
+    module = built(model, "vspl")
     assert torch.allclose(module().spatial, model.default_spatial_prompts("grid"), atol=1e-5)
     assert module().spatial_kind == "grid"
     assert torch.allclose(module.parts()["points"][1], torch.tensor([0.375, 0.125]))
@@ -140,7 +140,7 @@ def test_what_a_method_cannot_take_is_one_line(
     model: SeemSegmenter, method: str, settings: dict[str, object], message: str
 ) -> None:
     with pytest.raises(PromptsegError) as error:
-        learner(model, method, **settings)
+        built(model, method, **settings)
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 

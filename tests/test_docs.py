@@ -15,7 +15,7 @@ from PIL import Image
 from promptseg.cli.compare import read_variant
 from promptseg.cli.main import app, run
 from promptseg.engine.settings import FitSettings, resolve
-from promptseg.learners.registry import METHODS, find_method
+from promptseg.methods.registry import METHODS, find_method
 from promptseg.recipes.reproduce import choose_data
 from promptseg.recipes.tables import find_recipe
 from promptseg.tasks.registry import TASKS

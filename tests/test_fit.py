@@ -21,7 +21,7 @@ from promptseg.engine.progress import Progress
 from promptseg.engine.settings import PRESETS, FitSettings
 from promptseg.engine.trainer import draw_batches
 from promptseg.errors import PromptsegError
-from promptseg.learners.registry import METHODS
+from promptseg.methods.registry import METHODS
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.tasks.registry import TASKS
 from promptseg.tasks.semantic import SemanticTask

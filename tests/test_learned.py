@@ -14,7 +14,7 @@ import promptseg
 from promptseg.cli.main import run
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.encode import image_tensor
-from promptseg.learners.registry import METHODS
+from promptseg.methods.registry import METHODS
 from promptseg.models.registry import model_words
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts

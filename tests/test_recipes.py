@@ -20,7 +20,7 @@ from promptseg.data.sample import Dataset, Split
 from promptseg.engine.cells import Plan
 from promptseg.engine.settings import PRESETS, resolve
 from promptseg.errors import PromptsegError
-from promptseg.learners.registry import find_method
+from promptseg.methods.registry import find_method
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.recipes.reproduce import choose_data, reproduce
 from promptseg.recipes.tables import RECIPES, Recipe

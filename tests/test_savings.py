@@ -16,8 +16,8 @@ from promptseg.engine.encode import encode_samples, image_tensor
 from promptseg.engine.features_cache import FeaturesCache
 from promptseg.engine.progress import Progress
 from promptseg.engine.settings import Resolved, resolve
-from promptseg.learners.base import PromptLearner
-from promptseg.learners.registry import METHODS
+from promptseg.methods.module import PromptModule
+from promptseg.methods.registry import METHODS
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts
 from promptseg.tasks.semantic import SemanticTask
@@ -36,7 +36,7 @@ def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
     assert (found - expected).abs().max() <= CLOSE * expected.abs().max()
 
 
-def build(model: SeemSegmenter, method: str, overrides: dict[str, Any]) -> tuple[PromptLearner, Resolved]:
+def build(model: SeemSegmenter, method: str, overrides: dict[str, Any]) -> tuple[PromptModule, Resolved]:
     settings = resolve("tuned", METHODS[method], overrides)
     defaults = default_prompts(model, SPACE, settings.fit.spatial_kind, settings.fit.templates)
     return METHODS[method].build(model, defaults, settings.method, 0), settings
@@ -57,27 +57,27 @@ def views(model: SeemSegmenter, settings: Resolved) -> list[list[tuple[torch.Ten
 )
 def test_prompts_are_those_of_the_plain_way(model: SeemSegmenter, method: str, overrides: dict[str, Any]) -> None:
     chosen = {"steps": 5, "batch_size": 3} | overrides
-    learner, settings = build(model, method, chosen)
-    losses = plain_fit(model, learner, views(model, settings), settings, seed=0)
+    module, settings = build(model, method, chosen)
+    losses = plain_fit(model, module, views(model, settings), settings, seed=0)
     run = promptseg.fit(model, SHAPES, method=method, progress=False, **chosen)
     assert run.losses == pytest.approx(losses, rel=CLOSE)
-    plain = learner().detached()
+    plain = module().detached()
     for name in ("spatial", "semantic", "background"):
         assert_close(getattr(run.prompts, name), getattr(plain, name))
 
 
 @pytest.mark.parametrize("auxiliary", [0.0, 0.3])
 def test_gradients_are_those_of_the_plain_way(model: SeemSegmenter, auxiliary: float) -> None:
-    learner, settings = build(model, "ssprompt", {"auxiliary": auxiliary})
+    module, settings = build(model, "ssprompt", {"auxiliary": auxiliary})
     pairs = [sample_views[0] for sample_views in views(model, settings)]
     images, targets = zip(*pairs, strict=True)
-    plain = plain_step_loss(model, learner(), images, targets, settings)
+    plain = plain_step_loss(model, module(), images, targets, settings)
     cache = FeaturesCache(model.device, "memory")
     encoded = [row[0] for row in encode_samples(model, SHAPES, SemanticTask(), settings.fit, cache, Progress(False))]
-    *earlier, last = Answers(model, learner.moves(), all_heads=auxiliary > 0)(encoded, learner())
+    *earlier, last = Answers(model, module.moves(), all_heads=auxiliary > 0)(encoded, module())
     task = SemanticTask()
     loss = task.loss(last, targets) + sum(auxiliary * task.loss(head, targets, 4) for head in earlier)
-    found, expected = (torch.autograd.grad(value, list(learner.parameters())) for value in (loss, plain))
+    found, expected = (torch.autograd.grad(value, list(module.parameters())) for value in (loss, plain))
     for one, other in zip(found, expected, strict=True):
         assert_close(one, other)
 

@@ -272,7 +272,7 @@ def test_prompts_that_do_not_fit_are_refused(segmenter, features):
         segmenter.default_spatial_prompts("points")
 
 
-def test_tokenizer_is_within_reach_of_learners(segmenter):
+def test_tokenizer_is_within_reach_of_methods(segmenter):
     """Token-level access: what CoOp and LOCN build on."""
     ids = segmenter.tokenizer.encode(["road"], segmenter.config.text.context)
     text = segmenter.network.text

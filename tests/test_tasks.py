@@ -22,7 +22,7 @@ from promptseg.engine.cells import Plan, Variant
 from promptseg.engine.compare import compare
 from promptseg.engine.defaults import default_prompts
 from promptseg.errors import PromptsegError
-from promptseg.learners.registry import METHODS
+from promptseg.methods.registry import METHODS
 from promptseg.models.base import Prediction
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.recipes.reproduce import reproduce

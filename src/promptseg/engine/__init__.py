@@ -1,1 +1,1 @@
-"""What drives model, learner and task: fit, evaluate, predict. It never asks which of them it runs."""
+"""What drives model, method and task: fit, evaluate, predict. It never asks which of them it runs."""

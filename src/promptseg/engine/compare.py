@@ -17,7 +17,7 @@ from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.workbench import Workbench
 from promptseg.errors import PromptsegError
 from promptseg.files import write_text
-from promptseg.learners.registry import find_method
+from promptseg.methods.registry import find_method
 from promptseg.models.base import PromptableSegmenter
 from promptseg.tasks.registry import build_task
 

@@ -1,4 +1,4 @@
-"""The prompts a frozen model gives by itself: what zero-shot uses and what learners start from."""
+"""The prompts a frozen model gives by itself: what zero-shot uses and what methods start from."""
 
 from promptseg.data.label_space import LabelSpace
 from promptseg.models.base import PromptableSegmenter

@@ -15,7 +15,7 @@ from promptseg.engine.runs import RECORD, Run, check_free, check_record, load_ru
 from promptseg.engine.settings import resolve
 from promptseg.engine.trainer import Trainer
 from promptseg.errors import PromptsegError
-from promptseg.learners.registry import find_method
+from promptseg.methods.registry import find_method
 from promptseg.models.base import PromptableSegmenter
 from promptseg.tasks.registry import find_task
 
@@ -39,7 +39,7 @@ def fit(
     Args:
         model: the segmenter; none of its tensors changes.
         shots: labelled images of one label space, as `draw_shots` gives them.
-        method: a name of `learners.registry.METHODS`; `zero-shot` learns nothing.
+        method: a name of `methods.registry.METHODS`; `zero-shot` learns nothing.
         task: a name of `tasks.registry.TASKS`.
         preset: a name of `engine.settings.PRESETS`.
         steps: overrides the preset's number of steps.
@@ -83,9 +83,9 @@ def fit(
         check_record(run.record, record, folder)
         return run
     defaults = default_prompts(model, label_space, fit_settings.spatial_kind, fit_settings.templates)
-    learner = found.build(model, replace(defaults, record=record).to(model.device), resolved.method, seed)
+    module = found.build(model, replace(defaults, record=record).to(model.device), resolved.method, seed)
     cache = cache or FeaturesCache(model.device, fit_settings.features, fit_settings.features_dtype)
-    return Trainer(model, learner, built_task, fit_settings, cache, seed, folder).run(shots, Progress(progress))
+    return Trainer(model, module, built_task, fit_settings, cache, seed, folder).run(shots, Progress(progress))
 
 
 def _label_space(shots: Sequence[Sample]) -> LabelSpace:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.learners.registry import Method
+from promptseg.methods.registry import Method
 from promptseg.tasks.registry import find_task
 
 OPTIMIZERS = ("sgd", "adamw")

@@ -26,7 +26,7 @@ from promptseg.engine.runs import CHECKPOINT, Run, check_record
 from promptseg.engine.settings import FitSettings
 from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
-from promptseg.learners.base import PromptLearner
+from promptseg.methods.module import PromptModule
 from promptseg.models.base import Prediction, PromptableSegmenter
 from promptseg.tasks.base import Task
 
@@ -43,7 +43,7 @@ class Trainer:
     def __init__(
         self,
         model: PromptableSegmenter,
-        learner: PromptLearner,
+        module: PromptModule,
         task: Task[Any],
         settings: FitSettings,
         cache: FeaturesCache,
@@ -54,14 +54,14 @@ class Trainer:
 
         Args:
             model: the frozen segmenter.
-            learner: what is trained, on the model's device.
+            module: what is trained, on the model's device.
             task: gives targets and loss.
             settings: steps, batches, optimiser, inputs.
             cache: keeps the features of the images.
             seed: of the order of the images.
             out: folder of the run, or none to keep nothing on disk.
         """
-        self._model, self._learner, self._task = model, learner, task
+        self._model, self._module, self._task = model, module, task
         self._settings, self._cache, self._seed, self._out = settings, cache, seed, out
         self._workers = Workers(model.device)
 
@@ -70,11 +70,11 @@ class Trainer:
         losses: list[float] = []
         seconds = 0.0
         progress = progress if self._workers.is_main else Progress(False)
-        if self._learner.num_parameters():
+        if self._module.num_parameters():
             with progress.running():
                 losses, seconds = self._train(shots, progress)
-        prompts = replace(self._learner(), parts=self._learner.parts()).detached()
-        run = Run(prompts, losses, seconds, self._learner.num_parameters(), None)
+        prompts = replace(self._module(), parts=self._module.parts()).detached()
+        run = Run(prompts, losses, seconds, self._module.num_parameters(), None)
         if self._out is None:
             return run
         if self._workers.is_main:
@@ -86,14 +86,14 @@ class Trainer:
     def _train(self, shots: Sequence[Sample], progress: Progress) -> tuple[list[float], float]:
         """Returns the losses of all steps, and the seconds spent in them, those before an interruption included."""
         settings = self._settings
-        optimizer = build_optimizer(self._learner, settings)
+        optimizer = build_optimizer(self._module, settings)
         losses, before = self._restore(optimizer)
         self._workers.wait()  # before the first checkpoint is written, all must have looked for one
         start = len(losses)
         encoded = encode_samples(self._model, shots, self._task, settings, self._cache, progress)
         if news := self._cache.news():
             progress.say(news)
-        answers = Answers(self._model, self._learner.moves(), settings.auxiliary > 0, settings.compile)
+        answers = Answers(self._model, self._module.moves(), settings.auxiliary > 0, settings.compile)
         draws = draw_batches(len(shots), settings.batch_size, settings.flip, self._seed, start)
         began = time.perf_counter() - before
         try:
@@ -109,11 +109,11 @@ class Trainer:
         return losses, time.perf_counter() - began
 
     def step(self, optimizer: torch.optim.Optimizer, answers: Answers, batch: Sequence[Encoded]) -> float:
-        """One step. Each group of images goes back to the prompts before the next comes, the learner once for all."""
+        """One step. Each group of images goes back to the prompts before the next comes, the method once for all."""
         optimizer.zero_grad(set_to_none=True)
         with self._precision():
-            prompts = self._learner()
-        moved = {name: getattr(prompts, name) for name in sorted(self._learner.moves())}
+            prompts = self._module()
+        moved = {name: getattr(prompts, name) for name in sorted(self._module.moves())}
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in moved.items()}
         value = torch.zeros((), device=self._model.device)
         for group in _groups(self._workers.share(batch), at_once=1 if value.device.type == "cpu" else len(batch)):
@@ -131,7 +131,7 @@ class Trainer:
         return value.item()
 
     def _precision(self) -> torch.autocast:
-        """Numbers that learner and decoder compute in; the loss is always float32."""
+        """Numbers that method and decoder compute in; the loss is always float32."""
         short = self._settings.precision == "bfloat16"
         return torch.autocast(self._model.device.type, torch.bfloat16, enabled=short)
 
@@ -148,8 +148,8 @@ class Trainer:
 
     def _save(self, optimizer: torch.optim.Optimizer, losses: list[float], seconds: float) -> None:
         if self._out is not None and self._workers.is_main:
-            header = {"record": self._learner().record, "losses": losses, "seconds": seconds}
-            save_checkpoint(self._out / CHECKPOINT, self._learner, optimizer, header)
+            header = {"record": self._module().record, "losses": losses, "seconds": seconds}
+            save_checkpoint(self._out / CHECKPOINT, self._module, optimizer, header)
 
     def _restore(self, optimizer: torch.optim.Optimizer) -> tuple[list[float], float]:
         """Losses of the steps done and the seconds they took; none if there is no checkpoint."""
@@ -157,8 +157,8 @@ class Trainer:
             return [], 0.0
         path = self._out / CHECKPOINT
         header = read_header(path)
-        check_record(header.get("record"), self._learner().record, path)
-        load_checkpoint(path, self._learner, optimizer)
+        check_record(header.get("record"), self._module().record, path)
+        load_checkpoint(path, self._module, optimizer)
         return list(header["losses"]), float(header["seconds"])
 
 
@@ -186,18 +186,18 @@ def _epoch(count: int, flip: bool, seed: int, epoch: int) -> tuple[Tensor, Tenso
     return torch.randperm(count, generator=generator), torch.randint(1 + flip, (count,), generator=generator)
 
 
-def build_optimizer(learner: PromptLearner, settings: FitSettings) -> torch.optim.Optimizer:
-    """One parameter group per parameter, at the learner's own relative rate.
+def build_optimizer(module: PromptModule, settings: FitSettings) -> torch.optim.Optimizer:
+    """One parameter group per parameter, at the method's own relative rate.
 
     Raises:
         PromptsegError: a relative rate that is no number from 0.
     """
-    scales = learner.rate_scales()
+    scales = module.rate_scales()
     for name, scale in scales.items():
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 <= scale < float("inf"):
             raise PromptsegError(f"the relative rate of {name} is {scale!r}: give a number of at least 0")
     kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[settings.optimizer]
-    groups = [{"params": [p], "lr": settings.rate * scales.get(name, 1.0)} for name, p in learner.named_parameters()]
+    groups = [{"params": [p], "lr": settings.rate * scales.get(name, 1.0)} for name, p in module.named_parameters()]
     for group in groups:
         group["base_rate"] = group["lr"]
     optimizer: torch.optim.Optimizer = kind(groups, lr=settings.rate, weight_decay=settings.weight_decay)

@@ -1,4 +1,4 @@
-"""What a prompt learner is to the engine."""
+"""What a method of learning prompts is to the engine."""
 
 from abc import ABC, abstractmethod
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from promptseg.prompts import Prompts
 
 
-class PromptLearner(nn.Module, ABC):
+class PromptModule(nn.Module, ABC):
     """A module whose parameters are all that is trained; calling it gives the prompts they stand for."""
 
     @abstractmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from promptseg.learners.base import PromptLearner
+from promptseg.methods.module import PromptModule
 from promptseg.models.base import PromptableSegmenter
 from promptseg.models.capabilities import point_prompts
 from promptseg.prompts import Prompts
@@ -25,7 +25,7 @@ class VSPLSettings:
     point_rate: float = 5.0
 
 
-class VSPL(PromptLearner):
+class VSPL(PromptModule):
     """The logits (N, 2) of coordinates in (0, 1): a sigmoid keeps the points inside the image."""
 
     def __init__(self, model: PromptableSegmenter, defaults: Prompts, settings: VSPLSettings, seed: int) -> None:

@@ -1,11 +1,11 @@
-"""The fusion equations and the learners over them."""
+"""The fusion equations and the methods over them."""
 
 import pytest
 import torch
 
 from promptseg.errors import PromptsegError
-from promptseg.learners.fusion import Fusion, FusionSettings
-from promptseg.learners.ssprompt import SSPrompt, SSPromptSettings
+from promptseg.methods.fusion import Fusion, FusionSettings
+from promptseg.methods.ssprompt import SSPrompt, SSPromptSettings
 from promptseg.prompts import Prompts
 
 
@@ -77,9 +77,9 @@ def test_settings_out_of_range_are_one_line(settings: dict[str, object], message
 )
 def test_only_what_a_method_names_is_trained(spatial: bool, semantic: bool, count: int) -> None:
     given = defaults()
-    learner = SSPrompt(given, SSPromptSettings(), seed=0, spatial=spatial, semantic=semantic)
-    prompts = learner()
-    assert learner.num_parameters() == count
+    module = SSPrompt(given, SSPromptSettings(), seed=0, spatial=spatial, semantic=semantic)
+    prompts = module()
+    assert module.num_parameters() == count
     assert torch.equal(prompts.spatial, given.spatial) != spatial
     assert torch.equal(prompts.semantic, given.semantic) != semantic
     assert torch.equal(prompts.background, given.background)
@@ -87,8 +87,8 @@ def test_only_what_a_method_names_is_trained(spatial: bool, semantic: bool, coun
 
 
 def test_parts_fuse_to_the_prompts() -> None:
-    learner = SSPrompt(defaults(), SSPromptSettings(), seed=3)
-    parts, prompts = learner.parts(), learner()
+    module = SSPrompt(defaults(), SSPromptSettings(), seed=3)
+    parts, prompts = module.parts(), module()
     for kind in ("spatial", "semantic"):
         weight = parts[f"{kind}.weight"]
         fused = weight * parts[f"{kind}.learned"] + (1 - weight) * parts[f"{kind}.default"]
@@ -103,10 +103,10 @@ def test_renormalise_keeps_the_length_of_the_semantic_defaults_only() -> None:
 
 
 def test_a_learnable_background_is_trained_with_the_semantic_prompts() -> None:
-    learner = SSPrompt(defaults(), SSPromptSettings(learn_background=True), seed=0, spatial=False)
-    assert learner.num_parameters() == 3 * 4 + 3 + 4 + 1
-    learner().background.sum().backward()
-    assert learner.background is not None and learner.background.learned.grad is not None
+    module = SSPrompt(defaults(), SSPromptSettings(learn_background=True), seed=0, spatial=False)
+    assert module.num_parameters() == 3 * 4 + 3 + 4 + 1
+    module().background.sum().backward()
+    assert module.background is not None and module.background.learned.grad is not None
 
 
 def test_the_seed_decides_the_start() -> None:

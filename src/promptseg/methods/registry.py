@@ -1,20 +1,20 @@
-"""The methods by name: each has a settings dataclass and a function that builds its learner."""
+"""The methods by name: each has a settings dataclass and a function that builds its module."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from promptseg.errors import unknown_name
-from promptseg.learners.base import PromptLearner
-from promptseg.learners.coop import CoOp, CoOpSettings
-from promptseg.learners.locn import LOCN, LOCNSettings
-from promptseg.learners.ssprompt import SSPrompt, SSPromptSettings
-from promptseg.learners.vspl import VSPL, VSPLSettings
+from promptseg.methods.coop import CoOp, CoOpSettings
+from promptseg.methods.locn import LOCN, LOCNSettings
+from promptseg.methods.module import PromptModule
+from promptseg.methods.ssprompt import SSPrompt, SSPromptSettings
+from promptseg.methods.vspl import VSPL, VSPLSettings
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
 
-Build = Callable[[PromptableSegmenter, Prompts, Any, int], PromptLearner]
-"""From the model, its default prompts, the method's settings and the seed, to a learner."""
+Build = Callable[[PromptableSegmenter, Prompts, Any, int], PromptModule]
+"""From the model, its default prompts, the method's settings and the seed, to a module."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Method:
 
     Attributes:
         settings: its settings dataclass.
-        build: makes its learner.
+        build: makes its module.
         defaults: which default prompts it learns from, as settings of the fit that it does not leave open.
     """
 
@@ -33,7 +33,7 @@ class Method:
 
 
 def _fused(spatial: bool, semantic: bool) -> Method:
-    def build(model: PromptableSegmenter, defaults: Prompts, settings: SSPromptSettings, seed: int) -> PromptLearner:
+    def build(model: PromptableSegmenter, defaults: Prompts, settings: SSPromptSettings, seed: int) -> PromptModule:
         return SSPrompt(defaults, settings, seed, spatial=spatial, semantic=semantic)
 
     return Method(SSPromptSettings, build)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from promptseg.errors import PromptsegError
-from promptseg.learners.base import PromptLearner
+from promptseg.methods.module import PromptModule
 from promptseg.models.base import PromptableSegmenter
 from promptseg.models.capabilities import EmbeddedTexts, word_level_text
 from promptseg.prompts import Prompts
@@ -46,7 +46,7 @@ class CoOpSettings:
             raise PromptsegError(f"class_specific is {self.class_specific!r}: give true or false")
 
 
-class CoOp(PromptLearner):
+class CoOp(PromptModule):
     """M context embeddings (1 or C, M, W); everything but the class embeddings stays default."""
 
     words: Tensor

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from promptseg.learners.base import PromptLearner
-from promptseg.learners.fusion import Fusion, FusionSettings
+from promptseg.methods.fusion import Fusion, FusionSettings
+from promptseg.methods.module import PromptModule
 from promptseg.prompts import Prompts
 
 
@@ -37,7 +37,7 @@ class SSPromptSettings(FusionSettings):
     semantic_weight_rate: float = 1.0
 
 
-class SSPrompt(PromptLearner):
+class SSPrompt(PromptModule):
     """Fusions over the default spatial and / or semantic prompts; what is not learned stays default."""
 
     def __init__(

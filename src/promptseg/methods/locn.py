@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from promptseg.errors import PromptsegError
-from promptseg.learners.base import PromptLearner
+from promptseg.methods.module import PromptModule
 from promptseg.models.base import PromptableSegmenter
 from promptseg.models.capabilities import EmbeddedTexts, word_level_text
 from promptseg.prompts import Prompts
@@ -29,7 +29,7 @@ class LOCNSettings:
     name_rate: float = 0.3
 
 
-class LOCN(PromptLearner):
+class LOCN(PromptModule):
     """Embeddings (P, W) of the P pieces of all class names; everything but the class embeddings stays default."""
 
     words: Tensor

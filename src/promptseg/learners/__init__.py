@@ -1,1 +1,0 @@
-"""Prompt learners: modules that turn their parameters into prompts. They never see an image or a label."""
