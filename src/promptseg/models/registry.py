@@ -15,7 +15,7 @@ from promptseg.models.sam.names import ENTRIES as SAM_ENTRIES
 from promptseg.models.sam.names import SamEntry
 from promptseg.models.seem.names import ENTRIES as SEEM_ENTRIES
 from promptseg.models.seem.names import SeemEntry
-from promptseg.models.spec import ModelSpec, read_spec
+from promptseg.spec import Spec, read_spec
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +74,7 @@ def model_words(name_or_folder: str | Path) -> tuple[str, ...] | None:
     return tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else None
 
 
-def _load_folder(spec: ModelSpec, entry: SamEntry | None, device: "torch.device") -> "PromptableSegmenter":
+def _load_folder(spec: Spec, entry: SamEntry | None, device: "torch.device") -> "PromptableSegmenter":
     """Load what a folder holds, or a repository of the hub."""
     if entry is not None:
         folder = hub_folder(entry.repo)

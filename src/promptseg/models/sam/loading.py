@@ -14,8 +14,8 @@ from promptseg.models.sam.names import APACHE, CLASSES, SAM_LICENCE
 from promptseg.models.sam.points import PointSam, Sam, Sam2
 from promptseg.models.sam.sam3 import Sam3
 from promptseg.models.sam.text import ClipText, StoredText, TextSource
-from promptseg.models.spec import ModelSpec
 from promptseg.models.tokenizer import Tokenizer
+from promptseg.spec import Spec
 
 TEXT_CLASS = "CLIPTextModelWithProjection"
 TOKENIZER = "tokenizer.json"
@@ -27,7 +27,7 @@ CHUNK, CHUNK3, KEEP = 8, 1, 5
 Segmenter = PointSam | Sam3
 
 
-def load_sam(folder: Path, spec: ModelSpec, device: torch.device, text: str | None = None) -> Segmenter:
+def load_sam(folder: Path, spec: Spec, device: torch.device, text: str | None = None) -> Segmenter:
     """Load a SAM, SAM 2 or SAM 3.
 
     Args:
@@ -53,7 +53,7 @@ def load_sam(folder: Path, spec: ModelSpec, device: torch.device, text: str | No
     return build(network, spec.text, network.config.prompt_encoder_config.image_size, chunk, APACHE, words)
 
 
-def _load_sam3(folder: Path, spec: ModelSpec, device: torch.device) -> Sam3:
+def _load_sam3(folder: Path, spec: Spec, device: torch.device) -> Sam3:
     spec.check_options(("chunk", "keep"))
     chunk, keep = spec.count("chunk", CHUNK3), spec.count("keep", KEEP)
     tokenizer = Tokenizer.from_file(folder / TOKENIZER)

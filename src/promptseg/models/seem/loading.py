@@ -11,12 +11,12 @@ from promptseg.models.seem.checkpoint import find_tokenizer, load_model_folder
 from promptseg.models.seem.importing import import_checkpoint
 from promptseg.models.seem.names import SeemEntry
 from promptseg.models.seem.segmenter import SeemSegmenter
-from promptseg.models.spec import ModelSpec
+from promptseg.spec import Spec
 
 _TOKENIZER_REPO = "openai/clip-vit-base-patch32"
 
 
-def load_seem(folder: Path, spec: ModelSpec, device: torch.device, entry: SeemEntry | None = None) -> SeemSegmenter:
+def load_seem(folder: Path, spec: Spec, device: torch.device, entry: SeemEntry | None = None) -> SeemSegmenter:
     """The model in a folder; one with an `entry` is fetched to it first if it is not there.
 
     Raises:
