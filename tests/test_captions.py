@@ -6,7 +6,6 @@ import json
 import random
 import re
 import resource
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ import pytest
 from promptseg.captions.count import CaptionCounts, caption_files, count_captions, layers
 from promptseg.captions.terms import class_terms, plurals, read_class_names, read_synonyms
 from promptseg.cli.main import run
-from promptseg.errors import PromptsegError
 
 duckdb = pytest.importorskip("duckdb")
 
@@ -147,12 +145,6 @@ def test_what_cannot_be_counted_is_one_line(
     said = capsys.readouterr().err.splitlines()
     assert message in said[-1] and len([line for line in said if not line.startswith("reading ")]) == 1
     assert not (tmp_path / "out").exists()
-
-
-def test_without_duckdb_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "duckdb", None)
-    with pytest.raises(PromptsegError, match=r"not installed: pip install 'promptseg\[analyze\]'"):
-        count_captions([tmp_path / "a.txt"], TERMS)
 
 
 def test_the_command_writes_counts_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptseg.captions.terms import class_terms, read_synonyms
 from promptseg.errors import PromptsegError
+from promptseg.extras import import_extra
 from promptseg.files import read_json
 
 if TYPE_CHECKING:
@@ -178,15 +179,11 @@ def _overlap(one: list[str], other: list[str]) -> bool:
 
 
 def _connect(threads: int | None) -> "DuckDBPyConnection":
-    try:
-        import duckdb
-    except ImportError:
-        raise PromptsegError(
-            "counting captions needs duckdb, which is not installed: pip install 'promptseg[analyze]'"
-        ) from None
+    duckdb = import_extra("duckdb", "analyze", "counting captions")
     settings: dict[str, Any] = {"memory_limit": MEMORY, "autoinstall_known_extensions": False}
     settings |= {"preserve_insertion_order": False} | ({} if threads is None else {"threads": threads})
-    return duckdb.connect(config=settings)
+    connection: DuckDBPyConnection = duckdb.connect(config=settings)
+    return connection
 
 
 def _words(column: str) -> str:
@@ -225,8 +222,7 @@ def _table(path: Path, column: str) -> str:
 
 
 def _ask(connection: "DuckDBPyConnection", path: Path, query: str) -> list[tuple[Any, ...]]:
-    import duckdb
-
+    duckdb = import_extra("duckdb", "analyze", "counting captions")
     try:
         return connection.execute(query).fetchall()
     except duckdb.OutOfMemoryException:

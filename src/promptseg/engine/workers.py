@@ -7,6 +7,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from promptseg.extras import import_extra
+
 ItemT = TypeVar("ItemT")
 
 
@@ -23,9 +25,8 @@ class Workers:
         self.count = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = 0
         if self.count > 1:
-            from accelerate import PartialState
-
-            self._state = PartialState(cpu=device.type == "cpu")
+            accelerate = import_extra("accelerate", "distributed", "torchrun")
+            self._state = accelerate.PartialState(cpu=device.type == "cpu")
             self.rank = self._state.process_index
 
     @property

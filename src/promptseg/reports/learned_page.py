@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from promptseg.extras import import_extra
 from promptseg.files import write_text
 from promptseg.prompts import Prompts
 from promptseg.reports.learned import ClassChange
@@ -44,11 +45,15 @@ class Learned:
 
 
 def write_page(path: Path, learned: Learned) -> None:
-    """Write the page."""
-    from jinja2 import Environment, select_autoescape
+    """Write the page.
 
+    Raises:
+        PromptsegError: jinja2 is not installed.
+    """
+    jinja2 = import_extra("jinja2", "report", "a report")
     record = learned.prompts.record
-    template = Environment(autoescape=select_autoescape(default=True)).from_string(_TEMPLATE.read_text("utf-8"))
+    environment = jinja2.Environment(autoescape=jinja2.select_autoescape(default=True))
+    template = environment.from_string(_TEMPLATE.read_text("utf-8"))
     shares = learned.spatial_shares
     moved = max(learned.moves) > 0
     page = template.render(

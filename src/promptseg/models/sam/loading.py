@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from promptseg.errors import PromptsegError, unknown_name
+from promptseg.extras import import_extra
 from promptseg.files import read_json
 from promptseg.models.hub import HUB, hub_folder
 from promptseg.models.sam.names import APACHE, CLASSES, SAM_LICENCE
@@ -83,11 +84,9 @@ def load_network(name: str, folder: Path) -> Any:
     """A network of the library in float32, on the CPU, with every weight from the folder.
 
     Raises:
-        PromptsegError: the folder lacks weights, or they do not fit its config.
+        PromptsegError: the library is not installed, the folder lacks weights, or they do not fit its config.
     """
-    import transformers
-
-    kind = getattr(transformers, name)
+    kind = getattr(import_extra("transformers", "sam", "SAM"), name)
     try:
         with _quiet():
             # Pickles are read as plain tensors only, as is the library's own rule.
@@ -108,8 +107,7 @@ def load_network(name: str, folder: Path) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No reports of the library about weights that are not asked for: what is missing is checked here."""
-    from transformers.utils import logging
-
+    logging = import_extra("transformers.utils.logging", "sam", "SAM")
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
