@@ -14,7 +14,7 @@ import duckdb
 from promptseg.captions.count import count_captions
 from promptseg.captions.terms import class_terms, read_synonyms
 from promptseg.data.formats.classes_json import packaged
-from promptseg.data.label_space import CITYSCAPES_19
+from promptseg.label_space import CITYSCAPES_19
 from promptseg.reports.learned import vocabulary
 
 

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 import promptseg
-from promptseg.data.label_space import IGNORE
 from promptseg.data.sample import PanopticLabels, Sample
 from promptseg.files import write_json
+from promptseg.label_space import IGNORE
 from promptseg.tasks.instances import Instances
 from promptseg.tasks.registry import build_task
 

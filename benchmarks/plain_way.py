@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from promptseg.data.label_space import IGNORE
 from promptseg.engine.settings import Resolved
 from promptseg.engine.trainer import AUXILIARY_STRIDE, build_optimizer, draw_batches, set_rate
+from promptseg.label_space import IGNORE
 from promptseg.methods.module import PromptModule
 from promptseg.models.base import Prediction
 from promptseg.models.seem.attention import MultiHeadAttention

@@ -25,7 +25,6 @@ import torch
 from plain_way import encode_plainly, plain_decode, plain_losses
 from torch import Tensor
 
-from promptseg.data.label_space import ClassInfo, LabelSpace
 from promptseg.engine.answers import Answers
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.encode import Encoded
@@ -35,6 +34,7 @@ from promptseg.engine.meter import PeakMemory
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.trainer import Trainer, build_optimizer
 from promptseg.files import write_json
+from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.methods.module import PromptModule
 from promptseg.methods.registry import find_method
 from promptseg.models.base import ImageFeatures

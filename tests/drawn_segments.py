@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from promptseg.data.label_space import ClassInfo, LabelSpace
 from promptseg.data.sample import PanopticLabels, Segment
+from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.tasks.instances import Instances
 
 SPACE = LabelSpace(

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.label_space import ClassInfo, LabelSpace
 from promptseg.data.sample import PanopticLabels
 from promptseg.errors import PromptsegError
+from promptseg.label_space import ClassInfo, LabelSpace
 
 SPACE = LabelSpace(
     "shapes",

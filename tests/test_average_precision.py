@@ -11,8 +11,8 @@ from drawn_segments import SIZE, SPACE, instances, labels_of, random_instances, 
 from hotcoco import COCO, COCOeval
 
 import promptseg
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import PanopticLabels
+from promptseg.label_space import LabelSpace
 from promptseg.reports.coco_files import categories, image_entry
 from promptseg.tasks.base import Scores
 from promptseg.tasks.cityscapes_ap import CityscapesAP

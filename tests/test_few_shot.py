@@ -13,8 +13,8 @@ import pytest
 from promptseg import PromptsegError, draw_shots
 from promptseg.data.few_shot import restore_shots
 from promptseg.data.formats.folder import load_folder
-from promptseg.data.label_space import ClassInfo, LabelSpace
 from promptseg.data.sample import Split
+from promptseg.label_space import ClassInfo, LabelSpace
 
 CAMVID = Path(__file__).parents[2] / "shared" / "camvid"
 SPACE = LabelSpace("toy", tuple(ClassInfo(f"class {c}", (c, c, c)) for c in range(6)))

@@ -13,7 +13,6 @@ from shapes import SHAPES, SPACE, ShapeSample
 from tiny import tiny_folder, tiny_segmenter
 
 import promptseg
-from promptseg.data.label_space import ClassInfo, LabelSpace
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.encode import encode_samples, image_tensor
 from promptseg.engine.features_cache import FeaturesCache
@@ -21,6 +20,7 @@ from promptseg.engine.progress import Progress
 from promptseg.engine.settings import PRESETS, FitSettings
 from promptseg.engine.trainer import draw_batches
 from promptseg.errors import PromptsegError
+from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.methods.registry import METHODS
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.tasks.registry import TASKS

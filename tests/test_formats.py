@@ -8,8 +8,8 @@ from trees import rows
 import promptseg
 from promptseg import PromptsegError
 from promptseg.data.check import check_dataset
-from promptseg.data.label_space import CITYSCAPES_19
 from promptseg.data.sample import Segment
+from promptseg.label_space import CITYSCAPES_19
 
 ROAD, CAR, PERSON = 0, 13, 11
 

@@ -8,9 +8,9 @@ from drawn_segments import SPACE, labels_of, random_segments, random_truth
 from hotcoco.panoptic import pq_compute
 
 import promptseg
-from promptseg.data.label_space import ClassInfo, LabelSpace
 from promptseg.data.sample import PanopticLabels
 from promptseg.files import write_json
+from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.reports.coco_files import categories, image_entry, segment_entries, write_segment_ids
 from promptseg.tasks.panoptic_quality import PanopticQuality
 

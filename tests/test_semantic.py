@@ -7,8 +7,8 @@ from plain_way import map_cross_entropy, map_dice, plain_loss
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from promptseg.data.label_space import ClassInfo, LabelSpace
 from promptseg.errors import PromptsegError
+from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.models.base import Prediction
 from promptseg.tasks import semantic_loss
 from promptseg.tasks.registry import build_task

@@ -15,13 +15,13 @@ from tiny import tiny_folder, tiny_segmenter
 
 import promptseg
 from promptseg.cli.main import run as run_command
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.registry import load_dataset
 from promptseg.data.sample import Dataset, PanopticLabels, Segment, Split
 from promptseg.engine.cells import Plan, Variant
 from promptseg.engine.compare import compare
 from promptseg.engine.defaults import default_prompts
 from promptseg.errors import PromptsegError
+from promptseg.label_space import LabelSpace
 from promptseg.methods.registry import METHODS
 from promptseg.models.base import Prediction
 from promptseg.models.seem.segmenter import SeemSegmenter

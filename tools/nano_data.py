@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.data.images import resize_image, resize_labels
-from promptseg.data.label_space import IGNORE
 from promptseg.data.sample import PanopticLabels, Sample
 from promptseg.data.streets.scene import generate_scene
+from promptseg.label_space import IGNORE
 from promptseg.tasks.matching import Segments
 
 MASK_STRIDE = 4

@@ -20,10 +20,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Sample, Split
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.files import read_json, write_json
+from promptseg.label_space import LabelSpace
 
 Rule = Callable[[Sequence[str], NDArray[np.bool_], int, int], list[int]]
 """Takes ids, presence (images, classes), k and seed; gives indices of images in the order of the draw."""

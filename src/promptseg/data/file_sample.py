@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.images import image_size, read_image
-from promptseg.data.label_space import IGNORE, LabelSpace
 from promptseg.data.sample import PanopticLabels
 from promptseg.errors import PromptsegError
+from promptseg.label_space import IGNORE, LabelSpace
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.data.defects import Defect
-from promptseg.data.label_space import LabelSpace
+from promptseg.label_space import LabelSpace
 
 
 @dataclass(frozen=True)

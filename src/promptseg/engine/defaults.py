@@ -1,6 +1,6 @@
 """The prompts a frozen model gives by itself: what zero-shot uses and what methods start from."""
 
-from promptseg.data.label_space import LabelSpace
+from promptseg.label_space import LabelSpace
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Sample
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.features_cache import FeaturesCache
@@ -15,6 +14,7 @@ from promptseg.engine.runs import RECORD, Run, check_free, check_record, load_ru
 from promptseg.engine.settings import resolve
 from promptseg.engine.trainer import Trainer
 from promptseg.errors import PromptsegError
+from promptseg.label_space import LabelSpace
 from promptseg.methods.registry import find_method
 from promptseg.models.base import PromptableSegmenter
 from promptseg.tasks.registry import find_task

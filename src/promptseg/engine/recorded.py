@@ -1,8 +1,8 @@
 """The classes that prompts were learned for, out of their record: names, colours, and which are things."""
 
 from promptseg.data.formats.classes_json import default_colors
-from promptseg.data.label_space import ClassInfo, LabelSpace
 from promptseg.errors import PromptsegError
+from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.prompts import Prompts
 
 

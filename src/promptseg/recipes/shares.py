@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptseg.captions.count import CaptionCounts
-from promptseg.data.label_space import Color, LabelSpace
 from promptseg.engine.cells import Outcome, prompts_folder
 from promptseg.errors import PromptsegError
+from promptseg.label_space import Color, LabelSpace
 from promptseg.prompts import Prompts
 from promptseg.recipes.tables import Recipe
 from promptseg.reports.bars import bar_chart

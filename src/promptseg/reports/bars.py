@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from promptseg.data.label_space import Color
+from promptseg.label_space import Color
 from promptseg.reports.layout import INK, PAPER
 from promptseg.reports.pictures import Picture
 

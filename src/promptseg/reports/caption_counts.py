@@ -5,8 +5,8 @@ import io
 from pathlib import Path
 
 from promptseg.captions.count import CaptionCounts
-from promptseg.data.label_space import Color
 from promptseg.files import write_json, write_text
+from promptseg.label_space import Color
 from promptseg.reports.bars import bar_chart
 from promptseg.reports.pictures import Picture, write_picture
 from promptseg.reports.tables import Table

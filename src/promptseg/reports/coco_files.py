@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import PanopticLabels
 from promptseg.files import atomic_path
+from promptseg.label_space import LabelSpace
 from promptseg.tasks.instances import Instances
 from promptseg.tasks.run_lengths import encode, window
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from promptseg.data.formats.classes_json import default_colors
 from promptseg.data.images import resize_image, resize_labels
-from promptseg.data.label_space import IGNORE
 from promptseg.data.sample import PanopticLabels, Sample
 from promptseg.errors import PromptsegError
+from promptseg.label_space import IGNORE
 from promptseg.reports.layout import grid, legend, stack
 from promptseg.reports.pictures import Picture, overlay
 

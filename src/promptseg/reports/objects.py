@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from promptseg.data.label_space import IGNORE, Color
 from promptseg.files import atomic_path
+from promptseg.label_space import IGNORE, Color
 from promptseg.models.capabilities import ObjectPrompt
 from promptseg.reports.layout import legend, stack
 from promptseg.reports.pictures import Picture, overlay

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from promptseg.data.label_space import Color
+from promptseg.label_space import Color
 from promptseg.reports.layout import INK, PAPER
 from promptseg.reports.pictures import Picture
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.data.formats.classes_json import default_colors
-from promptseg.data.label_space import Color, LabelSpace
 from promptseg.data.sample import PanopticLabels
 from promptseg.files import write_json
+from promptseg.label_space import Color, LabelSpace
 from promptseg.reports.coco_files import (
     categories,
     image_entry,

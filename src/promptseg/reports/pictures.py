@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from promptseg.data.label_space import IGNORE, Color
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path
+from promptseg.label_space import IGNORE, Color
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""

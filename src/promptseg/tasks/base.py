@@ -6,8 +6,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Sample
+from promptseg.label_space import LabelSpace
 from promptseg.models.base import Prediction, Size
 
 TargetT = TypeVar("TargetT")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import PanopticLabels
+from promptseg.label_space import LabelSpace
 from promptseg.tasks.base import Scores
 from promptseg.tasks.coco_ap import ap_scores
 from promptseg.tasks.instances import Instances

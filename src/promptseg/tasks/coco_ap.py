@@ -11,8 +11,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import PanopticLabels
+from promptseg.label_space import LabelSpace
 from promptseg.tasks.base import Scores, mean
 from promptseg.tasks.instances import Instances
 from promptseg.tasks.run_lengths import encode

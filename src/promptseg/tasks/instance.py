@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import PanopticLabels, Sample
 from promptseg.errors import PromptsegError, unknown_name
+from promptseg.label_space import LabelSpace
 from promptseg.models.base import Prediction, Size
 from promptseg.tasks.base import Columns
 from promptseg.tasks.cityscapes_ap import CityscapesAP

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import PanopticLabels, Sample, Segment
+from promptseg.label_space import LabelSpace
 from promptseg.models.base import Prediction, Size
 from promptseg.tasks.base import Columns
 from promptseg.tasks.masks import masks_at

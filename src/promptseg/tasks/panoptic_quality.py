@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import PanopticLabels, Segment
+from promptseg.label_space import LabelSpace
 from promptseg.tasks.base import Scores, mean
 from promptseg.tasks.segments import segment_numbers
 

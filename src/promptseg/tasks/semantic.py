@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.data.images import resize_labels
-from promptseg.data.label_space import IGNORE, LabelSpace
 from promptseg.data.sample import Sample
 from promptseg.errors import unknown_name
+from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.models.base import Prediction, Size
 from promptseg.tasks.base import Columns, Scores, mean
 from promptseg.tasks.masks import masks_at, semantic_map

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from promptseg.data.label_space import IGNORE
+from promptseg.label_space import IGNORE
 from promptseg.tasks.tiles import Tile, tiles
 
 TINY = 1e-8

@@ -18,8 +18,8 @@ from promptseg.data.formats.files import (
     photos_ending,
     without_photo,
 )
-from promptseg.data.label_space import CITYSCAPES_19, IGNORE
 from promptseg.data.sample import Dataset, PanopticLabels
+from promptseg.label_space import CITYSCAPES_19, IGNORE
 
 CONDITIONS = ("fog", "night", "rain", "snow")
 _READERS = {"_gt_labelTrainIds.png": TRAIN_ID_TABLE, "_gt_labelIds.png": LABEL_ID_TABLE}

@@ -20,8 +20,8 @@ from promptseg.data.formats.files import (
 from promptseg.data.formats.id_table import IdTable
 from promptseg.data.formats.segments import decode_segments
 from promptseg.data.images import read_channels
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Dataset, PanopticLabels, Segment
+from promptseg.label_space import LabelSpace
 
 TABLE = IdTable(
     {i + 1: i for i in range(150)},

@@ -23,8 +23,8 @@ from promptseg.data.formats.files import (
 from promptseg.data.formats.id_table import IdTable
 from promptseg.data.formats.segments import decode_segments
 from promptseg.data.images import read_channels
-from promptseg.data.label_space import CITYSCAPES_19, IGNORE, LabelSpace
 from promptseg.data.sample import Dataset, PanopticLabels, Segment
+from promptseg.label_space import CITYSCAPES_19, IGNORE, LabelSpace
 
 _MASKS, _BITMASKS = "labels/sem_seg/masks", "labels/pan_seg/bitmasks"
 _CROWD, _IGNORED = 2, 1

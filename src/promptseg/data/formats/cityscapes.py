@@ -24,8 +24,8 @@ from promptseg.data.formats.files import (
     photos_ending,
     without_photo,
 )
-from promptseg.data.label_space import CITYSCAPES_19
 from promptseg.data.sample import Dataset
+from promptseg.label_space import CITYSCAPES_19
 
 _INSTANCES = "_gtFine_instanceIds.png"
 _READERS: dict[str, Callable[[Path], NDArray[np.uint8]]] = {

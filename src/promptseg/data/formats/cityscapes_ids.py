@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from promptseg.data.formats.id_table import IdTable
 from promptseg.data.formats.segments import decode_segments
 from promptseg.data.images import read_values
-from promptseg.data.label_space import CITYSCAPES_19, IGNORE
 from promptseg.data.sample import PanopticLabels, Segment
+from promptseg.label_space import CITYSCAPES_19, IGNORE
 
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """Label id of each of the 19 classes."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from promptseg.data.defects import DefectError
-from promptseg.data.label_space import ClassInfo, Color, LabelSpace
 from promptseg.files import read_json
+from promptseg.label_space import ClassInfo, Color, LabelSpace
 
 MAX_CLASSES = 254
 _FORM = 'write ["road", "car"] or {"classes": [{"id": 0, "name": "road", "color": [128, 64, 128], "kind": "stuff"}]}'

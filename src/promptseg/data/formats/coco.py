@@ -18,8 +18,8 @@ from promptseg.data.formats.folder_files import FolderFiles, split_ids
 from promptseg.data.formats.outlines import outline, paint
 from promptseg.data.formats.segments import semantic_of
 from promptseg.data.images import MAX_PIXELS, image_size
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Dataset, PanopticLabels
+from promptseg.label_space import LabelSpace
 
 _POOLS = ("annotations.json", "result.json", "annotations/instances_default.json")
 """Files that hold all images, whatever their split; the second is Label Studio's, the third CVAT's."""

@@ -10,9 +10,9 @@ from promptseg.data.defects import DefectError
 from promptseg.data.formats.classes_json import MAX_CLASSES, classes_of
 from promptseg.data.formats.segments import decode_segments
 from promptseg.data.images import read_channels
-from promptseg.data.label_space import IGNORE, LabelSpace
 from promptseg.data.sample import PanopticLabels, Segment
 from promptseg.files import read_json
+from promptseg.label_space import IGNORE, LabelSpace
 
 Record = dict[str, Any]
 _MEND = "export it again as COCO JSON, with images, annotations and categories"

@@ -13,8 +13,8 @@ from promptseg.data.formats.coco_json import ID, category_classes, field, read_c
 from promptseg.data.formats.data_format import DataFormat
 from promptseg.data.formats.files import check_options, find_root, make_dataset
 from promptseg.data.formats.segments import semantic_of
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Dataset, PanopticLabels
+from promptseg.label_space import LabelSpace
 
 _SUFFIXES = ("-other", "-merged", "-stuff")
 

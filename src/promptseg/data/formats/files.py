@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import Dataset, Split
 from promptseg.errors import PromptsegError, unknown_name
+from promptseg.label_space import LabelSpace
 
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 

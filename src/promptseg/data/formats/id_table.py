@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from promptseg.data.defects import DefectError
 from promptseg.data.file_sample import listed
 from promptseg.data.images import read_values
-from promptseg.data.label_space import IGNORE
+from promptseg.label_space import IGNORE
 
 _UNKNOWN = 254
 """Marks raw ids that are not in a table; no label space has so many classes."""

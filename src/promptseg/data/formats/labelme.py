@@ -17,9 +17,9 @@ from promptseg.data.formats.folder_files import FolderFiles, split_ids
 from promptseg.data.formats.outlines import outline, paint
 from promptseg.data.formats.segments import semantic_of
 from promptseg.data.images import IMAGE_SUFFIXES, image_size
-from promptseg.data.label_space import IGNORE, LabelSpace
 from promptseg.data.sample import Dataset, PanopticLabels
 from promptseg.files import read_json
+from promptseg.label_space import IGNORE, LabelSpace
 
 VOID = "__ignore__"
 """Label of regions without a class."""

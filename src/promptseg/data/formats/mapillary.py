@@ -19,8 +19,8 @@ from promptseg.data.formats.files import (
 from promptseg.data.formats.id_table import IdTable
 from promptseg.data.formats.segments import decode_segments
 from promptseg.data.images import read_values
-from promptseg.data.label_space import CITYSCAPES_19, IGNORE
 from promptseg.data.sample import Dataset, PanopticLabels, Segment
+from promptseg.label_space import CITYSCAPES_19, IGNORE
 
 MAPPINGS = {"1.2": ("cvrn", "robustnet", "openseg"), "2.0": ("proposed",)}
 """Tables to the 19 classes, the default first; docs/data-sets.md says where they come from and differ."""

@@ -9,8 +9,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from promptseg.data.defects import DefectError
-from promptseg.data.label_space import IGNORE
 from promptseg.data.sample import PanopticLabels, Segment
+from promptseg.label_space import IGNORE
 
 _MEND = "draw the object again as a polygon or a mask"
 

@@ -12,8 +12,8 @@ from promptseg.data.formats.classes_json import packaged
 from promptseg.data.formats.data_format import DataFormat
 from promptseg.data.formats.files import check_options, choice, find_root, make_dataset, photos_ending
 from promptseg.data.formats.id_table import IdTable
-from promptseg.data.label_space import IGNORE
 from promptseg.data.sample import Dataset
+from promptseg.label_space import IGNORE
 
 ORDERS = ("alphabetical", "fcn")
 """By the ids of the full 459 classes (mmseg, detectron2); or the 20 of VOC first (FCN, RefineNet)."""

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.data.defects import DefectError
-from promptseg.data.label_space import IGNORE
 from promptseg.data.sample import PanopticLabels, Segment
+from promptseg.label_space import IGNORE
 
 Describe = Callable[[int], Segment | None]
 """The segment that a value stands for; None for void."""

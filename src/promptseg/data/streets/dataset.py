@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.data.formats.data_format import DataFormat
-from promptseg.data.label_space import CITYSCAPES_19, IGNORE, LabelSpace
 from promptseg.data.sample import Dataset, PanopticLabels, Segment, Split
 from promptseg.data.streets.scene import DEFAULT_SIZE, Scene, generate_scene
 from promptseg.data.streets.weather import CONDITIONS
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.files import atomic_path, cache_folder
+from promptseg.label_space import CITYSCAPES_19, IGNORE, LabelSpace
 
 VERSION = 2
 """Raised whenever the generator's pixels change: files of other versions are left alone."""

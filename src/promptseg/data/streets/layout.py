@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 
-from promptseg.data.label_space import IGNORE
 from promptseg.data.streets.canvas import Camera, Canvas, Dice
 from promptseg.data.streets.ground import Plan, paint_ground, paint_sky
 from promptseg.data.streets.people import paint_bicycle, paint_motorcycle, paint_person
@@ -21,6 +20,7 @@ from promptseg.data.streets.roadside import (
 )
 from promptseg.data.streets.solids import Lights
 from promptseg.data.streets.vehicles import Stand, paint_bus, paint_car, paint_tram, paint_truck
+from promptseg.label_space import IGNORE
 
 
 class Layout:
