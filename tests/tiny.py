@@ -41,6 +41,7 @@ VERSIONS = {
         CONFIG,
         backbone=DavitConfig("davit", (8, 8, 12, 16), (1, 1, 2, 1), (2, 2, 3, 4), (2, 4, 3, 2), (7, 3, 3, 3), window=3),
     ),
+    "focal": replace(CONFIG, backbone=FocalConfig("focal", 8, (1, 1, 1, 1), 2)),
     "deformable": replace(CONFIG, pixel_decoder="deformable"),
     "sam-vit": replace(
         CONFIG,
