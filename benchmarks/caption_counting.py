@@ -11,11 +11,11 @@ from pathlib import Path
 
 import duckdb
 
-from promptseg.captions.count import count_captions
-from promptseg.captions.terms import class_terms, read_synonyms
 from promptseg.data.formats.classes_json import packaged
+from promptseg.engine.inspect import vocabulary
 from promptseg.label_space import CITYSCAPES_19
-from promptseg.reports.learned import vocabulary
+from promptseg.recipes.caption_counts import count_captions
+from promptseg.recipes.caption_terms import class_terms, read_synonyms
 
 
 def write_captions(path: Path, rows: int) -> None:

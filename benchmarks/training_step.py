@@ -25,14 +25,13 @@ import torch
 from plain_way import encode_plainly, plain_decode, plain_losses
 from torch import Tensor
 
-from promptseg.engine.answers import Answers
 from promptseg.engine.defaults import default_prompts
-from promptseg.engine.encode import Encoded
-from promptseg.engine.features_cache import FeaturesCache
-from promptseg.engine.memory import keep_freed_memory
-from promptseg.engine.meter import PeakMemory
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.trainer import Trainer, build_optimizer
+from promptseg.features.cached_decoder import CachedDecoder
+from promptseg.features.encode import Encoded
+from promptseg.features.features_cache import FeaturesCache
+from promptseg.features.memory import PeakMemory, keep_freed_memory
 from promptseg.files import write_json
 from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.methods.module import PromptModule
@@ -139,14 +138,14 @@ def our_step(scene: Scene, method: str, stride: int = 1) -> Work:
     module, task = module_of(scene, method, plain=False), find_task("semantic").build(scene.settings.task)
     trainer = Trainer(scene.model, module, task, settings, FeaturesCache(scene.model.device), 0, None)
     optimizer = build_optimizer(module, settings)
-    answers = Answers(scene.model, module.moves(), all_heads=settings.auxiliary > 0)
+    decoder = CachedDecoder(scene.model, module.moves(), all_heads=settings.auxiliary > 0)
     batch = [_encoded(scene, index) for index in range(len(scene.images))]
-    return lambda: trainer.step(optimizer, answers, batch)
+    return lambda: trainer.step(optimizer, decoder, batch)
 
 
 def _encoded(scene: Scene, index: int) -> Encoded:
     features = scene.model.encode_image(scene.images[index : index + 1])
-    return Encoded(lambda: features, features.canvas, scene.labels[index])
+    return Encoded(str(index), lambda: features, features.canvas, scene.labels[index])
 
 
 def decoder_only(scene: Scene, decoder: str) -> Work:

@@ -23,7 +23,7 @@ from promptseg.data.images import resize_image
 from promptseg.models.sam.points import Sam
 from promptseg.models.seem.names import NANO_FOLDER
 from promptseg.models.tokenizer import Tokenizer
-from promptseg.tasks.matching import dice_loss
+from promptseg.tasks.matched_loss import dice_loss
 
 SIZE, MASK, DIM = 128, 64, 64
 PER_IMAGE, MOST_POINTS, LEAST_PIXELS = 4, 5, 8

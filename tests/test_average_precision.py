@@ -13,12 +13,9 @@ from hotcoco import COCO, COCOeval
 import promptseg
 from promptseg.data.sample import PanopticLabels
 from promptseg.label_space import LabelSpace
-from promptseg.reports.coco_files import categories, image_entry
-from promptseg.tasks.base import Scores
-from promptseg.tasks.cityscapes_ap import CityscapesAP
-from promptseg.tasks.coco_ap import CocoAP
-from promptseg.tasks.instances import Instances
-from promptseg.tasks.run_lengths import encode
+from promptseg.tasks.answer_files import categories, encode, image_entry
+from promptseg.tasks.average_precision import CityscapesAP, CocoAP
+from promptseg.tasks.base import Instances, Scores
 
 SAMPLES = Path(__file__).parents[2] / "shared" / "samples"
 Pair = tuple[PanopticLabels, Instances]

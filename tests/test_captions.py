@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from promptseg.captions.count import CaptionCounts, caption_files, count_captions, layers
-from promptseg.captions.terms import class_terms, plurals, read_class_names, read_synonyms
 from promptseg.cli.main import run
+from promptseg.recipes.caption_counts import CaptionCounts, caption_files, count_captions, layers
+from promptseg.recipes.caption_terms import class_terms, plurals, read_class_names, read_synonyms
 
 duckdb = pytest.importorskip("duckdb")
 

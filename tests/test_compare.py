@@ -16,16 +16,16 @@ from shapes import SHAPES, SPACE
 from tiny import tiny_folder, tiny_segmenter
 
 import promptseg
-import promptseg.engine.compare as engine
-import promptseg.engine.workbench as workbench
+import promptseg.experiments.compare as engine
+import promptseg.experiments.compare as workbench
 from promptseg.cli.main import run
 from promptseg.data.sample import Dataset, Split
-from promptseg.engine.cells import Cell, Outcome, Plan, Score, Variant
 from promptseg.engine.checkpoint import read_header
-from promptseg.engine.compare import compare
 from promptseg.errors import PromptsegError
+from promptseg.experiments.compare import compare
+from promptseg.experiments.plan import Cell, Outcome, Plan, Score, Variant
+from promptseg.experiments.results import classes_table, csv_text, lines, summary_table
 from promptseg.models.seem.segmenter import SeemSegmenter
-from promptseg.reports.comparison import classes_table, csv_text, lines, summary_table
 from promptseg.reports.pictures import write_labels, write_picture
 
 FEW = {"steps": 3, "batch_size": 2}

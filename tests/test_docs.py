@@ -12,12 +12,12 @@ import pytest
 import typer
 from PIL import Image
 
-from promptseg.cli.compare import read_variant
+from promptseg.cli.experiments import read_variant
 from promptseg.cli.main import app, run
 from promptseg.engine.settings import FitSettings, resolve
 from promptseg.methods.registry import METHODS, find_method
+from promptseg.recipes.paper import find_recipe
 from promptseg.recipes.reproduce import choose_data
-from promptseg.recipes.tables import find_recipe
 from promptseg.tasks.registry import TASKS
 
 ROOT = Path(__file__).parent.parent

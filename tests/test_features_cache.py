@@ -12,10 +12,10 @@ from tiny import tiny_segmenter
 
 import promptseg
 from promptseg.cli.main import run
-from promptseg.engine import features_cache
-from promptseg.engine.feature_files import FeatureFiles
-from promptseg.engine.features_cache import FeaturesCache
 from promptseg.errors import PromptsegError
+from promptseg.features import features_cache
+from promptseg.features.feature_files import FeatureFiles
+from promptseg.features.features_cache import FeaturesCache
 from promptseg.models.base import ImageFeatures
 from promptseg.models.seem.segmenter import SeemSegmenter
 
@@ -119,7 +119,7 @@ def test_what_finds_no_room_is_made_again_and_said(model: Counting, tmp_path: Pa
             assert equal(cache.features(model, image), model.model.encode_image([image]))
     assert model.encoded == 3 and len(files.files()) == 1
     assert f"1 on disk in {tmp_path}" in cache.summary() and "2 times no room" in cache.summary()
-    assert cache.news() is not None and cache.news() is None
+    assert cache.changed_summary() is not None and cache.changed_summary() is None
 
 
 def _write(folder: Path, rounds: int) -> None:

@@ -14,15 +14,15 @@ from tiny import tiny_folder, tiny_segmenter
 
 import promptseg
 from promptseg.engine.defaults import default_prompts
-from promptseg.engine.encode import encode_samples, image_tensor
-from promptseg.engine.features_cache import FeaturesCache
-from promptseg.engine.progress import Progress
 from promptseg.engine.settings import PRESETS, FitSettings
 from promptseg.engine.trainer import draw_batches
 from promptseg.errors import PromptsegError
+from promptseg.features.encode import encode_samples, image_tensor
+from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.methods.registry import METHODS
 from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.progress import Progress
 from promptseg.tasks.registry import TASKS
 from promptseg.tasks.semantic import SemanticTask
 
@@ -94,8 +94,7 @@ def test_the_prompt_gradient_agrees_with_finite_differences() -> None:
 
 
 def test_cached_features_are_those_of_the_image_as_it_is_and_mirrored(model: SeemSegmenter) -> None:
-    settings = replace(PRESETS["tuned"], flip=True)
-    views = encode_samples(model, SHAPES[:1], SemanticTask(), settings, CACHE, Progress(False))[0]
+    views = encode_samples(model, SHAPES[:1], SemanticTask(), cache=CACHE, progress=Progress(False), flip=True)[0]
     pixels = image_tensor(model, SHAPES[0].image())
     for view, image in zip(views, (pixels, pixels.flip(-1)), strict=True):
         for name, tensor in model.encode_image([image]).tensors.items():

@@ -13,12 +13,12 @@ from tiny import tiny_folder, tiny_segmenter
 import promptseg
 from promptseg.cli.main import run
 from promptseg.engine.defaults import default_prompts
-from promptseg.engine.encode import image_tensor
+from promptseg.engine.inspect import attention_picture, class_changes, moves, starting_prompts, vocabulary
+from promptseg.features.encode import image_tensor
 from promptseg.methods.registry import METHODS
 from promptseg.models.registry import model_words
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts
-from promptseg.reports.learned import attention_picture, class_changes, moves, starting_prompts, vocabulary
 from promptseg.reports.learned_page import histogram_svg, line_svg, smoothed
 from promptseg.reports.pictures import write_picture
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from promptseg.engine.loading import AHEAD, loaded_ahead
+from promptseg.features.encode import AHEAD, loaded_ahead
 
 
 def test_items_come_in_order_from_another_thread_a_few_ahead() -> None:

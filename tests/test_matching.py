@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from promptseg.tasks.matching import Matching, MatchingWeights, Segments, dice_loss, match, matched_loss
+from promptseg.tasks.matched_loss import Matching, MatchingWeights, Segments, dice_loss, match, matched_loss
 
 
 def random_case(seed: int, n: int = 5, t: int = 3, classes: int = 4, pixels: int = 30):

@@ -10,7 +10,7 @@ SIZE = 200 * 2**20
 MEASURE = f"""
 import json
 import torch
-from promptseg.engine.meter import PeakMemory
+from promptseg.features.memory import PeakMemory
 cpu = torch.device("cpu")
 before = PeakMemory(cpu).read()
 meter = PeakMemory(cpu)

@@ -11,8 +11,8 @@ import promptseg
 from promptseg.data.sample import PanopticLabels
 from promptseg.files import write_json
 from promptseg.label_space import ClassInfo, LabelSpace
-from promptseg.reports.coco_files import categories, image_entry, segment_entries, write_segment_ids
-from promptseg.tasks.panoptic_quality import PanopticQuality
+from promptseg.tasks.answer_files import categories, image_entry, segment_entries, write_segment_ids
+from promptseg.tasks.panoptic import PanopticQuality
 
 SAMPLES = Path(__file__).parents[2] / "shared" / "samples"
 Pair = tuple[PanopticLabels, PanopticLabels]

@@ -13,18 +13,18 @@ from shapes import SHAPES, SPACE
 from tiny import tiny_folder, tiny_segmenter
 
 import promptseg
-from promptseg.captions.count import CaptionCounts
 from promptseg.cli.main import run as run_command
 from promptseg.data.registry import load_dataset
 from promptseg.data.sample import Dataset, Split
-from promptseg.engine.cells import Plan
 from promptseg.engine.settings import PRESETS, resolve
 from promptseg.errors import PromptsegError
+from promptseg.experiments.plan import Plan
 from promptseg.methods.registry import find_method
 from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.recipes.caption_counts import CaptionCounts
+from promptseg.recipes.paper import RECIPES, Recipe
 from promptseg.recipes.reproduce import choose_data, reproduce
-from promptseg.recipes.tables import RECIPES, Recipe
-from promptseg.reports.bars import bar_chart
+from promptseg.reports.pictures import bar_chart
 
 EVERY = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 FEW = {"steps": 2, "batch_size": 2}

@@ -9,10 +9,9 @@ from rich.console import Console
 from promptseg.engine.recorded import recorded_label_space
 from promptseg.errors import PromptsegError
 from promptseg.prompts import Prompts
-from promptseg.reports.layout import grid, legend, stack
 from promptseg.reports.outlines import Region, outlined
 from promptseg.reports.photos import class_shares, labelled_overlay
-from promptseg.reports.pictures import colorize, overlay, write_labels, write_picture
+from promptseg.reports.pictures import colorize, grid, legend, overlay, stack, write_labels, write_picture
 from promptseg.reports.tables import Table, change_table, class_table, percent, points
 
 RED, BLUE = (200, 0, 0), (0, 0, 100)

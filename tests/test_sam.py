@@ -26,15 +26,15 @@ from tiny_sam import (
 )
 
 from promptseg.data.images import resize_image
-from promptseg.engine.encode import image_tensor
 from promptseg.errors import PromptsegError
+from promptseg.features.encode import image_tensor
 from promptseg.models.registry import load_model
 from promptseg.models.sam.points import Sam, projection
 from promptseg.models.sam.sam3 import both
 from promptseg.prompts import Prompts
 from promptseg.tasks.instance import instance_inference
 from promptseg.tasks.masks import semantic_map
-from promptseg.tasks.matching import MatchingWeights, Segments, match, matched_loss
+from promptseg.tasks.matched_loss import MatchingWeights, Segments, match, matched_loss
 from promptseg.tasks.panoptic import panoptic_inference
 
 KINDS = ("sam", "sam2", "sam3")

@@ -12,9 +12,9 @@ from tiny_sam import sam_folder, sam_spec, stored_text
 
 import promptseg
 from promptseg.cli.main import run
-from promptseg.engine.cells import Plan, Variant
-from promptseg.engine.compare import compare
 from promptseg.errors import PromptsegError
+from promptseg.experiments.compare import compare
+from promptseg.experiments.plan import Plan, Variant
 
 FEW = {"steps": 2, "batch_size": 2, "progress": False}
 METHODS = {

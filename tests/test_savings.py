@@ -10,15 +10,15 @@ from shapes import SPACE, ShapeSample
 from tiny import tiny_segmenter
 
 import promptseg
-from promptseg.engine.answers import Answers
 from promptseg.engine.defaults import default_prompts
-from promptseg.engine.encode import encode_samples, image_tensor
-from promptseg.engine.features_cache import FeaturesCache
-from promptseg.engine.progress import Progress
 from promptseg.engine.settings import Resolved, resolve
+from promptseg.features.cached_decoder import CachedDecoder
+from promptseg.features.encode import encode_samples, image_tensor
+from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
 from promptseg.methods.registry import METHODS
 from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.progress import Progress
 from promptseg.prompts import Prompts
 from promptseg.tasks.semantic import SemanticTask
 
@@ -73,8 +73,10 @@ def test_gradients_are_those_of_the_plain_way(model: SeemSegmenter, auxiliary: f
     images, targets = zip(*pairs, strict=True)
     plain = plain_step_loss(model, module(), images, targets, settings)
     cache = FeaturesCache(model.device, "memory")
-    encoded = [row[0] for row in encode_samples(model, SHAPES, SemanticTask(), settings.fit, cache, Progress(False))]
-    *earlier, last = Answers(model, module.moves(), all_heads=auxiliary > 0)(encoded, module())
+    fit, silent = settings.fit, Progress(False)
+    rows = encode_samples(model, SHAPES, SemanticTask(), cache=cache, progress=silent, short_side=fit.short_side)
+    encoded = [row[0] for row in rows]
+    *earlier, last = CachedDecoder(model, module.moves(), all_heads=auxiliary > 0)(encoded, module())
     task = SemanticTask()
     loss = task.loss(last, targets) + sum(auxiliary * task.loss(head, targets, 4) for head in earlier)
     found, expected = (torch.autograd.grad(value, list(module.parameters())) for value in (loss, plain))

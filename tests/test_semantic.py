@@ -11,9 +11,9 @@ from promptseg.errors import PromptsegError
 from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.models.base import Prediction
 from promptseg.tasks import semantic_loss
+from promptseg.tasks.masks import tiles
 from promptseg.tasks.registry import build_task
 from promptseg.tasks.semantic import PRESETS, MeanIoU, SemanticSettings, SemanticTask, label_map
-from promptseg.tasks.tiles import tiles
 
 SPACE = LabelSpace("abc", tuple(ClassInfo(name, (0, 0, 0)) for name in "abc"))
 

@@ -17,20 +17,20 @@ import promptseg
 from promptseg.cli.main import run as run_command
 from promptseg.data.registry import load_dataset
 from promptseg.data.sample import Dataset, PanopticLabels, Segment, Split
-from promptseg.engine.cells import Plan, Variant
-from promptseg.engine.compare import compare
 from promptseg.engine.defaults import default_prompts
 from promptseg.errors import PromptsegError
+from promptseg.experiments.compare import compare
+from promptseg.experiments.plan import Plan, Variant
 from promptseg.label_space import LabelSpace
 from promptseg.methods.registry import METHODS
 from promptseg.models.base import Prediction
 from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.recipes.paper import RECIPES
 from promptseg.recipes.reproduce import reproduce
-from promptseg.recipes.tables import RECIPES
 from promptseg.tasks.instance import InstanceSettings, InstanceTask
+from promptseg.tasks.matched_loss import MatchedSettings, SegmentTarget, cell_counts, segment_target, segments_loss
 from promptseg.tasks.panoptic import PanopticSettings, PanopticTask
 from promptseg.tasks.registry import TASKS
-from promptseg.tasks.segments import MatchedSettings, SegmentTarget, cell_counts, segment_target, segments_loss
 
 FEW = {"steps": 2, "batch_size": 2}
 EVERYTHING = {"object_threshold": 0, "overlap_threshold": 0}

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import promptseg
-from promptseg.data.label_space import LabelSpace
 from promptseg.data.sample import PanopticLabels, Sample
 from promptseg.errors import PromptsegError
+from promptseg.label_space import LabelSpace
 
 PACKAGE = Path(promptseg.__file__).parent
 T = TypeVar("T")

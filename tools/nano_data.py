@@ -13,7 +13,7 @@ from promptseg.data.images import resize_image, resize_labels
 from promptseg.data.sample import PanopticLabels, Sample
 from promptseg.data.streets.scene import generate_scene
 from promptseg.label_space import IGNORE
-from promptseg.tasks.matching import Segments
+from promptseg.tasks.matched_loss import Segments
 
 MASK_STRIDE = 4
 """The stride of the decoder's masks: targets are averaged over cells of that many pixels."""

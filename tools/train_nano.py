@@ -35,7 +35,7 @@ from promptseg.models.seem.config import NAMED, PIXEL_MEAN, PIXEL_STD, SeemConfi
 from promptseg.models.seem.names import NANO_FOLDER
 from promptseg.models.seem.network import SeemNetwork
 from promptseg.models.tokenizer import Tokenizer
-from promptseg.tasks.matching import MatchingWeights, match, matched_loss
+from promptseg.tasks.matched_loss import MatchingWeights, match, matched_loss
 from promptseg.tasks.semantic import SemanticTask
 
 TEMPLATES = ("{}.", "a photo of a {}.", "a photo of the {}.", "a {} in the street.", "a picture of {}.")

@@ -1,4 +1,4 @@
-"""`promptseg data`: look at a data set before anything is trained on it."""
+"""`promptseg data` and `promptseg cache`: data sets before training, and the features kept of images."""
 
 from collections import Counter
 from pathlib import Path
@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptseg.cli.errors import USER_ERROR
 from promptseg.cli.evaluate import pick_split
 from promptseg.cli.options import DataArgument, Rule, Seed, Shots, new_app, show_help
+from promptseg.cli.output import USER_ERROR
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
     from promptseg.data.few_shot import Shots as DrawnShots
     from promptseg.data.sample import Split
+    from promptseg.features.feature_files import FeatureFiles
 
 app = new_app("The data formats; check and look at a data set, or draw few-shot training lists from it.")
 
@@ -45,8 +46,8 @@ def check(
     Reads every photo and label map. The exit code is 2 if there is an error; warnings are allowed.
     """
     from promptseg.data.check import check_dataset
-    from promptseg.engine.progress import Progress
     from promptseg.files import write_json
+    from promptseg.progress import Progress
 
     with Progress(True).running() as progress:
         report = check_dataset(data, progress.counter("check"))
@@ -131,3 +132,37 @@ def _print_again(samples: "Split", record: Path, where: str) -> None:
     _print_ids(shots)
     about = ", ".join(f"{key} {shots.record.get(key)}" for key in ("rule", "k", "seed"))
     typer.echo(f"{len(shots)} images of {where}, all there; {about}", err=True)
+
+
+cache_app = new_app("Image features on disk, which fit and compare keep where memory is short.")
+
+
+@cache_app.callback(invoke_without_command=True)
+def _cache(context: typer.Context) -> None:
+    """Image features on disk, which fit and compare keep where memory is short."""
+    show_help(context)
+
+
+@cache_app.command()
+def info() -> None:
+    """Print the folder, how many images it holds, and how much room they take."""
+    files = _files()
+    typer.echo(f"folder:  {files.folder}")
+    typer.echo(f"images:  {len(files.files())} (a mirrored one counts for itself)")
+    typer.echo(
+        f"size:    {files.nbytes() / 2**20:.1f} MB of at most {files.limit / 2**20:.0f} MB ($PROMPTSEG_FEATURES_GB)"
+    )
+
+
+@cache_app.command()
+def clear() -> None:
+    """Remove them all; they are made again when they are needed."""
+    files = _files()
+    count = len(files.files())
+    typer.echo(f"{count} images removed, {files.clear() / 2**20:.1f} MB")
+
+
+def _files() -> "FeatureFiles":
+    from promptseg.features.features_cache import user_files
+
+    return user_files()

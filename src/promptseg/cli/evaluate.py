@@ -18,7 +18,7 @@ from promptseg.cli.options import (
     parse_settings,
     use_threads,
 )
-from promptseg.cli.text import print_table
+from promptseg.cli.output import print_table
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def evaluate(
     from promptseg import Prompts, load_dataset, load_model
     from promptseg import evaluate as evaluate_prompts
     from promptseg.engine.defaults import default_prompts
-    from promptseg.engine.features_cache import FeaturesCache
-    from promptseg.engine.memory import keep_freed_memory
+    from promptseg.features.features_cache import FeaturesCache
+    from promptseg.features.memory import keep_freed_memory
 
     use_threads(threads)
     keep_freed_memory()

@@ -1,10 +1,10 @@
-"""`promptseg fit`: learn prompts from a few labelled images."""
+"""`promptseg fit` and `promptseg demo`: learn prompts from a few labelled images."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from promptseg.cli.errors import Interrupted
 from promptseg.cli.options import (
     DEFAULT_MODEL,
     Data,
@@ -22,7 +22,7 @@ from promptseg.cli.options import (
     common_settings,
     use_threads,
 )
-from promptseg.cli.text import file_size, program, quoted
+from promptseg.cli.output import Interrupted, file_size, print_table, program, quoted
 
 
 def fit(
@@ -49,7 +49,7 @@ def fit(
     """
     from promptseg import draw_shots, load_dataset, load_model
     from promptseg import fit as fit_prompts
-    from promptseg.engine.memory import keep_freed_memory
+    from promptseg.features.memory import keep_freed_memory
 
     chosen = common_settings(settings, steps)
     use_threads(threads)
@@ -70,3 +70,29 @@ def fit(
     there = next((name for name, split in (("val", dataset.val), ("test", dataset.test)) if len(split)), "train")
     split = "" if there == "val" else f" --split {there}"
     typer.echo(f"next:    {program()} evaluate --prompts {quoted(prompts)} --data {quoted(data)}{split}")
+
+
+def demo(
+    condition: Annotated[str, typer.Option(help="clear, fog, night, rain or snow.")] = "fog",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to write (default: runs/demo-CONDITION).")
+    ] = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Show what learning prompts brings, offline.
+
+    Zero-shot against SSPrompt on generated streets in bad weather: a table, a picture, a prompt folder.
+    """
+    from promptseg.features.memory import keep_freed_memory
+    from promptseg.recipes.demo import run_demo
+
+    use_threads(threads)
+    keep_freed_memory()
+    folder = out or Path("runs") / f"demo-{condition}"
+    outcome = run_demo(folder, condition, seed, lambda line: typer.echo(line, err=True))
+    print_table(outcome.table)
+    typer.echo(f"picture: {outcome.picture}")
+    typer.echo(f"prompts: {outcome.prompts} ({file_size(outcome.prompts)}; the frozen model is untouched)")
+    predict = f"predict --prompts {quoted(outcome.prompts)} --out {quoted(folder / 'predictions')}"
+    typer.echo(f"next:    {program()} {predict} {quoted(outcome.photos)}")

@@ -7,37 +7,24 @@ from typing import Annotated
 
 import typer
 
-from promptseg.cli import (
-    analyze,
-    cache,
-    compare,
-    data,
-    demo,
-    evaluate,
-    fit,
-    models,
-    predict,
-    report,
-    reproduce,
-    segment,
-)
-from promptseg.cli.errors import INTERRUPTED, exit_code, explain
+from promptseg.cli import data, evaluate, experiments, fit, models, predict, report
 from promptseg.cli.options import new_app, show_help
+from promptseg.cli.output import INTERRUPTED, exit_code, explain
 from promptseg.version import __version__
 
 app = new_app("Teach a frozen promptable segmenter your own classes by learning its prompts.")
-app.command("demo")(demo.demo)
+app.command("demo")(fit.demo)
 app.command("fit")(fit.fit)
-app.command("compare")(compare.compare)
+app.command("compare")(experiments.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("report")(report.report)
-app.command("reproduce")(reproduce.reproduce)
-app.command("segment")(segment.segment)
-app.add_typer(analyze.app, name="analyze")
+app.command("reproduce")(experiments.reproduce)
+app.command("segment")(predict.segment)
+app.add_typer(report.analyze_app, name="analyze")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
-app.add_typer(cache.app, name="cache")
+app.add_typer(data.cache_app, name="cache")
 
 
 @app.callback(invoke_without_command=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from promptseg.cli.options import OutFolder, new_app, show_help
-from promptseg.cli.text import program, quoted
+from promptseg.cli.output import program, quoted
 
 app = new_app("The models, and the import of official checkpoints.")
 

@@ -1,11 +1,13 @@
-"""`promptseg report`: a page of what prompts have learned."""
+"""`promptseg report` and `promptseg analyze`: what prompts have learned, and what captions say."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptseg.cli.options import Device, OutFolder, Threads, use_threads
+from promptseg.cli.options import Device, OutFolder, Threads, new_app, use_threads
+from promptseg.cli.output import print_table
 from promptseg.cli.predict import find_photos
 from promptseg.errors import PromptsegError
 
@@ -29,10 +31,7 @@ def report(
 ) -> None:
     """Write a page of what prompts have learned: nearest words, weights, moves, and where spatial prompts look."""
     from promptseg import Prompts, load_model
-    from promptseg.captions.terms import read_lines
-    from promptseg.engine.runs import PROMPTS, RECORD, load_run
-    from promptseg.models.registry import model_words
-    from promptseg.reports.learned import (
+    from promptseg.engine.inspect import (
         attention_picture,
         class_changes,
         default_shares,
@@ -40,6 +39,9 @@ def report(
         starting_prompts,
         vocabulary,
     )
+    from promptseg.engine.runs import PROMPTS, RECORD, load_run
+    from promptseg.models.registry import model_words
+    from promptseg.recipes.caption_terms import read_lines
     from promptseg.reports.learned_page import Learned, write_page
 
     if count < 1 or top < 1:
@@ -88,3 +90,48 @@ def _photos(data: str | None, images: Path | None, count: int, out: Path) -> "li
             raise PromptsegError(f"{images}: no such folder; give a folder of photos")
         found += [read_image(file) for file in list(find_photos([images], out).values())[:count]]
     return found
+
+
+analyze_app = new_app("Look into captions.")
+
+
+@analyze_app.callback()
+def _group() -> None:
+    """Look into captions."""
+
+
+@analyze_app.command("captions")
+def captions(
+    files: Annotated[list[str], typer.Argument(metavar="FILES...", help="Parquet, CSV, TSV or text; patterns too.")],
+    classes: Annotated[
+        str, typer.Option(metavar="CLASSES", help="Names separated by commas, a file of names, or a data spec.")
+    ],
+    out: OutFolder,
+    column: Annotated[
+        str, typer.Option(metavar="NAME", help="Column of captions; its number where a file has no header.")
+    ] = "caption",
+    synonyms: Annotated[
+        Path | None, typer.Option(metavar="FILE", help='JSON {"car": ["auto"]}: in place of the built-in synonyms.')
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Count the captions that name each class, by whole words, plurals and synonyms.
+
+    A caption counts once for a class. Files of any size are streamed. DIR gets counts.csv, counts.json and counts.png.
+    """
+    from promptseg.recipes.caption_counts import caption_files, count_captions, counts_table, write_counts
+    from promptseg.recipes.caption_terms import class_terms, read_class_names, read_synonyms
+
+    if threads is not None and threads < 1:
+        raise PromptsegError(f"--threads {threads}: give a whole number of at least 1")
+    terms = class_terms(read_class_names(classes), read_synonyms(synonyms))
+    paths = caption_files(files)
+    began = time.perf_counter()
+    found = count_captions(paths, terms, column, threads, lambda path: typer.echo(f"reading {path}", err=True))
+    seconds = time.perf_counter() - began
+    if not found.captions:
+        raise PromptsegError(f"{', '.join(files)}: not one caption in them; check the files and --column")
+    write_counts(out, found)
+    print_table(counts_table(found))
+    typer.echo(f"{found.captions:,} captions in {seconds:.1f} s ({found.captions / seconds:,.0f} per second)", err=True)
+    typer.echo(f"counts: {out}/counts.csv, counts.json, counts.png")

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from promptseg.data.sample import Sample
-from promptseg.engine.encode import image_tensor
-from promptseg.engine.features_cache import FeaturesCache
-from promptseg.engine.loading import loaded_ahead
-from promptseg.engine.progress import Progress
 from promptseg.errors import PromptsegError
+from promptseg.features.encode import image_tensor, loaded_ahead
+from promptseg.features.features_cache import FeaturesCache
 from promptseg.models.base import ImageFeatures, PromptableSegmenter, Size
+from promptseg.progress import Progress
 from promptseg.prompts import Prompts
 from promptseg.tasks.base import Task
 from promptseg.tasks.registry import build_task, find_task

@@ -8,15 +8,15 @@ from typing import Any
 
 from promptseg.data.sample import Sample
 from promptseg.engine.defaults import default_prompts
-from promptseg.engine.features_cache import FeaturesCache
-from promptseg.engine.progress import Progress
 from promptseg.engine.runs import RECORD, Run, check_free, check_record, load_run
 from promptseg.engine.settings import resolve
 from promptseg.engine.trainer import Trainer
 from promptseg.errors import PromptsegError
+from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import LabelSpace
 from promptseg.methods.registry import find_method
 from promptseg.models.base import PromptableSegmenter
+from promptseg.progress import Progress
 from promptseg.tasks.registry import find_task
 
 

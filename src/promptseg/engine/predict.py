@@ -10,13 +10,13 @@ from PIL import Image
 
 from promptseg.data.images import read_image
 from promptseg.data.sample import PanopticLabels
-from promptseg.engine.encode import image_tensor
 from promptseg.engine.evaluate import input_short_side, task_of
 from promptseg.engine.recorded import recorded_label_space
 from promptseg.errors import PromptsegError
+from promptseg.features.encode import image_tensor
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
-from promptseg.tasks.instances import Instances
+from promptseg.tasks.base import Instances
 
 Photo = str | Path | Image.Image | NDArray[np.uint8]
 """A file, a PIL image, or (H, W, 3) uint8 RGB."""

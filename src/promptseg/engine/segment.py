@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from promptseg.engine.encode import image_tensor
 from promptseg.engine.predict import Photo, photo_pixels
 from promptseg.errors import PromptsegError
+from promptseg.features.encode import image_tensor
 from promptseg.models.base import PromptableSegmenter, Size
 from promptseg.models.capabilities import Box, ObjectPrompt, Place, interactive_prompts
 from promptseg.tasks.masks import masks_at

@@ -5,15 +5,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from promptseg.errors import PromptsegError, unknown_name
+from promptseg.features.features_cache import DTYPES, PLACES
 from promptseg.methods.registry import Method
 from promptseg.tasks.registry import find_task
 
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("float32", "bfloat16")
-PLACES = ("auto", "gpu", "memory", "disk", "none")
-"""Where image features may be kept."""
-DTYPES = ("float32", "bfloat16", "float16")
-"""What they may be kept as."""
 
 
 @dataclass(frozen=True)

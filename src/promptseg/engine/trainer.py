@@ -17,17 +17,17 @@ import torch
 from torch import Tensor
 
 from promptseg.data.sample import Sample
-from promptseg.engine.answers import Answers
 from promptseg.engine.checkpoint import load_checkpoint, read_header, save_checkpoint
-from promptseg.engine.encode import Encoded, encode_samples
-from promptseg.engine.features_cache import FeaturesCache
-from promptseg.engine.progress import Progress
 from promptseg.engine.runs import CHECKPOINT, Run, check_record
 from promptseg.engine.settings import FitSettings
 from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
+from promptseg.features.cached_decoder import CachedDecoder
+from promptseg.features.encode import Encoded, encode_samples
+from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
 from promptseg.models.base import Prediction, PromptableSegmenter
+from promptseg.progress import Progress
 from promptseg.tasks.base import Task
 
 CHECKPOINT_EVERY = 20
@@ -90,16 +90,24 @@ class Trainer:
         losses, before = self._restore(optimizer)
         self._workers.wait()  # before the first checkpoint is written, all must have looked for one
         start = len(losses)
-        encoded = encode_samples(self._model, shots, self._task, settings, self._cache, progress)
-        if news := self._cache.news():
-            progress.say(news)
-        answers = Answers(self._model, self._module.moves(), settings.auxiliary > 0, settings.compile)
+        encoded = encode_samples(
+            self._model,
+            shots,
+            self._task,
+            cache=self._cache,
+            progress=progress,
+            short_side=settings.short_side,
+            flip=settings.flip,
+        )
+        if where := self._cache.changed_summary():
+            progress.say(where)
+        decoder = CachedDecoder(self._model, self._module.moves(), settings.auxiliary > 0, settings.compile)
         draws = draw_batches(len(shots), settings.batch_size, settings.flip, self._seed, start)
         began = time.perf_counter() - before
         try:
             for step in progress.track(range(start, settings.steps), "fit", done=start):
                 set_rate(optimizer, (1 - step / settings.steps) ** settings.power)
-                losses.append(self.step(optimizer, answers, [encoded[index][view] for index, view in next(draws)]))
+                losses.append(self.step(optimizer, decoder, [encoded[index][view] for index, view in next(draws)]))
                 progress.note(f"loss {losses[-1]:.3f}")
                 if len(losses) % CHECKPOINT_EVERY == 0 and len(losses) < settings.steps:
                     self._save(optimizer, losses, time.perf_counter() - began)
@@ -108,7 +116,7 @@ class Trainer:
             raise
         return losses, time.perf_counter() - began
 
-    def step(self, optimizer: torch.optim.Optimizer, answers: Answers, batch: Sequence[Encoded]) -> float:
+    def step(self, optimizer: torch.optim.Optimizer, decoder: CachedDecoder, batch: Sequence[Encoded]) -> float:
         """One step. Each group of images goes back to the prompts before the next comes, the method once for all."""
         optimizer.zero_grad(set_to_none=True)
         with self._precision():
@@ -116,9 +124,9 @@ class Trainer:
         moved = {name: getattr(prompts, name) for name in sorted(self._module.moves())}
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in moved.items()}
         value = torch.zeros((), device=self._model.device)
-        for group in _groups(self._workers.share(batch), at_once=1 if value.device.type == "cpu" else len(batch)):
+        for group in _groups(self._workers.part(batch), at_once=1 if value.device.type == "cpu" else len(batch)):
             with self._precision():
-                heads = answers(group, replace(prompts, **leaves))
+                heads = decoder(group, replace(prompts, **leaves))
             loss = self._loss(group, heads) * (len(group) / len(batch))
             loss.backward()
             value += loss.detach()

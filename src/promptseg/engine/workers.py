@@ -15,7 +15,7 @@ ItemT = TypeVar("ItemT")
 class Workers:
     """This process among those of the fit.
 
-    Every process draws the same batch and takes a share of it; gradients are added up, so each of them makes the step
+    Every process draws the same batch and takes a part of it; gradients are added up, so each of them makes the step
     that one process alone would make with the whole batch.
     """
 
@@ -34,7 +34,7 @@ class Workers:
         """Whether this process writes files and talks."""
         return self.rank == 0
 
-    def share(self, batch: Sequence[ItemT]) -> Sequence[ItemT]:
+    def part(self, batch: Sequence[ItemT]) -> Sequence[ItemT]:
         """This process's part of a batch; it may be empty."""
         return batch[self.rank :: self.count]
 

@@ -13,8 +13,7 @@ from promptseg.engine.predict import predict
 from promptseg.models.base import PromptableSegmenter
 from promptseg.models.registry import load_model
 from promptseg.prompts import Prompts
-from promptseg.reports.layout import grid, legend, stack
-from promptseg.reports.pictures import Picture, colorize, write_picture
+from promptseg.reports.pictures import Picture, colorize, grid, legend, stack, write_picture
 from promptseg.reports.tables import Table, change_table, percent
 
 MODEL = "seem-nano"

@@ -10,8 +10,7 @@ from promptseg.data.images import resize_image, resize_labels
 from promptseg.data.sample import PanopticLabels, Sample
 from promptseg.errors import PromptsegError
 from promptseg.label_space import IGNORE
-from promptseg.reports.layout import grid, legend, stack
-from promptseg.reports.pictures import Picture, overlay
+from promptseg.reports.pictures import Picture, grid, legend, overlay, stack
 
 _SHADES = 60
 """Colours for objects, in turn; more would look alike."""

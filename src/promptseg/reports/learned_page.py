@@ -9,10 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from promptseg.engine.inspect import ClassChange
 from promptseg.extras import import_extra
 from promptseg.files import write_text
 from promptseg.prompts import Prompts
-from promptseg.reports.learned import ClassChange
 from promptseg.reports.pictures import Picture
 
 _TEMPLATE = Path(__file__).parent / "learned.html"

@@ -12,17 +12,16 @@ from promptseg.data.formats.classes_json import default_colors
 from promptseg.data.sample import PanopticLabels
 from promptseg.files import write_json
 from promptseg.label_space import Color, LabelSpace
-from promptseg.reports.coco_files import (
+from promptseg.reports.outlines import Region, outlined
+from promptseg.reports.pictures import Picture, legend, overlay, stack, write_labels, write_picture
+from promptseg.tasks.answer_files import (
     categories,
     image_entry,
     instance_entries,
     segment_entries,
     write_segment_ids,
 )
-from promptseg.reports.layout import legend, stack
-from promptseg.reports.outlines import Region, outlined
-from promptseg.reports.pictures import Picture, overlay, write_labels, write_picture
-from promptseg.tasks.instances import Instances
+from promptseg.tasks.base import Instances
 
 OVERLAYS, LABELS, PANOPTIC = "overlays", "labels", "panoptic"
 FOLDERS = (OVERLAYS, LABELS, PANOPTIC)

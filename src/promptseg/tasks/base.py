@@ -1,4 +1,4 @@
-"""What a task is to the engine: targets, a loss, answers for people, and a metric. It never asks which model."""
+"""What a task is to the rest: targets, a loss, answers, and a metric. It never asks which model."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,3 +90,21 @@ def mean(values: Iterable[float | None]) -> float | None:
     """Mean of the values that are there; none without any."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+@dataclass(frozen=True)
+class Instances:
+    """D detections of one image, best score first.
+
+    Attributes:
+        class_ids: (D,) int64.
+        scores: (D,) float, 0..1.
+        masks: (D, H, W) bool.
+    """
+
+    class_ids: Tensor
+    scores: Tensor
+    masks: Tensor
+
+    def __len__(self) -> int:
+        return len(self.class_ids)

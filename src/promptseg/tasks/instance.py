@@ -14,12 +14,10 @@ from promptseg.data.sample import PanopticLabels, Sample
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.label_space import LabelSpace
 from promptseg.models.base import Prediction, Size
-from promptseg.tasks.base import Columns
-from promptseg.tasks.cityscapes_ap import CityscapesAP
-from promptseg.tasks.coco_ap import CocoAP
-from promptseg.tasks.instances import Instances
+from promptseg.tasks.average_precision import CityscapesAP, CocoAP
+from promptseg.tasks.base import Columns, Instances
 from promptseg.tasks.masks import masks_at
-from promptseg.tasks.segments import MatchedSettings, SegmentTarget, check_whole, segment_target, segments_loss
+from promptseg.tasks.matched_loss import MatchedSettings, SegmentTarget, check_whole, segment_target, segments_loss
 
 RULES = ("coco", "cityscapes")
 COLUMNS = Columns({"ap50": "AP50", "ap": "AP"}, "AP50")

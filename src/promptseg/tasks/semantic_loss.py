@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.label_space import IGNORE
-from promptseg.tasks.tiles import Tile, tiles
+from promptseg.tasks.masks import Tile, tiles
 
 TINY = 1e-8
 """Added to evidence where it is divided by or its logarithm taken."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from promptseg.engine.cells import Outcome, Score
+from promptseg.experiments.plan import Outcome, Score
 from promptseg.files import write_json, write_text
 from promptseg.reports.tables import MISSING, Table
 from promptseg.tasks.base import Columns

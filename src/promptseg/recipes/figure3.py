@@ -7,17 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptseg.captions.count import CaptionCounts
-from promptseg.engine.cells import Outcome, prompts_folder
 from promptseg.errors import PromptsegError
+from promptseg.experiments.plan import Outcome, prompts_folder
+from promptseg.experiments.results import Spread, spread
 from promptseg.label_space import Color, LabelSpace
 from promptseg.prompts import Prompts
-from promptseg.recipes.tables import Recipe
-from promptseg.reports.bars import bar_chart
-from promptseg.reports.caption_counts import counts_picture
-from promptseg.reports.comparison import Spread, spread
-from promptseg.reports.layout import legend, stack
-from promptseg.reports.pictures import Picture, write_picture
+from promptseg.recipes.caption_counts import CaptionCounts, counts_picture
+from promptseg.recipes.paper import Recipe
+from promptseg.reports.pictures import Picture, bar_chart, legend, stack, write_picture
 from promptseg.reports.tables import MISSING, Table
 
 WEIGHT = "semantic.weight"

@@ -1,6 +1,8 @@
-"""Counting captions that name a class, over files far larger than memory."""
+"""Counting captions that name a class, over files far larger than memory, and showing what was counted."""
 
+import csv
 import glob
+import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,10 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptseg.captions.terms import class_terms, read_synonyms
 from promptseg.errors import PromptsegError
 from promptseg.extras import import_extra
-from promptseg.files import read_json
+from promptseg.files import read_json, write_json, write_text
+from promptseg.label_space import Color
+from promptseg.recipes.caption_terms import class_terms, read_synonyms
+from promptseg.reports.pictures import Picture, bar_chart, write_picture
+from promptseg.reports.tables import Table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -235,3 +240,46 @@ def _ask(connection: "DuckDBPyConnection", path: Path, query: str) -> list[tuple
 def _format(path: Path) -> str:
     plain = path.with_suffix("") if path.suffix in (".gz", ".zst") else path
     return plain.suffix.lower()
+
+
+_BAR: Color = (31, 98, 158)
+
+
+def counts_table(found: CaptionCounts) -> Table:
+    """Every class with its captions, most first."""
+    rows = tuple((name, f"{count:,}", f"{100 * _share(found, count):.3g}") for name, count in _ranked(found))
+    return Table(("class", "captions", "percent"), rows, title=f"{found.captions:,} captions")
+
+
+def counts_picture(found: CaptionCounts) -> Picture:
+    """A bar for each class, most first; the longest fills the picture."""
+    ranked = _ranked(found)
+    most = max(1, ranked[0][1])
+    fractions = [count / most for _, count in ranked]
+    texts = [f"{count:,}" for _, count in ranked]
+    return bar_chart([name for name, _ in ranked], fractions, [_BAR] * len(ranked), values=texts)
+
+
+def counts_csv(found: CaptionCounts) -> str:
+    """One row for each class: captions, share of all captions, and what was looked for."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["class", "captions", "share", "terms"])
+    for name, count in _ranked(found):
+        writer.writerow([name, count, _share(found, count), "; ".join(found.terms[name])])
+    return buffer.getvalue()
+
+
+def write_counts(out: Path, found: CaptionCounts) -> None:
+    """Write `counts.csv`, `counts.json` and `counts.png` to `out`."""
+    write_text(out / "counts.csv", counts_csv(found))
+    write_json(out / "counts.json", found.to_json())
+    write_picture(out / "counts.png", counts_picture(found))
+
+
+def _ranked(found: CaptionCounts) -> list[tuple[str, int]]:
+    return sorted(found.counts.items(), key=lambda entry: -entry[1])
+
+
+def _share(found: CaptionCounts, count: int) -> float:
+    return count / found.captions if found.captions else 0.0

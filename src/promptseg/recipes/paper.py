@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from promptseg.engine.cells import Variant
 from promptseg.errors import unknown_name
-from promptseg.reports.comparison import MS_PER_IMAGE, PEAK_GB, Measure, headline
+from promptseg.experiments.plan import Variant
+from promptseg.experiments.results import MS_PER_IMAGE, PEAK_GB, Measure, headline
 
 Figures = tuple[float | None, ...]
 """The paper's numbers of a row: column by column what is shown of each, then the mean where there is one."""

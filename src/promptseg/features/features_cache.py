@@ -7,18 +7,22 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from promptseg.engine.feature_files import FeatureFiles, features_folder
-from promptseg.engine.memory import free_bytes
-from promptseg.engine.settings import DTYPES, PLACES
 from promptseg.errors import PromptsegError, unknown_name
+from promptseg.features.feature_files import FeatureFiles, features_folder
+from promptseg.features.memory import free_bytes
 from promptseg.models.base import ImageFeatures, PromptableSegmenter
+
+PLACES = ("auto", "gpu", "memory", "disk", "none")
+"""Where image features may be kept."""
+DTYPES = ("float32", "bfloat16", "float16")
+"""What they may be kept as."""
 
 PREPROCESSING = 1
 """Raised whenever the same weights and pixels come to give other features: what was kept is then not found any more."""
 
 DISK_LIMIT_GB = 20.0
 """What all features on disk may take together, unless $PROMPTSEG_FEATURES_GB says otherwise."""
-_SHARE = 0.5
+_FRACTION = 0.5
 """Of the memory that is free at the start."""
 
 
@@ -35,8 +39,8 @@ class FeaturesCache:
 
         Args:
             device: that of the model.
-            place: one of `settings.PLACES`; `auto` takes the first that has room, `none` keeps nothing.
-            dtype: one of `settings.DTYPES`, in which features are kept.
+            place: one of `PLACES`; `auto` takes the first that has room, `none` keeps nothing.
+            dtype: one of `DTYPES`, in which features are kept.
             files: where on disk; the user's cache folder if not given.
 
         Raises:
@@ -51,7 +55,7 @@ class FeaturesCache:
         self._dtype, self._device = getattr(torch, dtype), device
         self._files = files or user_files()
         self._places = _places(place, device)
-        self._room = {name: int(_SHARE * free_bytes(where)) for name, where in _memories(device).items()}
+        self._room = {name: int(_FRACTION * free_bytes(where)) for name, where in _memories(device).items()}
         self._kept: dict[str, ImageFeatures] = {}
         self._counts: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
@@ -79,7 +83,7 @@ class FeaturesCache:
             return self._kept[key]
         found = self._files.read(key) if "disk" in self._places else None
         if found is not None:
-            self._note("disk", key, found)
+            self._record("disk", key, found)
             return found
         features = model.encode_image([image]).to(model.device, self._dtype)
         place = next((place for place in self._places if self._put(place, key, features)), None)
@@ -90,19 +94,22 @@ class FeaturesCache:
         """Keep features in a place, if it has room for them."""
         if place == "disk":
             found = self._files.read(key) if self._files.write(key, features) else None
-            return found is not None and self._note(place, key, found)
+            if found is None:
+                return False
+            self._record(place, key, found)
+            return True
         if features.nbytes > self._room[place]:
             return False
         self._room[place] -= features.nbytes
-        return self._note(place, key, features.to(_memories(self._device)[place]))
+        self._record(place, key, features.to(_memories(self._device)[place]))
+        return True
 
-    def _note(self, place: str, key: str, features: ImageFeatures) -> bool:
+    def _record(self, place: str, key: str, features: ImageFeatures) -> None:
         self._kept[key] = features
         self._counts[place] += 1
         self._bytes[place] += features.nbytes
-        return True
 
-    def news(self) -> str | None:
+    def changed_summary(self) -> str | None:
         """The summary, if it has changed since it was last asked for."""
         told, self._told = self._told, self.summary()
         return None if told == self._told else self._told

@@ -10,13 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.data.formats.classes_json import packaged
-from promptseg.engine.encode import image_tensor
 from promptseg.engine.evaluate import input_short_side
+from promptseg.features.encode import image_tensor
 from promptseg.label_space import CITYSCAPES_19
 from promptseg.models.base import ImageFeatures, PromptableSegmenter
 from promptseg.prompts import Prompts
-from promptseg.reports.layout import grid
-from promptseg.reports.pictures import Picture
+from promptseg.reports.pictures import Picture, grid
 
 _WORDS = Path(__file__).parent / "words.txt"
 _COLD, _HOT = np.array([20, 30, 90]), np.array([255, 190, 0])

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import FrameType
 
 from promptseg.data.registry import load_dataset
-from promptseg.engine.cells import Cell, Outcome, Plan
-from promptseg.engine.compare import Comparison, Pool, Report
+from promptseg.experiments.compare import Comparison, Pool, Report
+from promptseg.experiments.plan import Cell, Outcome, Plan
 from promptseg.models.registry import load_model
 
 _SECONDS_TO_STOP = 20.0

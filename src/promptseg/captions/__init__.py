@@ -1,1 +1,0 @@
-"""How often class names occur in a corpus of captions."""

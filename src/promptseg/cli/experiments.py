@@ -1,0 +1,202 @@
+"""`promptseg compare` and `promptseg reproduce`: methods side by side, and the tables of the paper."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from promptseg.cli.options import (
+    DEFAULT_MODEL,
+    Data,
+    Device,
+    Model,
+    OutFolder,
+    Preset,
+    Rule,
+    Settings,
+    Shots,
+    Steps,
+    Task,
+    Threads,
+    common_settings,
+    parse_settings,
+    use_threads,
+)
+from promptseg.cli.output import USER_ERROR, Interrupted, print_table
+from promptseg.errors import PromptsegError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from promptseg.experiments.compare import Pool
+    from promptseg.experiments.plan import Outcome, Variant
+
+ResultT = TypeVar("ResultT")
+
+Seeds = Annotated[str, typer.Option("--seeds", metavar="S,S", help="Seeds, separated by commas.")]
+EvaluatedSplit = Annotated[str, typer.Option("--split", help="What is evaluated: val or test.")]
+Jobs = Annotated[
+    int, typer.Option("--jobs", metavar="J", help="Fits at a time, each in a process of --threads threads (1).")
+]
+
+
+def read_seeds(text: str) -> tuple[int, ...]:
+    """Seeds separated by commas.
+
+    Raises:
+        PromptsegError: one is no whole number from 0.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not (part.isascii() and part.isdigit()):
+            raise PromptsegError(f"--seeds {text}: {part!r} is not a whole number from 0; write for example 0,1,2")
+    return tuple(map(int, parts))
+
+
+def open_pool(jobs: int, threads: int | None, model: str, device: str | None, data: Sequence[str]) -> "Pool | None":
+    """Limit the threads, and make the pool of `--jobs`; none for a single job."""
+    if jobs < 1:
+        raise PromptsegError(f"--jobs {jobs}: give a whole number of at least 1")
+    if jobs == 1:
+        use_threads(threads)
+        return None
+    from promptseg.experiments.pool import Sources, worker_pool
+
+    use_threads(threads or 1)
+    return worker_pool(Sources(model, device, tuple(data)), jobs, threads or 1)
+
+
+def run_until_stopped(work: Callable[[], ResultT], out: "Path") -> ResultT:
+    """Do the work; ctrl-C ends it with the line that says how to go on."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; the same command goes on with {out}") from None
+
+
+def report_failures(outcomes: "Sequence[Outcome]") -> None:
+    """Say which cells failed, and end with the exit code of an error if there are any."""
+    failed = [outcome for outcome in outcomes if outcome.score is None]
+    for outcome in failed:
+        typer.echo(f"failed: {outcome.cell}: {outcome.error}", err=True)
+    if failed:
+        typer.echo(f"{len(failed)} of {len(outcomes)} fits failed; the same command tries them again", err=True)
+        raise typer.Exit(USER_ERROR)
+
+
+def compare(
+    data: Data,
+    out: OutFolder,
+    methods: Annotated[
+        str, typer.Option(metavar="M,M", help="Methods, separated by commas; METHOD:KEY=VALUE sets one for it alone.")
+    ] = "zero-shot,coop,locn,ssprompt",
+    model: Model = DEFAULT_MODEL,
+    task: Task = "semantic",
+    shots: Shots = 16,
+    rule: Rule = "cover",
+    seeds: Seeds = "0,1,2",
+    split: EvaluatedSplit = "val",
+    preset: Preset = "tuned",
+    steps: Steps = None,
+    settings: Settings = None,
+    device: Device = None,
+    threads: Threads = None,
+    jobs: Jobs = 1,
+) -> None:
+    """Compare methods on the same shots, images and number of steps.
+
+    DIR keeps every finished fit: the same command goes on where it was stopped. Exit code 2 if a fit failed.
+    """
+    from promptseg import load_dataset, load_model
+    from promptseg.engine.runs import environment
+    from promptseg.experiments.compare import compare as compare_methods
+    from promptseg.experiments.plan import Plan
+    from promptseg.experiments.results import write_comparison
+
+    chosen = common_settings(settings, steps)
+    variants = tuple(read_variant(text) for text in methods.split(","))
+    plan = Plan(variants, (shots,), read_seeds(seeds), chosen, task, preset, rule, split)
+    pool = open_pool(jobs, threads, model, device, [data])
+    dataset = load_dataset(data)
+    frozen = load_model(model, device=device)
+    outcomes = run_until_stopped(
+        lambda: compare_methods(frozen, [dataset], plan, out, lambda line: typer.echo(line, err=True), pool), out
+    )
+    about = {"model": model, "task": task, "split": split, "shots": shots, "seeds": list(plan.seeds), "preset": preset}
+    about |= {"settings": dict(chosen)} | environment()
+    for table in write_comparison(out, outcomes, about):
+        print_table(table)
+    typer.echo(f"tables: {out}/table.md, table.csv, table.json")
+    report_failures(outcomes)
+
+
+def read_variant(text: str) -> "Variant":
+    """A method as `METHOD` or `METHOD:KEY=VALUE:KEY=VALUE`."""
+    from promptseg.experiments.plan import Variant
+
+    method, *pairs = text.strip().split(":")
+    return Variant(method, parse_settings(pairs, ()))
+
+
+def reproduce(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="table2 to table9, or fig3.")],
+    out: OutFolder,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=SPEC", help="Data of a column; repeatable (default: a miniature on streets)."),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="One of the table's tasks (default: all of them).")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Name of `promptseg models list`, or a model folder (default: {DEFAULT_MODEL}, if it fits)."
+        ),
+    ] = None,
+    seeds: Seeds = "0,1,2",
+    split: EvaluatedSplit = "val",
+    preset: Preset = "tuned",
+    steps: Steps = None,
+    settings: Settings = None,
+    captions: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="fig3: captions, or the counts.json of analyze captions; repeatable."),
+    ] = None,
+    device: Device = None,
+    threads: Threads = None,
+    jobs: Jobs = 1,
+) -> None:
+    """Run a table of the paper again, in miniature or with its own models and data.
+
+    DIR keeps every finished fit: the same command goes on where it was stopped. Exit code 2 if a fit failed.
+    """
+    from promptseg import load_dataset, load_model
+    from promptseg.experiments.plan import Plan
+    from promptseg.recipes.caption_counts import read_or_count
+    from promptseg.recipes.paper import find_recipe
+    from promptseg.recipes.reproduce import choose_data
+    from promptseg.recipes.reproduce import reproduce as run_recipe
+
+    recipe = find_recipe(name) if task is None else find_recipe(name).of_task(task)
+    if model is None and recipe.needs:
+        raise PromptsegError(recipe.needs)
+    model = model or DEFAULT_MODEL
+    if captions and not recipe.claim:
+        raise PromptsegError(f"--captions: {name} shows no captions; leave it out, or reproduce fig3")
+    chosen = common_settings(settings, steps)
+    plan = Plan(recipe.variants, recipe.shots, read_seeds(seeds), chosen, preset=preset, split=split)
+    specs = choose_data(recipe, data or ())
+    pool = open_pool(jobs, threads, model, device, list(dict.fromkeys(specs.values())))
+    datasets = {column: load_dataset(spec) for column, spec in specs.items()}
+    names = next(iter(datasets.values())).label_space.names
+    counts = read_or_count(captions, names) if captions else None
+    frozen = load_model(model, device=device)
+    made = run_until_stopped(
+        lambda: run_recipe(recipe, frozen, datasets, plan, out, lambda line: typer.echo(line, err=True), pool, counts),
+        out,
+    )
+    print_table(made.table)
+    for note in made.notes:
+        typer.echo(note)
+    for file in sorted(out.glob(f"{name}.*")):
+        typer.echo(f"file: {file}")
+    report_failures(made.outcomes)
