@@ -11,9 +11,9 @@ from pathlib import Path
 
 import duckdb
 
+from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.formats.classes_json import packaged
 from promptseg.engine.inspect import vocabulary
-from promptseg.label_space import CITYSCAPES_19
 from promptseg.recipes.caption_counts import count_captions
 from promptseg.recipes.caption_terms import class_terms, read_synonyms
 

@@ -19,10 +19,9 @@ import numpy as np
 from PIL import Image
 
 from promptseg.data.file_sample import FileSample
-from promptseg.data.formats.cityscapes_ids import LABEL_ID_TABLE, LABEL_IDS
+from promptseg.data.formats.cityscapes import CITYSCAPES_19, LABEL_ID_TABLE, LABEL_IDS
 from promptseg.data.images import resize_image, resize_labels
 from promptseg.files import write_json
-from promptseg.label_space import CITYSCAPES_19
 from promptseg.models.sizes import short_side_size
 
 SIZE = (1024, 2048)

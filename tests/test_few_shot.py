@@ -12,7 +12,7 @@ import pytest
 
 from promptseg import PromptsegError, draw_shots
 from promptseg.data.few_shot import restore_shots
-from promptseg.data.formats.folder import load_folder
+from promptseg.data.registry import load_dataset
 from promptseg.data.sample import Split
 from promptseg.label_space import ClassInfo, LabelSpace
 
@@ -256,22 +256,22 @@ needs_camvid = pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not bes
 @needs_camvid
 @pytest.mark.parametrize(("split", "rule", "k", "images", "digest"), VECTORS)
 def test_camvid_vectors(split, rule, k, images, digest):
-    shots = draw_shots(load_folder(str(CAMVID), {"train": split}).train, k, 0, rule)
+    shots = draw_shots(load_dataset(f"{CAMVID}?train={split}").train, k, 0, rule)
     assert len(shots) == images and hashlib.sha256("\n".join(shots.ids).encode()).hexdigest() == digest
 
 
 @needs_camvid
 def test_camvid_counts():
-    day = draw_shots(load_folder(str(CAMVID), {"train": "day_train"}).train).record
+    day = draw_shots(load_dataset(f"{CAMVID}?train=day_train").train).record
     assert list(day["got"].values()) == [22, 22, 22, 22, 21, 16, 22, 16, 22, 22, 17]
     assert list(day["n"].values()) == [304, 303, 303, 305, 287, 257, 288, 160, 298, 257, 153]
-    dusk = draw_shots(load_folder(str(CAMVID), {"train": "dusk_train"}).train).record
+    dusk = draw_shots(load_dataset(f"{CAMVID}?train=dusk_train").train).record
     assert dusk["short"] == [{"class": "fence", "wanted": 16, "found": 13}]
 
 
 @needs_camvid
 def test_camvid_sizes_over_seeds():
-    read = [Toy(s.id, s.semantic(), s.label_space) for s in load_folder(str(CAMVID), {"train": "day_train"}).train]
+    read = [Toy(s.id, s.semantic(), s.label_space) for s in load_dataset(f"{CAMVID}?train=day_train").train]
     sizes = {k: [len(draw_shots(read, k, seed)) for seed in range(3)] for k in (1, 8, 12)}
     assert sizes == {1: [1, 1, 2], 8: [11, 12, 11], 12: [16, 18, 16]}
     assert len(draw_shots(read, 8, 0, "union")) == 77

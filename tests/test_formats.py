@@ -1,6 +1,11 @@
 """Every data set in its native layout, read back exactly: classes, void, crowds and the numbers of objects."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
+import plugin
 import pytest
 import trees
 from trees import rows
@@ -8,8 +13,8 @@ from trees import rows
 import promptseg
 from promptseg import PromptsegError
 from promptseg.data.check import check_dataset
+from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.sample import Segment
-from promptseg.label_space import CITYSCAPES_19
 
 ROAD, CAR, PERSON = 0, 13, 11
 
@@ -297,3 +302,41 @@ def test_labelme(tmp_path):
     assert np.array_equal(sample.semantic(), np.select([expected == 1, expected == 2], [1, 0], 255))
     trees.write(tmp_path / "classes.json", ["road", "bus", "car"])
     assert promptseg.load_dataset(f"labelme:{tmp_path}").train[0].semantic()[0, 0] == 2
+
+
+TOY = """
+import numpy as np
+from promptseg.label_space import ClassInfo, LabelSpace
+from promptseg.data.registry import DataFormat
+from promptseg.data.sample import Dataset, Split
+
+SPACE = LabelSpace("toy", (ClassInfo("road", (0, 0, 0)), ClassInfo("sky", (9, 9, 9))))
+
+class Sample:
+    label_space = SPACE
+    def __init__(self, number):
+        self.id = str(number)
+    def image(self):
+        return np.full((4, 6, 3), int(self.id), np.uint8)
+    def semantic(self):
+        return np.eye(4, 6, dtype=np.uint8)
+
+def load(spec):
+    count = spec.count("count", 2)
+    splits = [Split([Sample(100 * i + n) for n in range(count)], "toy", name) for i, name in enumerate("abc")]
+    return Dataset(f"toy:{spec.where}", SPACE, *splits)
+
+TOY = DataFormat(load, "a toy", "none", "yours", in_folder=False)
+"""
+
+
+def test_another_package_brings_a_format_in_one_file_and_one_line(tmp_path, monkeypatch):
+    plugin.install(tmp_path, "toy-data", {"promptseg.formats": {"toy": "toy_data:TOY"}}, {"toy_data": TOY})
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    command = [sys.executable, "-m", "promptseg", "data"]
+    listed = subprocess.run([*command, "list"], capture_output=True, text=True, check=True).stdout
+    assert "toy:NAME\n  a toy\n" in listed and listed.startswith("streets:NAME")
+    checked = subprocess.run([*command, "check", "toy:here?count=3"], capture_output=True, text=True, check=True).stdout
+    assert "train: 3 images" in checked and "0 errors" in checked
+    refused = subprocess.run([*command, "check", "toy:here?count=x"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2 and "toy:here?count=x: count is 'x', expected a whole number" in refused.stderr

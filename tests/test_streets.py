@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.registry import load_dataset
 from promptseg.data.streets.dataset import StreetSample, cache_path
 from promptseg.data.streets.scene import Scene, generate_scene
 from promptseg.errors import PromptsegError
-from promptseg.label_space import CITYSCAPES_19, IGNORE
+from promptseg.label_space import IGNORE
 
 CONDITIONS = ("clear", "fog", "night", "rain", "snow")
 ADVERSE = CONDITIONS[1:]

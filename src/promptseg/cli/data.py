@@ -28,8 +28,7 @@ def _data(context: typer.Context) -> None:
 @app.command("list")
 def list_() -> None:
     """List the data formats with their layout and licence."""
-    from promptseg.data.formats.data_format import variable
-    from promptseg.data.registry import FORMATS
+    from promptseg.data.registry import FORMATS, variable
 
     for name, entry in FORMATS.items():
         spec = f"{name}:FOLDER (or set {variable(name)})" if entry.in_folder else f"{name}:NAME"

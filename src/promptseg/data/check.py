@@ -1,24 +1,25 @@
 """The check of a data set: every file read once, every defect told in one line, none stops the walk."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from promptseg.data.class_order import upside_down
 from promptseg.data.defects import Defect
 from promptseg.data.formats.folder import FolderError
 from promptseg.data.registry import FORMATS, load_dataset, parse_spec
 from promptseg.data.sample import Dataset, Split
-from promptseg.data.walk import Tally, walk
+from promptseg.data.walk import Heights, Tally, walk
 
 __all__ = ["CheckReport", "Defect", "SplitCounts", "check_dataset"]
 
 
-_OWN = ("folder", "coco", "labelme")
-"""Formats of people's own photos, who choose the splits themselves."""
+_ABOVE = ("sky",)
+_BELOW = ("road", "floor", "ground", "grass", "sidewalk")
+_LEAST_SHARE = 1e-3
+"""Classes with fewer of the labelled pixels tell nothing."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _counts(dataset: Dataset, tally: Tally) -> SplitCounts:
 
 
 def _empty_splits(dataset: Dataset, splits: dict[str, Split]) -> Iterator[Defect]:
-    own = parse_spec(dataset.spec)[0] in _OWN
+    own = FORMATS[parse_spec(dataset.spec)[0]].own
     for name, split in splits.items():
         # The test labels of the benchmarks are not public.
         if not split and (own or name != "test"):
@@ -110,14 +111,26 @@ def _shared_photos(found: dict[str, Tally]) -> Iterator[Defect]:
 
 def _strange_order(dataset: Dataset, tallies: list[Tally]) -> Iterator[Defect]:
     """Signs that the ids of the label files mean other classes than they are read as."""
-    name, _, options = parse_spec(dataset.spec)
+    name, spec = parse_spec(dataset.spec)
     suspect, space = FORMATS[name].suspect, dataset.label_space
     pixels = np.sum([tally.pixels for tally in tallies], axis=0)[: len(space)]
-    better = suspect(options, pixels) if suspect else None
+    better = suspect(spec.options, pixels) if suspect else None
     if better:
         reason = f"the classes fit the label files better with {better}, so their order may be wrong"
         yield Defect(dataset.spec, reason, f"look at `promptseg data preview`, and write ?{better}", "warning")
         return
-    for sign in upside_down(space.names, np.sum([tally.heights for tally in tallies], axis=0)):
+    for sign in _upside_down(space.names, np.sum([tally.heights for tally in tallies], axis=0)):
         reason = f"{sign}, so the class order may be wrong"
         yield Defect(dataset.spec, reason, "look at `promptseg data preview`, and compare the classes", "warning")
+
+
+def _upside_down(names: Sequence[str], total: Heights) -> Iterator[str]:
+    """What is strange about the summed heights of a data set: sky that lies, on average, below the ground."""
+    counts, sums = total[:, : len(names)]
+    enough = counts > _LEAST_SHARE * max(counts.sum(), 1)
+    mean = {name: sums[i] / counts[i] for i, name in enumerate(names) if enough[i]}
+    for above in _ABOVE:
+        for below in _BELOW:
+            if above in mean and below in mean and mean[above] > mean[below]:
+                yield f"on average, {above!r} lies below {below!r} in the photos"
+                return

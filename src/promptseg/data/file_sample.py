@@ -23,8 +23,8 @@ class FileSample:
     image_path: Path
     label_path: Path
     """The file that reports name; `read_semantic` is called with it."""
-    read_semantic: Callable[[Path], NDArray[np.uint8]]
-    """Gives class ids (H, W), 255 ignored."""
+    read_semantic: Callable[[Path], NDArray[np.uint8]] | None
+    """Gives class ids (H, W), 255 ignored; None where they are those of the panoptic labels."""
     read_panoptic: Callable[[], PanopticLabels] | None = None
     """None where the data set has no instance labels, or they were not downloaded."""
 
@@ -38,10 +38,14 @@ class FileSample:
         Raises:
             PromptsegError: unreadable, not the photo's size, or an id that is no class.
         """
-        labels = self.read_semantic(self.label_path)
+        labels = self.class_ids()
         for defect in self.label_defects(labels, image_size(self.image_path)):
             raise DefectError(defect.file, defect.reason, defect.mend)
         return labels
+
+    def class_ids(self) -> NDArray[np.uint8]:
+        """What the files hold, of whatever size and ids; see `label_defects`."""
+        return self._segments().semantic() if self.read_semantic is None else self.read_semantic(self.label_path)
 
     def panoptic(self) -> PanopticLabels:
         """Segments with their classes; void is 0.
@@ -49,13 +53,16 @@ class FileSample:
         Raises:
             PromptsegError: no instance labels, unreadable, or not the photo's size.
         """
-        if self.read_panoptic is None:
-            mend = "use the task 'semantic', or add the files that docs/data-sets.md names"
-            raise PromptsegError(f"{self.id}: has no instance labels; {mend}")
-        labels = self.read_panoptic()
+        labels = self._segments()
         for defect in self._size_defects(labels.map.shape, image_size(self.image_path)):
             raise DefectError(defect.file, f"panoptic labels of {defect.reason}", defect.mend)
         return labels
+
+    def _segments(self) -> PanopticLabels:
+        if self.read_panoptic is None:
+            mend = "use the task 'semantic', or add the files that docs/data-sets.md names"
+            raise PromptsegError(f"{self.id}: has no instance labels; {mend}")
+        return self.read_panoptic()
 
     def label_defects(self, labels: NDArray[np.uint8], size: tuple[int, int]) -> Iterator[Defect]:
         """What is wrong with the `labels` of a photo of `size` (H, W): ids that are no class, another size."""

@@ -1,38 +1,62 @@
-"""Data specs: `streets:fog`, `cityscapes:FOLDER`, `folder:PATH?train=LIST&val=LIST`, or just a path."""
+"""Data formats by name, and data sets by spec: `cityscapes:FOLDER`, `folder:PATH?train=LIST`, or just a path."""
 
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl
 
-from promptseg.data.formats import (
-    acdc,
-    ade20k,
-    bdd100k,
-    cityscapes,
-    coco,
-    coco_panoptic,
-    folder,
-    labelme,
-    mapillary,
-    pascal_context,
-)
-from promptseg.data.formats.data_format import DataFormat, open_format
+import numpy as np
+from numpy.typing import NDArray
+
 from promptseg.data.sample import Dataset
-from promptseg.data.streets import dataset as streets
 from promptseg.errors import PromptsegError, unknown_name
+from promptseg.registry import Registry
+from promptseg.spec import Spec, read_spec
 
-FORMATS: dict[str, DataFormat] = {
-    "streets": streets.FORMAT,
-    "folder": folder.FORMAT,
-    "coco": coco.FORMAT,
-    "labelme": labelme.FORMAT,
-    "cityscapes": cityscapes.FORMAT,
-    "bdd100k": bdd100k.FORMAT,
-    "mapillary": mapillary.FORMAT,
-    "ade20k": ade20k.FORMAT,
-    "pascal_context": pascal_context.FORMAT,
-    "acdc": acdc.FORMAT,
-    "coco_panoptic": coco_panoptic.FORMAT,
-}
+
+@dataclass(frozen=True)
+class DataFormat:
+    """A way to open data, and what `promptseg data list` tells of it.
+
+    Attributes:
+        load: opens the data set of a spec; its `where` is what stands behind the colon, as `FOLDER`.
+        about: the data set, its classes, its options.
+        layout: paths below the folder that the spec names.
+        licence: of the data.
+        in_folder: whether a spec names a folder, which the environment variable PROMPTSEG_NAME may do in its place.
+        own: whether these are people's own photos, who choose the splits themselves.
+        suspect: takes the options of a spec and the pixels of each class; says how another class order would be named
+            that fits the labels better, None if none does.
+    """
+
+    load: Callable[[Spec], Dataset]
+    about: str
+    layout: str
+    licence: str
+    in_folder: bool = True
+    own: bool = False
+    suspect: Callable[[Mapping[str, str], NDArray[np.int64]], str | None] | None = None
+
+
+_ROOM = "promptseg.data.formats"
+FORMATS: Registry[DataFormat] = Registry(
+    "data format",
+    "promptseg.formats",
+    "promptseg.data.registry:DataFormat",
+    {
+        "streets": "promptseg.data.streets.dataset:FORMAT",
+        "folder": f"{_ROOM}.folder:FORMAT",
+        "coco": f"{_ROOM}.coco:FORMAT",
+        "labelme": f"{_ROOM}.labelme:FORMAT",
+        "cityscapes": f"{_ROOM}.cityscapes:FORMAT",
+        "bdd100k": f"{_ROOM}.bdd100k:FORMAT",
+        "mapillary": f"{_ROOM}.mapillary:FORMAT",
+        "ade20k": f"{_ROOM}.ade20k:FORMAT",
+        "pascal_context": f"{_ROOM}.pascal_context:FORMAT",
+        "acdc": f"{_ROOM}.acdc:FORMAT",
+        "coco_panoptic": f"{_ROOM}.coco_panoptic:FORMAT",
+    },
+)
 
 
 def load_dataset(spec: str) -> Dataset:
@@ -45,25 +69,35 @@ def load_dataset(spec: str) -> Dataset:
     Raises:
         PromptsegError: unknown format or option, or what it names is not there.
     """
-    name, where, options = parse_spec(spec)
-    return open_format(name, FORMATS[name], where, options)
+    name, parts = parse_spec(spec)
+    data_format = FORMATS[name]
+    if data_format.in_folder and not parts.where:
+        where = os.environ.get(variable(name), "")
+        if not where:
+            raise PromptsegError(f"{name}: names no folder; write {name}:FOLDER, or set {variable(name)}=FOLDER")
+        parts = Spec(parts.text, where, parts.options)
+    return data_format.load(parts)
 
 
-def parse_spec(spec: str) -> tuple[str, str, dict[str, str]]:
-    """The format of a spec, what stands behind its colon, and its options; a path is a `folder`.
+def parse_spec(spec: str) -> tuple[str, Spec]:
+    """The format of a spec, and the spec with what stands behind the colon as its `where`; a path is a `folder`.
 
     Raises:
         PromptsegError: neither a known format nor a path that is there.
     """
-    location, _, query = str(spec).partition("?")
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    name, colon, rest = location.partition(":")
-    if name in FORMATS and (colon or not Path(location).exists()):
-        return name, rest, options
-    if Path(location).exists():
-        return "folder", location, options
+    parts = read_spec(str(spec))
+    name, colon, rest = parts.where.partition(":")
+    if name in FORMATS and (colon or not Path(parts.where).exists()):
+        return name, Spec(parts.text, rest, parts.options)
+    if Path(parts.where).exists():
+        return "folder", parts
     if colon:
         raise unknown_name("data format", name, FORMATS)
     raise PromptsegError(
-        f"{location}: no such folder; give a path, or one of {', '.join(f'{n}:...' for n in sorted(FORMATS))}"
+        f"{parts.where}: no such folder; give a path, or one of {', '.join(f'{n}:...' for n in sorted(FORMATS))}"
     )
+
+
+def variable(name: str) -> str:
+    """The environment variable that says where the data of a format are."""
+    return f"PROMPTSEG_{name.upper()}"

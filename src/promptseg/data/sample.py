@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.data.defects import Defect
-from promptseg.label_space import LabelSpace
+from promptseg.label_space import IGNORE, LabelSpace
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,20 @@ class Segment:
     is_crowd: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PanopticLabels:
     """Panoptic labels: `map` (H, W) int32 holds segment ids, 0 where nothing is labelled."""
 
     map: NDArray[np.int32]
     segments: tuple[Segment, ...]
+
+    def semantic(self) -> NDArray[np.uint8]:
+        """Class ids (H, W), crowds included; 255 where nothing is labelled."""
+        known = sorted(self.segments, key=lambda s: s.id)
+        ids = np.array([0, *(s.id for s in known)], np.int32)
+        classes = np.array([IGNORE, *(s.class_id for s in known)], np.uint8)
+        labels: NDArray[np.uint8] = classes[np.searchsorted(ids, self.map)]
+        return labels
 
 
 class Sample(Protocol):

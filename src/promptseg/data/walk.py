@@ -10,13 +10,18 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.class_order import Heights, heights
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample
 from promptseg.data.sample import Sample, Split
 from promptseg.errors import PromptsegError
 
 ReadT = TypeVar("ReadT")
+
+_GRID = 128
+"""Pixels of the shorter side that are looked at, roughly: enough to place a class."""
+
+Heights = NDArray[np.float64]
+"""(2, 256): for each id its pixels on a coarse grid, and the sum of their distances from the top edge (0..1)."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def _inspect(sample: Sample) -> _Finding:
     defects: list[Defect] = []
     photo = _attempt(sample, sample.image, defects)
     if isinstance(sample, FileSample):
-        labels = _attempt(sample, lambda: sample.read_semantic(sample.label_path), defects)
+        labels = _attempt(sample, sample.class_ids, defects)
         if labels is not None:
             size = labels.shape if photo is None else photo.shape
             defects += sample.label_defects(labels, (size[0], size[1]))
@@ -90,7 +95,7 @@ def _inspect(sample: Sample) -> _Finding:
     read = Photo(sample.id, name, None if photo is None else _digest(photo))
     if labels is None:
         return _Finding(read, defects, np.zeros(256, np.int64), np.zeros((2, 256)))
-    return _Finding(read, defects, np.bincount(labels.ravel(), minlength=256), heights(labels))
+    return _Finding(read, defects, np.bincount(labels.ravel(), minlength=256), _heights(labels))
 
 
 def _attempt(sample: Sample, read: Callable[[], ReadT], defects: list[Defect]) -> ReadT | None:
@@ -106,3 +111,13 @@ def _attempt(sample: Sample, read: Callable[[], ReadT], defects: list[Defect]) -
 
 def _digest(photo: NDArray[np.uint8]) -> bytes:
     return hashlib.blake2b(repr(photo.shape).encode() + photo.tobytes(), digest_size=16).digest()
+
+
+def _heights(labels: NDArray[np.uint8]) -> Heights:
+    """How high the ids of a label map (H, W) lie."""
+    stride = max(1, min(labels.shape) // _GRID)
+    coarse = labels[::stride, ::stride]
+    rows = (np.arange(len(coarse)) + 0.5) / len(coarse)
+    weights = np.repeat(rows, coarse.shape[1])
+    ids = coarse.ravel()
+    return np.stack([np.bincount(ids, minlength=256), np.bincount(ids, weights, minlength=256)])

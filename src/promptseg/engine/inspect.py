@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.formats.classes_json import packaged
 from promptseg.engine.evaluate import input_short_side
 from promptseg.features.encode import image_tensor
-from promptseg.label_space import CITYSCAPES_19
 from promptseg.models.base import ImageFeatures, PromptableSegmenter
 from promptseg.prompts import Prompts
 from promptseg.reports.pictures import Picture, grid

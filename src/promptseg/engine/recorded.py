@@ -1,8 +1,7 @@
 """The classes that prompts were learned for, out of their record: names, colours, and which are things."""
 
-from promptseg.data.formats.classes_json import default_colors
 from promptseg.errors import PromptsegError
-from promptseg.label_space import ClassInfo, LabelSpace
+from promptseg.label_space import ClassInfo, LabelSpace, default_colors
 from promptseg.prompts import Prompts
 
 

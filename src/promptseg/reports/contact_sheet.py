@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.formats.classes_json import default_colors
 from promptseg.data.images import resize_image, resize_labels
 from promptseg.data.sample import PanopticLabels, Sample
 from promptseg.errors import PromptsegError
-from promptseg.label_space import IGNORE
+from promptseg.label_space import IGNORE, default_colors
 from promptseg.reports.pictures import Picture, grid, legend, overlay, stack
 
 _SHADES = 60

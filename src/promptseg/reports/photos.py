@@ -8,10 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.formats.classes_json import default_colors
 from promptseg.data.sample import PanopticLabels
 from promptseg.files import write_json
-from promptseg.label_space import Color, LabelSpace
+from promptseg.label_space import Color, LabelSpace, default_colors
 from promptseg.reports.outlines import Region, outlined
 from promptseg.reports.pictures import Picture, legend, overlay, stack, write_labels, write_picture
 from promptseg.tasks.answer_files import (

@@ -6,39 +6,38 @@ from typing import Any
 
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample
-from promptseg.data.formats.cityscapes_ids import LABEL_ID_TABLE, LABEL_IDS, TRAIN_ID_TABLE
+from promptseg.data.formats.cityscapes import CITYSCAPES_19, LABEL_ID_TABLE, LABEL_IDS, TRAIN_ID_TABLE
 from promptseg.data.formats.coco_json import field, read_coco, read_panoptic
-from promptseg.data.formats.data_format import DataFormat
 from promptseg.data.formats.files import (
-    check_options,
-    choice,
     files_ending,
     find_root,
     make_dataset,
     photos_ending,
     without_photo,
 )
+from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset, PanopticLabels
-from promptseg.label_space import CITYSCAPES_19, IGNORE
+from promptseg.label_space import IGNORE
+from promptseg.spec import Spec
 
 CONDITIONS = ("fog", "night", "rain", "snow")
 _READERS = {"_gt_labelTrainIds.png": TRAIN_ID_TABLE, "_gt_labelIds.png": LABEL_ID_TABLE}
 _CLASSES = dict.fromkeys(range(34), IGNORE) | {raw: i for i, raw in enumerate(LABEL_IDS)}
 
 
-def load_acdc(where: str, options: dict[str, str]) -> Dataset:
+def load_acdc(spec: Spec) -> Dataset:
     """Open ACDC; the labels of its test split are not public, so that split is empty.
 
     Args:
-        where: the folder with `rgb_anon` and `gt`, or `rgb_anon_trainvaltest` and `gt_trainval` around them.
-        options: `condition`: one of `CONDITIONS`, or all (default).
+        spec: names the folder with `rgb_anon` and `gt`, or `rgb_anon_trainvaltest` and `gt_trainval` around them;
+            option `condition`: one of `CONDITIONS`, or all (default).
 
     Raises:
         PromptsegError: a part is missing, or an unknown option.
     """
-    check_options("acdc", options, ("condition",))
-    condition = choice("acdc", options, "condition", (*CONDITIONS, "all"), "all")
-    root = Path(find_root(where, ()))
+    spec.check_options(("condition",))
+    condition = spec.choice("condition", (*CONDITIONS, "all"), "all")
+    root = find_root(spec.where, ())
     photos = _unpacked(root, "rgb_anon", "rgb_anon_trainvaltest")
     labels = _unpacked(root, "gt", "gt_trainval")
     panoptic = root / "gt_panoptic_trainval" if (root / "gt_panoptic_trainval").is_dir() else root / "gt_panoptic"
@@ -49,7 +48,7 @@ def load_acdc(where: str, options: dict[str, str]) -> Dataset:
             found, orphans = _samples(photos, labels, panoptic, f"{part}/{split}")
             samples += found
             warnings += orphans
-    return make_dataset("acdc", where, options, CITYSCAPES_19, splits, tuple(warnings))
+    return make_dataset("acdc", spec, CITYSCAPES_19, splits, tuple(warnings))
 
 
 def _unpacked(root: Path, name: str, archive: str) -> Path:

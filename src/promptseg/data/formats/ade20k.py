@@ -8,20 +8,19 @@ import numpy as np
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample
 from promptseg.data.formats.classes_json import packaged
-from promptseg.data.formats.data_format import DataFormat
 from promptseg.data.formats.files import (
-    check_options,
     files_ending,
     find_root,
     make_dataset,
     photos_ending,
     without_photo,
 )
-from promptseg.data.formats.id_table import IdTable
-from promptseg.data.formats.segments import decode_segments
+from promptseg.data.formats.label_maps import IdTable, decode_segments
 from promptseg.data.images import read_channels
+from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset, PanopticLabels, Segment
 from promptseg.label_space import LabelSpace
+from promptseg.spec import Spec
 
 TABLE = IdTable(
     {i + 1: i for i in range(150)},
@@ -30,21 +29,21 @@ TABLE = IdTable(
 )
 
 
-def load_ade20k(where: str, options: dict[str, str]) -> Dataset:
+def load_ade20k(spec: Spec) -> Dataset:
     """Open ADE20K-150; instances come from `annotations_instance`, an archive of its own, where it is there.
 
     Raises:
         PromptsegError: a part is missing, or any option.
     """
-    check_options("ade20k", options, ())
-    root = find_root(where, ("images", "annotations"), ("ADEChallengeData2016",))
+    spec.check_options(())
+    root = find_root(spec.where, ("images", "annotations"), ("ADEChallengeData2016",))
     space, _ = packaged("ade20k")
     splits, warnings = {}, list[Defect]()
     for split, folder in (("train", "training"), ("val", "validation")):
         photos = photos_ending(root / "images" / folder, ".jpg")
         splits[split] = [_sample(root, space, f"{folder}/{name}", photo) for name, photo in photos.items()]
         warnings += without_photo(files_ending(root / "annotations" / folder, ".png"), photos)
-    return make_dataset("ade20k", where, options, space, splits, tuple(warnings))
+    return make_dataset("ade20k", spec, space, splits, tuple(warnings))
 
 
 def _sample(root: Path, space: LabelSpace, id_: str, photo: Path) -> FileSample:

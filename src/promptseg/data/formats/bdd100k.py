@@ -8,43 +8,41 @@ from numpy.typing import NDArray
 
 from promptseg.data.defects import Defect
 from promptseg.data.file_sample import FileSample
-from promptseg.data.formats.cityscapes_ids import TRAIN_ID_TABLE
+from promptseg.data.formats.cityscapes import CITYSCAPES_19, TRAIN_ID_TABLE
 from promptseg.data.formats.classes_json import packaged
-from promptseg.data.formats.data_format import DataFormat
 from promptseg.data.formats.files import (
-    check_options,
-    choice,
     files_ending,
     find_root,
     make_dataset,
     photos_ending,
     without_photo,
 )
-from promptseg.data.formats.id_table import IdTable
-from promptseg.data.formats.segments import decode_segments
+from promptseg.data.formats.label_maps import IdTable, decode_segments
 from promptseg.data.images import read_channels
+from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset, PanopticLabels, Segment
-from promptseg.label_space import CITYSCAPES_19, IGNORE, LabelSpace
+from promptseg.label_space import IGNORE, LabelSpace
+from promptseg.spec import Spec
 
 _MASKS, _BITMASKS = "labels/sem_seg/masks", "labels/pan_seg/bitmasks"
 _CROWD, _IGNORED = 2, 1
 """Flags of a segment; neither kind is counted by the official evaluation, nor are hits on it mistakes."""
 
 
-def load_bdd100k(where: str, options: dict[str, str]) -> Dataset:
+def load_bdd100k(spec: Spec) -> Dataset:
     """Open BDD100K.
 
     Args:
-        where: the folder with `images` and `labels`, or the one around it.
-        options: `classes`: 19 (the semantic task, default) or 40 (the panoptic task: classes from pan_seg/bitmasks).
+        spec: names the folder with `images` and `labels`, or the one around it; option `classes`: 19 (the semantic
+            task, default) or 40 (the panoptic task: classes from pan_seg/bitmasks).
 
     Raises:
         PromptsegError: a part is missing, or an unknown option.
     """
-    check_options("bdd100k", options, ("classes",))
-    wide = choice("bdd100k", options, "classes", ("19", "40"), "19") == "40"
+    spec.check_options(("classes",))
+    wide = spec.choice("classes", ("19", "40"), "19") == "40"
     labels = _BITMASKS if wide else _MASKS
-    root = find_root(where, ("images/10k", labels), ("bdd100k",))
+    root = find_root(spec.where, ("images/10k", labels), ("bdd100k",))
     space, table = _forty() if wide else (CITYSCAPES_19, _nineteen())
     splits, warnings = {}, list[Defect]()
     for split in ("train", "val"):
@@ -63,7 +61,7 @@ def load_bdd100k(where: str, options: dict[str, str]) -> Dataset:
             for name, photo in photos.items()
         ]
         warnings += without_photo(files_ending(root / labels / split, ".png"), photos)
-    return make_dataset("bdd100k", where, options, space, splits, tuple(warnings))
+    return make_dataset("bdd100k", spec, space, splits, tuple(warnings))
 
 
 def _forty() -> tuple[LabelSpace, IdTable]:

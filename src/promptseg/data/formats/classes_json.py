@@ -1,15 +1,12 @@
 """`classes.json`: the file in which a folder of photos names its classes."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from promptseg.data.defects import DefectError
 from promptseg.files import read_json
-from promptseg.label_space import ClassInfo, Color, LabelSpace
+from promptseg.label_space import ClassInfo, Color, LabelSpace, default_colors
 
 MAX_CLASSES = 254
 _FORM = 'write ["road", "car"] or {"classes": [{"id": 0, "name": "road", "color": [128, 64, 128], "kind": "stuff"}]}'
@@ -59,28 +56,6 @@ def packaged_rows(name: str) -> list[dict[str, Any]]:
     """The entries of a list of classes of this package."""
     rows: list[dict[str, Any]] = read_json(Path(__file__).parent / "classes" / f"{name}.json")["classes"]
     return rows
-
-
-@cache
-def default_colors(count: int) -> tuple[Color, ...]:
-    """`count` colours, each as far as can be from those before it and from black and white.
-
-    The first n are the same for every count. Distance: squared RGB differences weighted (2, 4, 3), as eyes do roughly.
-    """
-    levels = np.linspace(0, 255, 8).round()
-    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    nearest = np.minimum(_distance(grid, np.zeros(3)), _distance(grid, np.full(3, 255.0)))
-    chosen: list[Color] = []
-    for _ in range(count):
-        color = grid[nearest.argmax()]
-        chosen.append((int(color[0]), int(color[1]), int(color[2])))
-        nearest = np.minimum(nearest, _distance(grid, color))
-    return tuple(chosen)
-
-
-def _distance(colors: np.ndarray[Any, Any], color: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    distance: np.ndarray[Any, Any] = ((colors - color) ** 2) @ np.array([2.0, 4.0, 3.0])
-    return distance
 
 
 def _by_id(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,20 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from promptseg.data.defects import DefectError
 from promptseg.data.file_sample import FileSample
 from promptseg.data.formats.coco_json import ID, category_classes, field, read_coco
-from promptseg.data.formats.data_format import DataFormat
-from promptseg.data.formats.files import check_options, find_root, make_dataset
-from promptseg.data.formats.folder_files import FolderFiles, split_ids
+from promptseg.data.formats.files import find_root, make_dataset
 from promptseg.data.formats.outlines import outline, paint
-from promptseg.data.formats.segments import semantic_of
+from promptseg.data.formats.splits import split_ids
 from promptseg.data.images import MAX_PIXELS, image_size
+from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset, PanopticLabels
 from promptseg.label_space import LabelSpace
+from promptseg.spec import Spec
 
 _POOLS = ("annotations.json", "result.json", "annotations/instances_default.json")
 """Files that hold all images, whatever their split; the second is Label Studio's, the third CVAT's."""
@@ -27,32 +24,31 @@ _ONE_SPLIT = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 """What file and folder names call each split; `valid` is Roboflow's."""
 
 
-def load_coco(where: str, options: dict[str, str]) -> Dataset:
+def load_coco(spec: Spec) -> Dataset:
     """Open photos with a COCO instance file; its categories in the order of their ids are the classes.
 
     Args:
-        where: the folder. With `annotations.json`, the splits are made as those of a folder of photos: lists in
+        spec: names the folder. With `annotations.json`, the splits are made as those of a folder of photos: lists in
             `splits/`, or `images/train`, `images/val`. Else `annotations/instances_train*.json` and so on are read.
-        options: `train`, `val`, `test`: names of lists in `splits/`, with one file of annotations.
+            Options `train`, `val`, `test`: names of lists in `splits/`, with one file of annotations.
 
     Raises:
         PromptsegError: a part is missing, broken JSON, files of other categories, or an unknown option or list.
     """
-    root = find_root(where, ())
+    root = find_root(spec.where, ())
     pool = next((root / name for name in _POOLS if (root / name).is_file()), None)
     if pool is None:
-        check_options("coco", options, ())
-        return _in_files(root, where)
+        spec.check_options(())
+        return _in_files(root, spec)
     label_space, samples = _samples(root, pool, "")
-    files = FolderFiles({i: s.image_path for i, s in samples.items()}, {}, (), ())
-    ids, defects = split_ids(root, options, files)
+    ids, defects = split_ids(root, spec.options, samples)
     for defect in defects:
         raise DefectError(defect.file, defect.reason, defect.mend)
     splits = {split: [samples[i] for i in names] for split, names in ids.items()}
-    return make_dataset("coco", where, options, label_space, splits)
+    return make_dataset("coco", spec, label_space, splits)
 
 
-def _in_files(root: Path, where: str) -> Dataset:
+def _in_files(root: Path, spec: Spec) -> Dataset:
     """One file of annotations for each split."""
     splits: dict[str, list[FileSample]] = {}
     spaces: list[LabelSpace] = []
@@ -67,7 +63,7 @@ def _in_files(root: Path, where: str) -> Dataset:
             raise DefectError(found[0], "has other categories than the file of another split", "export them together")
     if not spaces:
         raise DefectError(root, "has no annotations.json", "export COCO JSON there, with the photos in images/")
-    return make_dataset("coco", where, {}, spaces[0], splits)
+    return make_dataset("coco", spec, spaces[0], splits)
 
 
 def _files_of(root: Path, name: str) -> Iterator[tuple[Path, str]]:
@@ -96,7 +92,7 @@ def _samples(root: Path, path: Path, split: str) -> tuple[LabelSpace, dict[str, 
         id_ = "/".join(filter(None, (split, Path(name.removeprefix("images/")).with_suffix("").as_posix())))
         if id_ in samples:
             raise DefectError(path, f"has two images named {id_}", "rename one of them")
-        samples[id_] = FileSample(id_, label_space, photo, path, partial(_read_classes, decode), decode)
+        samples[id_] = FileSample(id_, label_space, photo, path, None, decode)
     return label_space, samples
 
 
@@ -130,15 +126,11 @@ def _read_objects(
     return paint(outlines, size)
 
 
-def _read_classes(decode: "partial[PanopticLabels]", path: Path) -> NDArray[np.uint8]:
-    """The classes of the objects; 255 where there is none, as nobody says what is there."""
-    return semantic_of(decode())
-
-
 FORMAT = DataFormat(
     load_coco,
     "your own photos with COCO instance JSON; ?train=LIST&val=LIST&test=LIST name lists of splits/; semantic, "
     "instance and panoptic labels",
     "images/, annotations.json; or {train,val}2017/*.jpg, annotations/instances_{train,val}2017.json",
     "yours; COCO: labels CC BY 4.0, images Flickr terms",
+    own=True,
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from promptseg.data.defects import DefectError
 from promptseg.data.formats.classes_json import MAX_CLASSES, classes_of
-from promptseg.data.formats.segments import decode_segments
+from promptseg.data.formats.label_maps import decode_segments
 from promptseg.data.images import read_channels
 from promptseg.data.sample import PanopticLabels, Segment
 from promptseg.files import read_json

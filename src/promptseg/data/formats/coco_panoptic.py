@@ -4,22 +4,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from promptseg.data.defects import DefectError
 from promptseg.data.file_sample import FileSample
 from promptseg.data.formats.coco_json import ID, category_classes, field, read_coco, read_panoptic
-from promptseg.data.formats.data_format import DataFormat
-from promptseg.data.formats.files import check_options, find_root, make_dataset
-from promptseg.data.formats.segments import semantic_of
-from promptseg.data.sample import Dataset, PanopticLabels
+from promptseg.data.formats.files import find_root, make_dataset
+from promptseg.data.registry import DataFormat
+from promptseg.data.sample import Dataset
 from promptseg.label_space import LabelSpace
+from promptseg.spec import Spec
 
 _SUFFIXES = ("-other", "-merged", "-stuff")
 
 
-def load_coco_panoptic(where: str, options: dict[str, str]) -> Dataset:
+def load_coco_panoptic(spec: Spec) -> Dataset:
     """Open a data set in COCO's panoptic format; its classes are the categories in the order of their ids.
 
     Names lose `-other`, `-merged` and `-stuff`, as SEEM does before it puts them into a prompt.
@@ -27,8 +24,8 @@ def load_coco_panoptic(where: str, options: dict[str, str]) -> Dataset:
     Raises:
         PromptsegError: a part is missing, files of other categories, or any option.
     """
-    check_options("coco_panoptic", options, ())
-    root = find_root(where, ("annotations",))
+    spec.check_options(())
+    root = find_root(spec.where, ("annotations",))
     files = {split: _json_file(root, split) for split in ("train", "val")}
     spaces: list[tuple[Path, LabelSpace]] = []
     splits = {}
@@ -41,7 +38,7 @@ def load_coco_panoptic(where: str, options: dict[str, str]) -> Dataset:
     (first, label_space), (last, other) = spaces[0], spaces[-1]
     if other.names != label_space.names:
         raise DefectError(last, f"has other categories than {first.name}", "take both files of one release")
-    return make_dataset("coco_panoptic", where, options, label_space, splits)
+    return make_dataset("coco_panoptic", spec, label_space, splits)
 
 
 def _json_file(root: Path, split: str) -> Path | None:
@@ -67,8 +64,7 @@ def _samples(root: Path, path: Path) -> tuple[LabelSpace, list[FileSample]]:
             raise DefectError(path, f"has no annotation of the image {photo.name}", "take the file as it was published")
         labels = pictures / field(path, annotation, "file_name", str)
         decode = partial(read_panoptic, labels, field(path, annotation, "segments_info", list), classes, label_space)
-        read = partial(_read_classes, decode)
-        samples.append(FileSample(f"{split}/{photo.stem}", label_space, photo, labels, read, decode))
+        samples.append(FileSample(f"{split}/{photo.stem}", label_space, photo, labels, None, decode))
     return label_space, samples
 
 
@@ -88,11 +84,6 @@ def _prompt_names(categories: list[dict[str, Any]]) -> list[dict[str, Any]]:
             name = next((name.removesuffix(end) for end in _SUFFIXES if name.endswith(end)), name)
         shorter.append({**category, "name": name})
     return shorter if len({c["name"] for c in shorter}) == len(categories) else categories
-
-
-def _read_classes(decode: "partial[PanopticLabels]", path: Path) -> NDArray[np.uint8]:
-    """The classes of the segments, crowds included, as COCO's own conversion to semantic maps has it."""
-    return semantic_of(decode())
 
 
 FORMAT = DataFormat(

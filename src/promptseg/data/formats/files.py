@@ -1,4 +1,4 @@
-"""Finding the files of a data set, and the mistakes that are told when it is opened."""
+"""Finding the files of a data set, and putting samples together."""
 
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -8,8 +8,9 @@ from urllib.parse import urlencode
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample
 from promptseg.data.sample import Dataset, Split
-from promptseg.errors import PromptsegError, unknown_name
+from promptseg.errors import PromptsegError
 from promptseg.label_space import LabelSpace
+from promptseg.spec import Spec
 
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 
@@ -30,38 +31,25 @@ def find_root(where: str, parts: Collection[str], inside: Collection[str] = ()) 
     raise PromptsegError(f"{root}: has no {missing}; lay the data out as docs/data-sets.md says")
 
 
-def check_options(name: str, options: Mapping[str, str], known: Collection[str]) -> None:
-    """Refuse options that the format does not know.
-
-    Raises:
-        PromptsegError: with the known ones.
-    """
-    for option in options:
-        if not known:
-            raise PromptsegError(f"unknown option {option!r}: {name} has no options; write {name}:FOLDER")
-        if option not in known:
-            raise unknown_name(f"option of {name}", option, known)
-
-
-def choice(name: str, options: Mapping[str, str], option: str, choices: Collection[str], default: str) -> str:
-    """The value of an option that must be one of `choices`.
-
-    Raises:
-        PromptsegError: another value.
-    """
-    value = options.get(option, default)
-    if value not in choices:
-        raise unknown_name(f"{option} of {name}", value, choices)
-    return value
-
-
 def walk_files(folder: Path) -> Iterator[Path]:
-    """All files below `folder` in sorted order, without hidden ones and those that file browsers leave."""
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and name.lower() not in _SYSTEM_FILES:
-                yield Path(place) / name
+    """All files below `folder` in sorted order, without hidden ones and those that file browsers leave.
+
+    Links to folders are followed, but not into a folder that they lie in: such a loop would never end.
+    """
+    yield from _walk(folder, frozenset())
+
+
+def _walk(folder: Path, around: frozenset[str]) -> Iterator[Path]:
+    here = os.path.realpath(folder)
+    if here in around or not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        found = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+    for entry in found:
+        if entry.is_dir():
+            yield from _walk(folder / entry.name, around | {here})
+        elif entry.name.lower() not in _SYSTEM_FILES:
+            yield folder / entry.name
 
 
 def files_ending(folder: Path, ending: str) -> dict[str, Path]:
@@ -92,13 +80,12 @@ def without_photo(labels: Mapping[str, Path], photos: Collection[str]) -> tuple[
 
 def make_dataset(
     name: str,
-    where: str,
-    options: Mapping[str, str],
+    spec: Spec,
     label_space: LabelSpace,
     splits: Mapping[str, list[FileSample]],
     warnings: tuple[Defect, ...] = (),
 ) -> Dataset:
     """Put samples together; a split that is not given is empty. Records name the data without their place."""
-    query = f"?{urlencode(options)}" if options else ""
+    query = f"?{urlencode(spec.options)}" if spec.options else ""
     train, val, test = (Split(splits.get(s, []), f"{name}{query}", s) for s in ("train", "val", "test"))
-    return Dataset(f"{name}:{where}{query}", label_space, train, val, test, warnings)
+    return Dataset(f"{name}:{spec.where}{query}", label_space, train, val, test, warnings)

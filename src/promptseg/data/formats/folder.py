@@ -1,16 +1,45 @@
 """One's own photos: `images/`, `labels/` and `classes.json` in a folder, with optional lists in `splits/`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample
 from promptseg.data.formats.classes_json import read_classes
-from promptseg.data.formats.data_format import DataFormat
-from promptseg.data.formats.folder_files import list_files, split_ids
+from promptseg.data.formats.files import find_root, walk_files
+from promptseg.data.formats.splits import split_ids
 from promptseg.data.images import IMAGE_SUFFIXES, read_labels
+from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset, Split
 from promptseg.errors import PromptsegError
+from promptseg.spec import Spec
+
+LABEL_SUFFIXES = (".png",)
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """Photos and label maps by id (path below `images/` or `labels/`, "/" between, no suffix), in id order."""
+
+    images: dict[str, Path]
+    labels: dict[str, Path]
+    defects: tuple[Defect, ...]
+    """Two files of one id."""
+    warnings: tuple[Defect, ...]
+    """Labels without a photo, and files of other formats."""
+
+
+def list_files(root: Path) -> FolderFiles:
+    """Find the photos and label maps of a folder; no file is opened."""
+    images, image_twins, image_strays = _by_id(root / "images", IMAGE_SUFFIXES)
+    labels, label_twins, label_strays = _by_id(root / "labels", LABEL_SUFFIXES)
+    orphans = [
+        Defect(str(path), f"no photo {root / 'images' / i}.* belongs to it", "add the photo, or rename it", "warning")
+        for i, path in labels.items()
+        if i not in images
+    ]
+    return FolderFiles(images, labels, (*image_twins, *label_twins), (*orphans, *image_strays, *label_strays))
 
 
 class FolderError(DefectError):
@@ -23,12 +52,12 @@ class FolderError(DefectError):
         self.dataset = dataset
 
 
-def load_folder(where: str, options: dict[str, str]) -> Dataset:
+def load_folder(spec: Spec) -> Dataset:
     """Open a folder of photos; see docs/your-own-photos.md for its layout.
 
     Args:
-        where: the folder, with `images/`, `labels/` and `classes.json`.
-        options: `train`, `val`, `test`: names of lists in `splits/`; with any of them, a split without one is empty.
+        spec: its `where` is the folder, with `images/`, `labels/` and `classes.json`.
+            options `train`, `val`, `test`: names of lists in `splits/`; with any of them, a split without one is empty.
             Without options a split is its list `splits/SPLIT.txt`, else its folder `images/SPLIT/`; a train split
             with neither takes every photo that val and test leave.
 
@@ -36,9 +65,7 @@ def load_folder(where: str, options: dict[str, str]) -> Dataset:
         PromptsegError: a part is missing, an unknown option or list, a listed photo that is not there, or two photos
             of one name.
     """
-    root = Path(where).expanduser()
-    if not root.is_dir():
-        raise PromptsegError(f"{where}: no such folder; give the one that holds images, labels and classes.json")
+    root = find_root(spec.where, ())
     for part, exists in (("images", Path.is_dir), ("labels", Path.is_dir), ("classes.json", Path.is_file)):
         if not exists(root / part):
             raise PromptsegError(f"{root}: has no {part}; lay the folder out as docs/your-own-photos.md says")
@@ -46,20 +73,37 @@ def load_folder(where: str, options: dict[str, str]) -> Dataset:
     files = list_files(root)
     if not files.images:
         raise DefectError(root / "images", "no photos there", f"put in files ending in {', '.join(IMAGE_SUFFIXES)}")
-    ids, defects = split_ids(root, options, files)
+    ids, defects = split_ids(root, spec.options, files.images)
 
     def split(name: str) -> Split:
         samples = [
             FileSample(i, label_space, files.images[i], files.labels.get(i, root / "labels" / f"{i}.png"), read_labels)
             for i in ids.get(name, [])
         ]
-        return Split(samples, label_space.name, options.get(name, name))
+        return Split(samples, label_space.name, spec.options.get(name, name))
 
-    spec = f"folder:{where}" + (f"?{urlencode(options)}" if options else "")
-    dataset = Dataset(spec, label_space, split("train"), split("val"), split("test"), files.warnings)
+    text = f"folder:{spec.where}" + (f"?{urlencode(spec.options)}" if spec.options else "")
+    dataset = Dataset(text, label_space, split("train"), split("val"), split("test"), files.warnings)
     if files.defects or defects:
         raise FolderError((*files.defects, *defects), dataset)
     return dataset
+
+
+def _by_id(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], list[Defect], list[Defect]]:
+    """Files by id, the second files of an id, and files with other suffixes."""
+    found: dict[str, Path] = {}
+    twins, strays = [], []
+    for path in walk_files(folder):
+        if path.suffix.lower() not in suffixes:
+            reason = f"ignored, as only {', '.join(suffixes)} are read here"
+            strays.append(Defect(str(path), reason, "convert it, or move it away", "warning"))
+            continue
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            twins.append(Defect(str(path), f"has the same name as {found[name].name}", "rename or remove one of them"))
+        else:
+            found[name] = path
+    return dict(sorted(found.items())), twins, strays
 
 
 FORMAT = DataFormat(
@@ -67,4 +111,5 @@ FORMAT = DataFormat(
     "your own photos with label maps; ?train=LIST&val=LIST&test=LIST name lists of splits/",
     "images/, labels/ (PNG of class ids), classes.json, splits/LIST.txt (optional)",
     "yours",
+    own=True,
 )

@@ -4,39 +4,36 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from promptseg.data.defects import DefectError
 from promptseg.data.file_sample import FileSample
 from promptseg.data.formats.classes_json import classes_of, read_classes
 from promptseg.data.formats.coco_json import field
-from promptseg.data.formats.data_format import DataFormat
 from promptseg.data.formats.files import files_ending, find_root, make_dataset
-from promptseg.data.formats.folder_files import FolderFiles, split_ids
 from promptseg.data.formats.outlines import outline, paint
-from promptseg.data.formats.segments import semantic_of
+from promptseg.data.formats.splits import split_ids
 from promptseg.data.images import IMAGE_SUFFIXES, image_size
+from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset, PanopticLabels
 from promptseg.files import read_json
 from promptseg.label_space import IGNORE, LabelSpace
+from promptseg.spec import Spec
 
 VOID = "__ignore__"
 """Label of regions without a class."""
 _MEND = "save it again with LabelMe"
 
 
-def load_labelme(where: str, options: dict[str, str]) -> Dataset:
+def load_labelme(spec: Spec) -> Dataset:
     """Open a folder of LabelMe files; the classes are those of `classes.json`, else all labels in alphabetical order.
 
     Args:
-        where: the folder, in which photos and JSON files lie side by side, in any subfolders.
-        options: `train`, `val`, `test`: names of lists in `splits/`.
+        spec: names the folder, in which photos and JSON files lie side by side, in any subfolders.
+            Options `train`, `val`, `test`: names of lists in `splits/`.
 
     Raises:
         PromptsegError: no such files, a broken one, or an unknown option or list.
     """
-    root = find_root(where, ())
+    root = find_root(spec.where, ())
     found = {i: path for i, path in files_ending(root, ".json").items() if i != "classes"}
     if not found:
         raise DefectError(root, "no JSON files of LabelMe below it", "save the annotations beside the photos")
@@ -45,12 +42,12 @@ def load_labelme(where: str, options: dict[str, str]) -> Dataset:
     for id_, path in found.items():
         photo = next((p for s in IMAGE_SUFFIXES if (p := path.with_suffix(s)).is_file()), path.with_suffix(".jpg"))
         decode = partial(_read_shapes, path, photo, label_space.names)
-        samples[id_] = FileSample(id_, label_space, photo, path, partial(_read_classes, decode), decode)
-    ids, defects = split_ids(root, options, FolderFiles({i: s.image_path for i, s in samples.items()}, {}, (), ()))
+        samples[id_] = FileSample(id_, label_space, photo, path, None, decode)
+    ids, defects = split_ids(root, spec.options, samples)
     for defect in defects:
         raise DefectError(defect.file, defect.reason, defect.mend)
     splits = {split: [samples[i] for i in names] for split, names in ids.items()}
-    return make_dataset("labelme", where, options, label_space, splits)
+    return make_dataset("labelme", spec, label_space, splits)
 
 
 def _classes(root: Path, files: dict[str, Path]) -> LabelSpace:
@@ -102,13 +99,10 @@ def _corners(path: Path, shape: dict[str, Any], number: int) -> list[float]:
     return [value for corner in corners for value in corner]
 
 
-def _read_classes(decode: "partial[PanopticLabels]", path: Path) -> NDArray[np.uint8]:
-    return semantic_of(decode())
-
-
 FORMAT = DataFormat(
     load_labelme,
     "your own photos with LabelMe polygons; ?train=LIST&val=LIST&test=LIST; semantic, instance and panoptic labels",
     "PHOTO.jpg and PHOTO.json side by side, classes.json (optional), splits/LIST.txt (optional)",
     "yours",
+    own=True,
 )

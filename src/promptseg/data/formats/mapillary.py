@@ -5,22 +5,21 @@ from pathlib import Path
 
 from promptseg.data.defects import Defect
 from promptseg.data.file_sample import FileSample
+from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.formats.classes_json import packaged_rows
-from promptseg.data.formats.data_format import DataFormat
 from promptseg.data.formats.files import (
-    check_options,
-    choice,
     files_ending,
     find_root,
     make_dataset,
     photos_ending,
     without_photo,
 )
-from promptseg.data.formats.id_table import IdTable
-from promptseg.data.formats.segments import decode_segments
+from promptseg.data.formats.label_maps import IdTable, decode_segments
 from promptseg.data.images import read_values
+from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset, PanopticLabels, Segment
-from promptseg.label_space import CITYSCAPES_19, IGNORE
+from promptseg.label_space import IGNORE
+from promptseg.spec import Spec
 
 MAPPINGS = {"1.2": ("cvrn", "robustnet", "openseg"), "2.0": ("proposed",)}
 """Tables to the 19 classes, the default first; docs/data-sets.md says where they come from and differ."""
@@ -29,20 +28,20 @@ _GROUPS = ("Person Group",)
 """Classes whose regions hold several objects that were not told apart."""
 
 
-def load_mapillary(where: str, options: dict[str, str]) -> Dataset:
+def load_mapillary(spec: Spec) -> Dataset:
     """Open Mapillary Vistas.
 
     Args:
-        where: the folder with `training` and `validation`.
-        options: `version`: 1.2 or 2.0 (default: 1.2 where its labels are there); `mapping`: one of `MAPPINGS`.
+        spec: names the folder with `training` and `validation`; options `version`: 1.2 or 2.0 (default: 1.2 where its
+            labels are there) and `mapping`: one of `MAPPINGS`.
 
     Raises:
         PromptsegError: a part is missing, or an unknown option or value.
     """
-    check_options("mapillary", options, ("version", "mapping"))
-    root = find_root(where, ("training/images", "validation/images"))
-    version = choice("mapillary", options, "version", MAPPINGS, _version_there(root))
-    mapping = choice(f"mapillary v{version}", options, "mapping", MAPPINGS[version], MAPPINGS[version][0])
+    spec.check_options(("version", "mapping"))
+    root = find_root(spec.where, ("training/images", "validation/images"))
+    version = spec.choice("version", MAPPINGS, _version_there(root))
+    mapping = spec.choice("mapping", MAPPINGS[version], MAPPINGS[version][0])
     rows = packaged_rows(f"mapillary_v{version}")
     mend = f"these are no ids of Mapillary v{version}: name the other version, ?version=..."
     table = IdTable({i: int(row[mapping]) for i, row in enumerate(rows)}, (), mend)
@@ -53,7 +52,7 @@ def load_mapillary(where: str, options: dict[str, str]) -> Dataset:
         labels = _labels_folder(root / folder, version)
         splits[split] = [_sample(labels, f"{folder}/{name}", photo, table, groups) for name, photo in photos.items()]
         warnings += without_photo(files_ending(labels / "labels", ".png"), photos)
-    return make_dataset("mapillary", where, options, CITYSCAPES_19, splits, tuple(warnings))
+    return make_dataset("mapillary", spec, CITYSCAPES_19, splits, tuple(warnings))
 
 
 def _version_there(root: Path) -> str:

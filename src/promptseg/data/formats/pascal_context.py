@@ -1,6 +1,6 @@
 """PASCAL-Context, 59 classes: `pascal_context:FOLDER?order=alphabetical`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from promptseg.data.defects import DefectError
 from promptseg.data.file_sample import FileSample
 from promptseg.data.formats.classes_json import packaged
-from promptseg.data.formats.data_format import DataFormat
-from promptseg.data.formats.files import check_options, choice, find_root, make_dataset, photos_ending
-from promptseg.data.formats.id_table import IdTable
+from promptseg.data.formats.files import find_root, make_dataset, photos_ending
+from promptseg.data.formats.label_maps import IdTable
+from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset
 from promptseg.label_space import IGNORE
+from promptseg.spec import Spec
 
 ORDERS = ("alphabetical", "fcn")
 """By the ids of the full 459 classes (mmseg, detectron2); or the 20 of VOC first (FCN, RefineNet)."""
@@ -23,34 +24,34 @@ _LISTS, _LABELS = "ImageSets/SegmentationContext", "SegmentationClassContext"
 _SHIFTED = "annotations_ctx59"
 
 
-def load_pascal_context(where: str, options: dict[str, str]) -> Dataset:
+def load_pascal_context(spec: Spec) -> Dataset:
     """Open PASCAL-Context as mmseg (VOC2010) or detectron2 (images, annotations_ctx59) lays it out.
 
     Args:
-        where: VOC2010 or pascal_ctx_d2, or the folder around one of them.
-        options: `order`: the class order of the label files, one of `ORDERS`.
+        spec: names VOC2010 or pascal_ctx_d2, or the folder around one of them; option `order`: the class order of the
+            label files, one of `ORDERS`.
 
     Raises:
         PromptsegError: a part is missing, an unknown option, or a listed photo that is not there.
     """
-    check_options("pascal_context", options, ("order",))
-    order = choice("pascal_context", options, "order", ORDERS, ORDERS[0])
+    spec.check_options(("order",))
+    order = spec.choice("order", ORDERS, ORDERS[0])
     space, rows = packaged("pascal_context")
     raw = {int(row["fcn"]) if order == "fcn" else i + 1: i for i, row in enumerate(rows)}
-    outer = Path(where).expanduser()
+    outer = Path(spec.where).expanduser()
     if any((outer / inner / _SHIFTED).is_dir() for inner in (".", "pascal_ctx_d2")):
-        root = find_root(where, ("images", _SHIFTED), ("pascal_ctx_d2",))
+        root = find_root(spec.where, ("images", _SHIFTED), ("pascal_ctx_d2",))
         mend = f"maps of {_SHIFTED} hold 0..58, and 255 for the background"
         table = IdTable({value - 1: i for value, i in raw.items()}, (IGNORE,), mend)
         pairs = _in_folders(root)
     else:
-        root = find_root(where, ("JPEGImages", _LABELS, _LISTS), ("VOCdevkit/VOC2010", "VOC2010"))
+        root = find_root(spec.where, ("JPEGImages", _LABELS, _LISTS), ("VOCdevkit/VOC2010", "VOC2010"))
         table = IdTable(raw, (0,), f"maps of {_LABELS} hold 1..59, and 0 for the background")
         pairs = _in_lists(root)
     splits: dict[str, list[FileSample]] = {}
     for split, photo, labels in pairs:
         splits.setdefault(split, []).append(FileSample(photo.stem, space, photo, labels, table))
-    return make_dataset("pascal_context", where, options, space, splits)
+    return make_dataset("pascal_context", spec, space, splits)
 
 
 def _in_folders(root: Path) -> Iterator[tuple[str, Path, Path]]:
@@ -70,7 +71,7 @@ def _in_lists(root: Path) -> Iterator[tuple[str, Path, Path]]:
             yield split, root / "JPEGImages" / f"{name}.jpg", root / _LABELS / f"{name}.png"
 
 
-def suspect_order(options: dict[str, str], pixels: NDArray[np.int64]) -> str | None:
+def suspect_order(options: Mapping[str, str], pixels: NDArray[np.int64]) -> str | None:
     """The option for the other class order, where the labels look more like it.
 
     Told by the classes that fill most of all photos: in the right order they have far more pixels than in the other.

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.formats.data_format import DataFormat
+from promptseg.data.formats.cityscapes import CITYSCAPES_19
+from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset, PanopticLabels, Segment, Split
 from promptseg.data.streets.scene import DEFAULT_SIZE, Scene, generate_scene
 from promptseg.data.streets.weather import CONDITIONS
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.files import atomic_path, cache_folder
-from promptseg.label_space import CITYSCAPES_19, IGNORE, LabelSpace
+from promptseg.label_space import IGNORE, LabelSpace
+from promptseg.spec import Spec
 
 VERSION = 2
 """Raised whenever the generator's pixels change: files of other versions are left alone."""
@@ -96,30 +98,28 @@ class StreetSample:
         return unpack_panoptic(*read_or_generate(self.key, "map", "classes"))
 
 
-def load_streets(where: str, options: dict[str, str]) -> Dataset:
+def load_streets(spec: Spec) -> Dataset:
     """Generated street scenes.
 
     Args:
-        where: a condition, or `adverse` or `all` for several in turn.
-        options: `size` (WIDTHxHEIGHT), `train`, `val`, `test` (number of scenes), `seed`.
+        spec: names a condition, or `adverse` or `all` for several in turn; options `size` (WIDTHxHEIGHT), `train`,
+            `val`, `test` (number of scenes), `seed`.
 
     Raises:
         PromptsegError: unknown condition or option, or a value that makes no sense.
     """
+    where, options = spec.where, spec.options
     if where not in GROUPS:
         raise unknown_name("condition of streets", where, GROUPS)
-    known = ("size", *COUNTS, "seed")
-    for name in options:
-        if name not in known:
-            raise unknown_name("option of streets", name, known)
+    spec.check_options(("size", *COUNTS, "seed"))
     size = _size(options["size"]) if "size" in options else DEFAULT_SIZE
     seed = _whole("seed", options.get("seed", "0"))
-    spec = f"streets:{where}" + ("?" + "&".join(f"{k}={v}" for k, v in options.items()) if options else "")
+    text = f"streets:{where}" + ("?" + "&".join(f"{k}={v}" for k, v in options.items()) if options else "")
     splits = {
-        name: Split(_samples(GROUPS[where], name, _whole(name, options.get(name, str(count))), seed, size), spec, name)
+        name: Split(_samples(GROUPS[where], name, _whole(name, options.get(name, str(count))), seed, size), text, name)
         for name, count in COUNTS.items()
     }
-    return Dataset(spec, CITYSCAPES_19, splits["train"], splits["val"], splits["test"])
+    return Dataset(text, CITYSCAPES_19, splits["train"], splits["val"], splits["test"])
 
 
 def _samples(

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.sample import PanopticLabels, Segment
 from promptseg.data.streets.canvas import Dice, Floats
 from promptseg.data.streets.layout import paint_street
 from promptseg.data.streets.photo import Photo, develop
 from promptseg.data.streets.weather import CONDITIONS
 from promptseg.errors import unknown_name
-from promptseg.label_space import CITYSCAPES_19, IGNORE
+from promptseg.label_space import IGNORE
 
 SMALLEST_THING = 12
 """Things that show fewer pixels (at 256 x 128; more in larger photos) are unlabelled."""

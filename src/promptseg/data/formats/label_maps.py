@@ -1,6 +1,6 @@
-"""From the ids that a data set writes into its files to class ids, by one look-up per pixel."""
+"""Label maps of benchmarks: from the values in their files to class ids, and to the segments that values name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,14 @@ from numpy.typing import NDArray
 from promptseg.data.defects import DefectError
 from promptseg.data.file_sample import listed
 from promptseg.data.images import read_values
+from promptseg.data.sample import PanopticLabels, Segment
 from promptseg.label_space import IGNORE
 
 _UNKNOWN = 254
 """Marks raw ids that are not in a table; no label space has so many classes."""
+
+Describe = Callable[[int], Segment | None]
+"""The segment that a value stands for; None for void."""
 
 
 class IdTable:
@@ -68,3 +72,37 @@ def _ranges(known: NDArray[np.bool_]) -> str:
     ids = np.flatnonzero(known)
     runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)
     return " or ".join(str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)
+
+
+def decode_segments(
+    values: NDArray[np.integer], describe: Describe, things: Collection[int], path: Path
+) -> PanopticLabels:
+    """Panoptic labels of a map of values.
+
+    Values of one stuff class become one segment, with the id of the smallest: a table of classes may have
+    joined several stuff classes of the data set in one.
+
+    Args:
+        values: (H, W).
+        describe: called once for each value that occurs, in ascending order.
+        things: class ids with countable instances.
+        path: the file, for errors.
+
+    Raises:
+        PromptsegError: two different segments of one id, or the id 0, which is void's.
+    """
+    present = np.unique(values)
+    ids = np.zeros(len(present), np.int32)
+    segments: dict[int, Segment] = {}
+    stuff: dict[int, Segment] = {}
+    for position, value in enumerate(present.tolist()):
+        segment = describe(value)
+        if segment is None:
+            continue
+        if segment.class_id not in things:
+            segment = stuff.setdefault(segment.class_id, segment)
+        if not segment.id or segments.setdefault(segment.id, segment) != segment:
+            reason = f"two objects share the number {segment.id}" if segment.id else "an object has the number 0"
+            raise DefectError(path, reason, "take the file as it was published")
+        ids[position] = segment.id
+    return PanopticLabels(ids[np.searchsorted(present, values)], tuple(segments.values()))
