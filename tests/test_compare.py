@@ -23,8 +23,8 @@ from promptseg.data.sample import Dataset, Split
 from promptseg.engine.checkpoint import read_header
 from promptseg.errors import PromptsegError
 from promptseg.experiments.compare import compare
-from promptseg.experiments.plan import Cell, Outcome, Plan, Score, Variant
-from promptseg.experiments.results import classes_table, csv_text, lines, summary_table
+from promptseg.experiments.plan import Outcome, Plan, Score, Trial, Variant
+from promptseg.experiments.results import classes_table, csv_text, group_by_seed, summary_table
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.reports.pictures import write_labels, write_picture
 
@@ -54,14 +54,14 @@ def quiet(model: SeemSegmenter, plan: Plan, out: Path) -> list[Outcome]:
 
 def test_a_cell_is_the_same_as_fit_and_evaluate(model: SeemSegmenter, tmp_path: Path) -> None:
     outcomes = quiet(model, plan(), tmp_path)
-    assert [o.cell.variant for o in outcomes[::2]] == ["zero-shot", "ssprompt", "spaprompt:weight=0.5", "coop"]
+    assert [o.trial.variant for o in outcomes[::2]] == ["zero-shot", "ssprompt", "spaprompt:weight=0.5", "coop"]
     for outcome in outcomes:
         method, settings = (
-            outcome.cell.variant.partition(":")[0],
-            {"weight": 0.5} if ":" in outcome.cell.variant else {},
+            outcome.trial.variant.partition(":")[0],
+            {"weight": 0.5} if ":" in outcome.trial.variant else {},
         )
-        shots = promptseg.draw_shots(DATA.train, k=2, seed=outcome.cell.seed)
-        alone = promptseg.fit(model, shots, method, seed=outcome.cell.seed, progress=False, **FEW, **settings)
+        shots = promptseg.draw_shots(DATA.train, k=2, seed=outcome.trial.seed)
+        alone = promptseg.fit(model, shots, method, seed=outcome.trial.seed, progress=False, **FEW, **settings)
         result = promptseg.evaluate(model, alone.prompts, DATA.val)
         score = outcome.score
         assert score is not None and (score.scores, score.per_class) == (result.scores, result.per_class)
@@ -71,7 +71,7 @@ def test_a_cell_is_the_same_as_fit_and_evaluate(model: SeemSegmenter, tmp_path: 
         assert score.images == len(shots)
         assert score.parameters == alone.parameters
         assert (score.ms_per_image is None) == (method == "zero-shot")
-        kept = promptseg.Prompts.load(tmp_path / "prompts" / outcome.cell.name)
+        kept = promptseg.Prompts.load(tmp_path / "prompts" / outcome.trial.name)
         assert torch.equal(kept.semantic, alone.prompts.semantic)
 
 
@@ -98,7 +98,7 @@ def test_an_interrupted_comparison_goes_on_and_nothing_is_computed_twice(
     monkeypatch.setattr(engine, "fit", counted)
     with pytest.raises(KeyboardInterrupt):
         quiet(model, plan(), tmp_path)
-    assert len(list((tmp_path / "cells").iterdir())) == 2
+    assert len(list((tmp_path / "trials").iterdir())) == 2
     outcomes = quiet(model, plan(), tmp_path)
     assert len(fits) == 3 + 6 and all(outcome.score for outcome in outcomes)
     assert quiet(model, plan(), tmp_path) == outcomes
@@ -135,7 +135,7 @@ def test_what_trains_nothing_is_evaluated_once(
     evaluate = workbench.evaluate
     monkeypatch.setattr(workbench, "evaluate", lambda *a, **k: (evaluated.append(1), evaluate(*a, **k))[1])
     outcomes = quiet(model, plan(Variant("zero-shot"), Variant("coop"), seeds=(0, 1, 2)), tmp_path)
-    assert len(evaluated) == 1 + 3 and len(list((tmp_path / "cells").iterdir())) == 6
+    assert len(evaluated) == 1 + 3 and len(list((tmp_path / "trials").iterdir())) == 6
     scores = [outcome.score for outcome in outcomes[:3]]
     assert scores[0] is not None and all(score and score.per_class == scores[0].per_class for score in scores)
 
@@ -146,9 +146,9 @@ def test_other_settings_and_other_weights_are_refused(model: SeemSegmenter, tmp_
         quiet(model, plan(Variant("zero-shot"), seeds=(0,), steps=4), tmp_path)
     with pytest.raises(PromptsegError, match="belongs to a run with other model"):
         quiet(tiny_segmenter(seed=1), plan(Variant("zero-shot"), seeds=(0,)), tmp_path)
-    cell = next((tmp_path / "cells").iterdir())
-    cell.write_text("[]")
-    with pytest.raises(PromptsegError, match="not a cell of a comparison"):
+    trial = next((tmp_path / "trials").iterdir())
+    trial.write_text("[]")
+    with pytest.raises(PromptsegError, match="not a trial of a comparison"):
         quiet(model, plan(Variant("zero-shot"), seeds=(0,)), tmp_path)
 
 
@@ -157,8 +157,8 @@ def test_a_failing_cell_is_reported_and_the_rest_go_on(model: SeemSegmenter, tmp
     outcomes = quiet(model, plan(broken, Variant("semprompt"), seeds=(0,)), tmp_path)
     assert outcomes[0].score is None and outcomes[1].score is not None
     assert str(outcomes[0].error).startswith("the loss is ")
-    assert "Traceback" in (tmp_path / "failed" / f"{outcomes[0].cell.name}.txt").read_text()
-    assert summary_table(lines(outcomes)).rows[0][1] == "failed"
+    assert "Traceback" in (tmp_path / "failed" / f"{outcomes[0].trial.name}.txt").read_text()
+    assert summary_table(group_by_seed(outcomes)).rows[0][1] == "failed"
 
 
 @pytest.mark.parametrize(
@@ -179,12 +179,12 @@ def test_a_plan_that_makes_no_sense_is_one_line(
     with pytest.raises(PromptsegError) as error:
         quiet(model, Plan(**({"variants": METHODS, "settings": FEW} | change)), tmp_path)
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
-    assert not (tmp_path / "cells").exists()
+    assert not (tmp_path / "trials").exists()
 
 
 def test_cells_that_look_alike_have_names_of_their_own() -> None:
     names = {
-        Cell(data, "semantic", "coop", 4, 0).name for data in ("folder:a?b", "folder:a/b", "folder:a:b", "x" * 300)
+        Trial(data, "semantic", "coop", 4, 0).name for data in ("folder:a?b", "folder:a/b", "folder:a:b", "x" * 300)
     }
     assert len(names) == 4 and all(len(name) < 150 and "/" not in name for name in names)
 
@@ -192,13 +192,13 @@ def test_cells_that_look_alike_have_names_of_their_own() -> None:
 def scored(variant: str, seed: int, miou: float, car: float | None) -> Outcome:
     scores = {"miou": miou, "things": car, "stuff": miou}
     score = Score(scores, {"road": miou, "car": car}, 5, 1234, 12.5, 300_000_000, 4000)
-    return Outcome(Cell("streets:fog", "semantic", variant, 16, seed), score)
+    return Outcome(Trial("streets:fog", "semantic", variant, 16, seed), score)
 
 
 def test_the_tables_hold_mean_and_deviation_over_seeds() -> None:
     outcomes = [scored("coop", 0, 0.3, 0.2), scored("coop", 1, 0.4, None), scored("vspl", 0, 0.25, 0.5)]
-    outcomes.append(Outcome(Cell("streets:fog", "semantic", "vspl", 16, 1), None, "out of memory"))
-    found = lines(outcomes)
+    outcomes.append(Outcome(Trial("streets:fog", "semantic", "vspl", 16, 1), None, "out of memory"))
+    found = group_by_seed(outcomes)
     rows = summary_table(found).rows
     assert rows[0] == ("coop", "35.0 ± 7.1", "20.0", "35.0 ± 7.1", "1234", "12.5", "300", "4")
     assert rows[1][:2] == ("vspl", "25.0 (1 of 2 failed)")
@@ -229,12 +229,12 @@ def test_the_command_writes_its_tables_and_goes_on(
     command += ["--out", str(out), "--set", "batch_size=2"]
     assert run([*command, "--methods", "zero-shot,ssprompt:weight=0.5"]) == 0
     first = capsys.readouterr()
-    assert "ssprompt:weight=0.5" in first.out and "4 cells, 0 finished before" in first.err
+    assert "ssprompt:weight=0.5" in first.out and "4 trials, 0 finished before" in first.err
     assert run([*command, "--methods", "zero-shot,ssprompt:weight=0.5"]) == 0
     again = capsys.readouterr()
-    assert again.out == first.out and again.err.splitlines() == ["4 cells, 4 finished before"]
+    assert again.out == first.out and again.err.splitlines() == ["4 trials, 4 finished before"]
     content = json.loads((out / "table.json").read_text())
-    assert [line["method"] for line in content["lines"]] == ["zero-shot", "ssprompt:weight=0.5"]
+    assert [group["method"] for group in content["groups"]] == ["zero-shot", "ssprompt:weight=0.5"]
     assert content["settings"] == {"batch_size": 2, "steps": 2}
     assert len((out / "table.csv").read_text().splitlines()) == 5
     page = (out / "table.md").read_text()
@@ -258,10 +258,10 @@ def test_jobs_find_the_same_and_report_what_fails(
     assert run([*command, "--out", str(tmp_path / "alone")]) == 2
     assert run([*command, "--out", str(tmp_path / "jobs"), "--jobs", "2"]) == 2
     said = capsys.readouterr().err
-    assert said.count("6 cells, 0 finished before") == 2 and said.count("Traceback") == 0
+    assert said.count("6 trials, 0 finished before") == 2 and said.count("Traceback") == 0
     found = [json.loads((tmp_path / name / "table.json").read_text()) for name in ("alone", "jobs")]
-    for first, second in zip(*(content["cells"] for content in found), strict=True):
-        assert (first["cell"], first["error"]) == (second["cell"], second["error"])
+    for first, second in zip(*(content["trials"] for content in found), strict=True):
+        assert (first["trial"], first["error"]) == (second["trial"], second["error"])
         assert first["score"] is None or first["score"]["per_class"] == second["score"]["per_class"]
     assert run([*command, "--out", str(tmp_path / "jobs"), "--jobs", "0"]) == 2
     assert "--jobs 0: give a whole number of at least 1" in capsys.readouterr().err
@@ -306,7 +306,7 @@ def test_ctrl_c_stops_all_jobs_and_they_go_on(tmp_path: Path, command: list[str]
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert said.splitlines() == [
-        "2 cells, 0 finished before",
+        "2 trials, 0 finished before",
         f"promptseg: stopped; the same command goes on with {out}",
     ]
     steps = [len(read_header(path)["losses"]) for path in out.glob("unfinished/*/checkpoint.safetensors")]

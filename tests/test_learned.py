@@ -13,13 +13,13 @@ from tiny import tiny_folder, tiny_segmenter
 import promptseg
 from promptseg.cli.main import run
 from promptseg.engine.defaults import default_prompts
-from promptseg.engine.inspect import attention_picture, class_changes, moves, starting_prompts, vocabulary
+from promptseg.engine.inspect import attention_maps, class_changes, relative_distances, starting_prompts, vocabulary
 from promptseg.features.encode import image_tensor
 from promptseg.methods.registry import METHODS
 from promptseg.models.registry import model_words
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts
-from promptseg.reports.learned_page import histogram_svg, line_svg, smoothed
+from promptseg.reports.learned_page import attention_picture, histogram_svg, line_svg, smoothed
 from promptseg.reports.pictures import write_picture
 
 
@@ -43,9 +43,9 @@ def test_a_prompt_moved_to_a_word_is_nearest_to_it(model: SeemSegmenter) -> None
     assert found["ground"].default_share is None
 
 
-def test_moves_are_relative_to_the_length() -> None:
+def test_distances_are_relative_to_the_length() -> None:
     before = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
-    assert moves(torch.tensor([[3.0, 4.0], [1.0, 2.0]]), before) == pytest.approx([0.0, 2.0])
+    assert relative_distances(torch.tensor([[3.0, 4.0], [1.0, 2.0]]), before) == pytest.approx([0.0, 2.0])
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -62,7 +62,8 @@ def test_heat_is_the_probability_of_the_mask(model: SeemSegmenter) -> None:
     generator = torch.Generator().manual_seed(0)
     after = replace(before, spatial=before.spatial + torch.randn(before.spatial.shape, generator=generator))
     photo = np.zeros((64, 96, 3), np.uint8)
-    picture = attention_picture(model, (before, after), [photo], [3], width=96)
+    maps = (attention_maps(model, before, photo), attention_maps(model, after, photo))
+    picture = attention_picture([photo], [maps], [3], width=96)
     assert picture.shape[1] == 3 * 96 + 2 * 4
     for place, prompts in enumerate((before, after), start=1):
         shown = picture[-64:, place * 100 : place * 100 + 96].astype(float)

@@ -76,9 +76,9 @@ def test_a_table_shows_both_figures_and_where_ours_come_from(model: SeemSegmente
     assert headers[:4] == ("method", "fog: paper, tiny", "fog: paper, large", "fog: ours")
     assert (row["method"], row["fog: paper, tiny"], row["mean: paper, large"]) == ("SSPrompt", "47.5", "49.9")
     ours = {
-        (o.cell.data, o.cell.seed): o.score.scores["miou"]
+        (o.trial.data, o.trial.seed): o.score.scores["miou"]
         for o in made.outcomes
-        if o.cell.variant == "ssprompt" and o.score
+        if o.trial.variant == "ssprompt" and o.score
     }
     by_seed = [sum(ours[column, seed] for column in recipe.columns) / 4 for seed in (0, 1)]
     assert row["fog: ours"].startswith(f"{50 * (ours['fog', 0] + ours['fog', 1]):.1f} ± ")
@@ -89,7 +89,7 @@ def test_a_table_shows_both_figures_and_where_ours_come_from(model: SeemSegmente
     assert json.loads((tmp_path / "table3.json").read_text())["rows"][3][0] == "SSPrompt"
 
 
-def test_tables_in_one_folder_share_their_cells(model: SeemSegmenter, tmp_path: Path) -> None:
+def test_tables_in_one_folder_share_their_trials(model: SeemSegmenter, tmp_path: Path) -> None:
     said: list[str] = []
     for name in ("table8", "table5", "table6"):
         plan = Plan((RECIPES[name].rows[0].variant,), seeds=(0,), settings=FEW)
@@ -100,7 +100,7 @@ def test_tables_in_one_folder_share_their_cells(model: SeemSegmenter, tmp_path: 
             "not the paper's data: Cityscapes; give what you have as --data 'Cityscapes=FORMAT:PATH'"
         )
     counts = [line for line in said if "finished before" in line]
-    assert counts == ["5 cells, 0 finished before", "7 cells, 3 finished before", "4 cells, 1 finished before"]
+    assert counts == ["5 trials, 0 finished before", "7 trials, 3 finished before", "4 trials, 1 finished before"]
 
 
 def test_every_image_of_table6_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

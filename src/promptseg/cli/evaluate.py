@@ -1,8 +1,6 @@
 """`promptseg evaluate`: scores of prompts on a labelled split, in the mean and per class."""
 
-import inspect
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,20 +49,23 @@ def evaluate(
     from promptseg import Prompts, load_dataset, load_model
     from promptseg import evaluate as evaluate_prompts
     from promptseg.engine.defaults import default_prompts
+    from promptseg.engine.evaluate import task_of
     from promptseg.features.features_cache import FeaturesCache
     from promptseg.features.memory import keep_freed_memory
+    from promptseg.tasks.registry import build_task, find_task
 
     use_threads(threads)
     keep_freed_memory()
     loaded = None if prompts is None else Prompts.load(prompts)
+    chosen = parse_settings(settings or ())
+    scored = task_of(loaded, task, chosen) if loaded else build_task(task or "semantic", chosen)
     dataset = load_dataset(data)
     samples = pick_split(dataset, split)
     name = model or (loaded.model_id if loaded else DEFAULT_MODEL)
     frozen = load_model(name, device=device)
     used = loaded or default_prompts(frozen, dataset.label_space)
-    chosen = parse_settings(settings or (), inspect.signature(evaluate_prompts).parameters)
     cache = FeaturesCache(frozen.device, features)
-    result = evaluate_prompts(frozen, used, samples, task, sys.stderr.isatty(), cache, **chosen)
+    result = evaluate_prompts(frozen, used, samples, scored.name, progress=True, cache=cache, **chosen)
     if features != "none":
         typer.echo(cache.summary(), err=True)
     if as_json:
@@ -72,9 +73,8 @@ def evaluate(
         typer.echo(json.dumps(about | result.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
     else:
         from promptseg.reports.tables import class_table, percent
-        from promptseg.tasks.registry import find_task
 
-        columns = find_task(result.task).columns
+        columns = find_task(scored.name).columns
         title = f"{prompts or ZERO_SHOT} on {data}, {split}: {result.num_images} images, {columns.classes} in percent"
         print_table(class_table(result.per_class, result.headline, title, columns.classes))
         typer.echo(", ".join(f"{header} {percent(result.scores[name])}" for name, header in columns.scores.items()))

@@ -75,10 +75,10 @@ def run_until_stopped(work: Callable[[], ResultT], out: "Path") -> ResultT:
 
 
 def report_failures(outcomes: "Sequence[Outcome]") -> None:
-    """Say which cells failed, and end with the exit code of an error if there are any."""
+    """Say which trials failed, and end with the exit code of an error if there are any."""
     failed = [outcome for outcome in outcomes if outcome.score is None]
     for outcome in failed:
-        typer.echo(f"failed: {outcome.cell}: {outcome.error}", err=True)
+        typer.echo(f"failed: {outcome.trial}: {outcome.error}", err=True)
     if failed:
         typer.echo(f"{len(failed)} of {len(outcomes)} fits failed; the same command tries them again", err=True)
         raise typer.Exit(USER_ERROR)
@@ -135,7 +135,7 @@ def read_variant(text: str) -> "Variant":
     from promptseg.experiments.plan import Variant
 
     method, *pairs = text.strip().split(":")
-    return Variant(method, parse_settings(pairs, ()))
+    return Variant(method, parse_settings(pairs))
 
 
 def reproduce(

@@ -49,9 +49,12 @@ def fit(
     """
     from promptseg import draw_shots, load_dataset, load_model
     from promptseg import fit as fit_prompts
+    from promptseg.engine.settings import resolve
     from promptseg.features.memory import keep_freed_memory
+    from promptseg.methods.registry import find_method
 
     chosen = common_settings(settings, steps)
+    resolve(preset, find_method(method), chosen, task)  # a mistake in a name costs no loading
     use_threads(threads)
     keep_freed_memory()
     dataset = load_dataset(data)

@@ -1,6 +1,5 @@
 """Options that several commands share, and how commands read them."""
 
-import inspect
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -64,15 +63,13 @@ def use_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
-def parse_settings(pairs: Iterable[str], taken: Iterable[str]) -> dict[str, Any]:
-    """Method settings given as `key=value`; a value is JSON where it parses as JSON, else text.
+def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """Settings given as `key=value`; a value is JSON where it parses as JSON, else text.
 
-    Args:
-        pairs: texts `key=value`.
-        taken: names that have an option of their own.
+    Which names there are depends on method and task: that is checked where these are known.
 
     Raises:
-        PromptsegError: a pair without `=`, a key given twice, or one that has its own option.
+        PromptsegError: a pair without `=`, or a key given twice.
     """
     settings: dict[str, Any] = {}
     for pair in pairs:
@@ -80,8 +77,6 @@ def parse_settings(pairs: Iterable[str], taken: Iterable[str]) -> dict[str, Any]
         key = key.strip().replace("-", "_")
         if not equals or not key.isidentifier():
             raise PromptsegError(f"--set {pair}: expected KEY=VALUE, such as --set learning_rate=0.01")
-        if key in taken:
-            raise PromptsegError(f"--set {pair}: {key} is not a method setting; it has an option of its own (--help)")
         if key in settings:
             raise PromptsegError(f"--set {pair}: {key} was already set to {settings[key]!r}; give it once")
         settings[key] = _value(value)
@@ -100,8 +95,8 @@ def _refuse(constant: str) -> None:
 
 
 def common_settings(pairs: Sequence[str] | None, steps: int | None) -> dict[str, Any]:
-    """Settings for several fits, from `--set` and `--steps`."""
-    from promptseg import fit
-
-    chosen = parse_settings(pairs or (), inspect.signature(fit).parameters)
+    """Settings of a fit, from `--set` and `--steps`."""
+    chosen = parse_settings(pairs or ())
+    if steps is not None and "steps" in chosen:
+        raise PromptsegError(f"--steps {steps} and --set steps={chosen['steps']}: give one of them")
     return chosen if steps is None else {**chosen, "steps": steps}

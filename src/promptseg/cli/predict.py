@@ -1,6 +1,5 @@
 """`promptseg predict` and `promptseg segment`: what prompts, or a person who points, say of photos."""
 
-import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +49,7 @@ def predict(
     from promptseg.engine.recorded import recorded_label_space
     from promptseg.reports.photos import WRITERS
 
-    chosen = parse_settings(settings or (), inspect.signature(predict_photo).parameters)
+    chosen = parse_settings(settings or ())
     use_threads(threads)
     photos = find_photos(images, out)
     loaded = Prompts.load(prompts)

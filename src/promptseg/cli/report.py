@@ -29,20 +29,20 @@ def report(
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Write a page of what prompts have learned: nearest words, weights, moves, and where spatial prompts look."""
+    """Write a page of what prompts have learned: nearest words, weights, distances, and where spatial prompts look."""
     from promptseg import Prompts, load_model
     from promptseg.engine.inspect import (
-        attention_picture,
+        attention_maps,
         class_changes,
         default_shares,
-        moves,
+        relative_distances,
         starting_prompts,
         vocabulary,
     )
     from promptseg.engine.runs import PROMPTS, RECORD, load_run
     from promptseg.models.registry import model_words
     from promptseg.recipes.caption_terms import read_lines
-    from promptseg.reports.learned_page import Learned, write_page
+    from promptseg.reports.learned_page import Learned, attention_picture, write_page
 
     if count < 1 or top < 1:
         raise PromptsegError(f"--count {count} --top {top}: give whole numbers of at least 1")
@@ -53,18 +53,20 @@ def report(
     prompts.check_model(frozen.id, frozen.fingerprint)
     candidates = read_lines(words) if words else model_words(model or prompts.model_id) or vocabulary()
     before = starting_prompts(frozen, prompts)
-    moved = moves(prompts.spatial, before.spatial)
-    looked_at = sorted(range(len(moved)), key=lambda index: -moved[index])[:top] if max(moved) > 0 else []
+    distances = relative_distances(prompts.spatial, before.spatial)
+    most_changed = sorted(range(len(distances)), key=lambda index: -distances[index])[:top]
+    looked_at = most_changed if max(distances) > 0 else []
     photos = _photos(data, images, count, out) if looked_at else []
+    maps = [(attention_maps(frozen, before, photo), attention_maps(frozen, prompts, photo)) for photo in photos]
     learned = Learned(
-        prompts,
-        class_changes(frozen, prompts, before, candidates),
-        moved,
-        default_shares(prompts, "spatial"),
-        run.losses if run else [],
-        looked_at,
-        attention_picture(frozen, (before, prompts), photos, looked_at) if photos else None,
-        len(candidates),
+        prompts=prompts,
+        classes=class_changes(frozen, prompts, before, candidates),
+        distances=distances,
+        spatial_shares=default_shares(prompts, "spatial"),
+        losses=run.losses if run else [],
+        looked_at=looked_at,
+        heat=attention_picture(photos, maps, looked_at) if photos else None,
+        words=len(candidates),
     )
     write_page(out / "learned.html", learned)
     typer.echo(f"page: {out}/learned.html")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,12 +14,10 @@ from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.formats.classes_json import packaged
 from promptseg.engine.evaluate import input_short_side
 from promptseg.features.encode import image_tensor
-from promptseg.models.base import ImageFeatures, PromptableSegmenter
+from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
-from promptseg.reports.pictures import Picture, grid
 
 _WORDS = Path(__file__).parent / "words.txt"
-_COLD, _HOT = np.array([20, 30, 90]), np.array([255, 190, 0])
 
 Near = tuple[tuple[str, float], ...]
 """Names with their cosine, nearest first."""
@@ -111,57 +110,25 @@ def default_shares(prompts: Prompts, kind: str) -> list[float] | None:
     return None if weight is None else (1 - weight.flatten()).tolist()
 
 
-def moves(prompts: Tensor, before: Tensor) -> list[float]:
-    """How far each prompt (N, D) moved, as a share of the length it had."""
+def relative_distances(prompts: Tensor, before: Tensor) -> list[float]:
+    """How far each prompt (N, D) is from what it was, in lengths of what it was."""
     lengths = torch.linalg.vector_norm(before, dim=-1).clamp(min=1e-12)
     found: list[float] = (torch.linalg.vector_norm(prompts - before, dim=-1) / lengths).tolist()
     return found
 
 
 @torch.no_grad()
-def attention_picture(
-    model: PromptableSegmenter,
-    sides: tuple[Prompts, Prompts],
-    photos: Sequence[Picture],
-    indices: Sequence[int],
-    width: int = 220,
-) -> Picture:
-    """Where spatial prompts look, before and after: a row for each photo and prompt of `indices`.
+def attention_maps(model: PromptableSegmenter, prompts: Prompts, photo: NDArray[np.uint8]) -> Tensor:
+    """Where spatial prompts look in a photo (H, W, 3): (N, h, w) in 0..1, over the photo alone.
 
-    In a decoder with masked attention a prompt attends inside the mask it predicts itself, so the sigmoid of its mask
-    logits is the heat; cold is 0, hot is 1.
-
-    Args:
-        model: the segmenter.
-        sides: prompts before and after.
-        photos: (H, W, 3) uint8 each.
-        indices: which spatial prompts.
-        width: of each picture, pixels.
+    In a decoder with masked attention a prompt attends inside the mask it predicts itself, so this is the sigmoid of
+    its mask logits, at the decoder's own stride.
     """
-    rows = []
-    for photo in photos:
-        features = model.encode_image([image_tensor(model, photo, input_short_side(sides[1]))])
-        heats = [_heats(model, side, features) for side in sides]
-        shown = [[_heated(photo, heat[index]) for heat in heats] for index in indices]
-        rows.append([photo, *(picture for pair in shown for picture in pair)])
-    headers = ["photo", *(f"{index} {side}" for index in indices for side in ("before", "after"))]
-    return grid(rows, headers, width)
-
-
-def _heats(model: PromptableSegmenter, prompts: Prompts, features: ImageFeatures) -> Tensor:
-    """(N, h, w) in 0..1 over the image alone, without the padding of the canvas."""
+    features = model.encode_image([image_tensor(model, photo, input_short_side(prompts))])
     prediction = model.decode(features, prompts.to(model.device))
     masks = prediction.mask_logits[0].sigmoid().float().cpu()
-    inside = [
+    height, width = (
         max(1, round(size * image / canvas))
         for size, image, canvas in zip(masks.shape[1:], prediction.image_sizes[0], prediction.canvas, strict=True)
-    ]
-    return masks[:, : inside[0], : inside[1]]
-
-
-def _heated(photo: Picture, heat: Tensor) -> Picture:
-    size = photo.shape[:2]
-    full = F.interpolate(heat[None, None], size=size, mode="bilinear", align_corners=False)[0, 0].numpy()[..., None]
-    grey = photo.mean(axis=2, keepdims=True)
-    mixed = 0.5 * grey + 0.5 * (full * _HOT + (1 - full) * _COLD)
-    return np.asarray(np.rint(mixed).clip(0, 255), np.uint8)
+    )
+    return masks[:, :height, :width]

@@ -14,7 +14,7 @@ from promptseg.engine.fit import fit
 from promptseg.engine.runs import Run, environment
 from promptseg.engine.settings import FitSettings, Resolved, resolve
 from promptseg.errors import PromptsegError
-from promptseg.experiments.plan import Cell, Outcome, Plan, Score, Variant, prompts_folder, read_score, write_score
+from promptseg.experiments.plan import Outcome, Plan, Score, Trial, Variant, prompts_folder, read_score, write_score
 from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.features.memory import PeakMemory
@@ -25,11 +25,11 @@ from promptseg.progress import Progress
 from promptseg.tasks.registry import build_task
 
 Report = Callable[[Outcome], None]
-Pool = Callable[[Plan, Path, Sequence[Cell], Report], None]
-"""Computes the cells of a plan and reports each as it is finished; see `pool`."""
+Pool = Callable[[Plan, Path, Sequence[Trial], Report], None]
+"""Computes the trials of a plan and reports each as it is finished; see `pool`."""
 
 
-class Workbench:
+class SharedData:
     """Draws shots once, encodes every image once, and scores prompts that no training changed once."""
 
     def __init__(self, model: PromptableSegmenter, dataset: Dataset, split: Split, plan: Plan, progress: bool) -> None:
@@ -50,7 +50,7 @@ class Workbench:
         self._untrained: dict[str, Result] = {}
 
     def cache(self, settings: FitSettings) -> FeaturesCache:
-        """The features of the data set, shared by all cells that keep them alike."""
+        """The features of the data set, shared by all trials that keep them alike."""
         kind = (settings.features, settings.features_dtype)
         if kind not in self._caches:
             self._caches[kind] = FeaturesCache(self._model.device, *kind)
@@ -102,46 +102,46 @@ def compare(
     say: Callable[[str], None] = print,
     pool: Pool | None = None,
 ) -> list[Outcome]:
-    """Fit and evaluate every cell that is not in `out` yet.
+    """Fit and evaluate every trial that is not in `out` yet.
 
-    Every finished cell is a file `out/cells/NAME.json` beside its prompts `out/prompts/NAME`, and a fit that is not
+    Every finished trial is a file `out/trials/NAME.json` beside its prompts `out/prompts/NAME`, and a fit that is not
     finished keeps its checkpoint in `out/unfinished`, so that a comparison that was stopped goes on where it was.
-    A cell that fails leaves its traceback in `out/failed`; the others go on.
+    A trial that fails leaves its traceback in `out/failed`; the others go on.
 
     Args:
         model: the frozen segmenter.
         datasets: shots are drawn from `train`, scores are taken on the plan's split.
         plan: what to compare.
         out: folder of the comparison.
-        say: takes a line about each cell.
-        pool: computes the cells elsewhere; none = here, one after the other.
+        say: takes a line about each trial.
+        pool: computes the trials elsewhere; none = here, one after the other.
 
     Returns:
-        All cells, data by data, in the order of variants, shots and seeds.
+        All trials, data by data, in the order of variants, shots and seeds.
 
     Raises:
-        PromptsegError: an unknown name or setting, a split without images, or `out` holds cells of other settings.
+        PromptsegError: an unknown name or setting, a split without images, or `out` holds trials of other settings.
     """
     folder = Path(out)
     comparison = Comparison(model, datasets, plan, folder)
     found = comparison.finished()
-    waiting = comparison.in_order([cell for cell, outcome in found.items() if outcome is None])
-    say(f"{len(found)} cells, {len(found) - len(waiting)} finished before")
+    waiting = comparison.in_order([trial for trial, outcome in found.items() if outcome is None])
+    say(f"{len(found)} trials, {len(found) - len(waiting)} finished before")
 
     def report(outcome: Outcome) -> None:
-        found[outcome.cell] = outcome
+        found[outcome.trial] = outcome
         say(str(outcome))
 
     if pool is not None and waiting:
         pool(plan, folder, waiting, report)
     else:
-        for cell in waiting:
-            report(comparison.run(cell))
+        for trial in waiting:
+            report(comparison.run(trial))
     return [outcome for outcome in found.values() if outcome is not None]
 
 
 class Comparison:
-    """A plan on its data: which cells there are, and how one is computed."""
+    """A plan on its data: which trials there are, and how one is computed."""
 
     def __init__(
         self, model: PromptableSegmenter, datasets: Sequence[Dataset], plan: Plan, out: Path, progress: bool = True
@@ -154,7 +154,7 @@ class Comparison:
         self._model, self._plan, self._out, self._progress = model, plan, out, progress
         self._datasets = {dataset.spec: dataset for dataset in datasets}
         self._variants = {variant.label: variant for variant in plan.variants}
-        self._open: tuple[str, Workbench] | None = None
+        self._open: tuple[str, SharedData] | None = None
         for variant in plan.variants:
             self._resolved(variant)
 
@@ -168,64 +168,65 @@ class Comparison:
         except PromptsegError as error:
             raise PromptsegError(f"{variant.label}: {error}") from None
 
-    def finished(self) -> dict[Cell, Outcome | None]:
-        """All cells, and what those that are finished found."""
-        found: dict[Cell, Outcome | None] = {}
+    def finished(self) -> dict[Trial, Outcome | None]:
+        """All trials, and what those that are finished found."""
+        found: dict[Trial, Outcome | None] = {}
         for dataset in self._datasets.values():
             for split in (dataset.train, self._split(dataset)):
                 if not len(split):
                     raise PromptsegError(f"{dataset.spec} has no images in split {split.name!r}: give lists for it")
                 build_task(self._plan.task).labels(split[0])
             for label, shots, seed in product(self._variants, self._plan.shots, self._plan.seeds):
-                cell = Cell(dataset.spec, self._plan.task, label, shots, seed)
-                score = read_score(self._file(cell), self._record(cell))
-                found[cell] = None if score is None else Outcome(cell, score)
+                trial = Trial(dataset.spec, self._plan.task, label, shots, seed)
+                score = read_score(self._file(trial), self._record(trial))
+                found[trial] = None if score is None else Outcome(trial, score)
         return found
 
-    def in_order(self, cells: Sequence[Cell]) -> list[Cell]:
-        """The cells so that those on the same images follow each other: data, then seed, then shots."""
+    def in_order(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The trials so that those on the same images follow each other: data, then seed, then shots."""
         data, plan = list(self._datasets), self._plan
-        return sorted(cells, key=lambda c: (data.index(c.data), plan.seeds.index(c.seed), plan.shots.index(c.shots)))
+        return sorted(trials, key=lambda c: (data.index(c.data), plan.seeds.index(c.seed), plan.shots.index(c.shots)))
 
     def _split(self, dataset: Dataset) -> Split:
         return dataset.val if self._plan.split == "val" else dataset.test
 
-    def _file(self, cell: Cell) -> Path:
-        return self._out / "cells" / f"{cell.name}.json"
+    def _file(self, trial: Trial) -> Path:
+        return self._out / "trials" / f"{trial.name}.json"
 
-    def _failure(self, cell: Cell) -> Path:
-        return self._out / "failed" / f"{cell.name}.txt"
+    def _failure(self, trial: Trial) -> Path:
+        return self._out / "failed" / f"{trial.name}.txt"
 
-    def _record(self, cell: Cell) -> dict[str, Any]:
-        """All that the score of a cell depends on."""
-        plan, variant = self._plan, self._variants[cell.variant]
+    def _record(self, trial: Trial) -> dict[str, Any]:
+        """All that the score of a trial depends on."""
+        plan, variant = self._plan, self._variants[trial.variant]
         return {
             "model": self._model.fingerprint,
-            "data": cell.data,
+            "data": trial.data,
             "split": plan.split,
             "method": variant.method,
             "task": plan.task,
             "preset": plan.preset,
             "settings": self._resolved(variant).to_json(),
-            "shots": cell.shots,
+            "shots": trial.shots,
             "rule": plan.rule,
-            "seed": cell.seed,
+            "seed": trial.seed,
         }
 
-    def run(self, cell: Cell) -> Outcome:
-        """Compute a cell and write its files; what goes wrong becomes its outcome."""
+    def run(self, trial: Trial) -> Outcome:
+        """Compute a trial and write its files; what goes wrong becomes its outcome."""
         try:
-            return Outcome(cell, self._compute(cell))
+            return Outcome(trial, self._compute(trial))
         except Exception as error:
-            write_text(self._failure(cell), "".join(traceback.format_exception(error)))
+            write_text(self._failure(trial), "".join(traceback.format_exception(error)))
             line = " ".join(str(error).split())
-            return Outcome(cell, None, line if isinstance(error, PromptsegError) else f"{type(error).__name__}: {line}")
+            mistake = isinstance(error, PromptsegError)
+            return Outcome(trial, None, line if mistake else f"{type(error).__name__}: {line}")
 
-    def _compute(self, cell: Cell) -> Score:
-        plan, variant = self._plan, self._variants[cell.variant]
-        unfinished = self._out / "unfinished" / cell.name
-        bench, settings = self._bench(cell.data), self._resolved(variant).fit
-        shots = bench.shots(cell.shots, cell.seed, settings)
+    def _compute(self, trial: Trial) -> Score:
+        plan, variant = self._plan, self._variants[trial.variant]
+        unfinished = self._out / "unfinished" / trial.name
+        shared, settings = self._shared_data(trial.data), self._resolved(variant).fit
+        shots = shared.shots(trial.shots, trial.seed, settings)
         meter = PeakMemory(self._model.device)
         run = fit(
             self._model,
@@ -233,28 +234,28 @@ class Comparison:
             variant.method,
             plan.task,
             plan.preset,
-            seed=cell.seed,
+            seed=trial.seed,
             out=unfinished,
             resume=True,
             progress=self._progress,
-            cache=bench.cache(settings),
+            cache=shared.cache(settings),
             **self._settings(variant),
         )
         peak = meter.read()
-        folder = run.prompts.save(prompts_folder(self._out, cell))
-        result = bench.evaluate(cell.variant, run, settings)
+        folder = run.prompts.save(prompts_folder(self._out, trial))
+        result = shared.evaluate(trial.variant, run, settings)
         score = _score(run, result, len(shots), peak, _bytes(folder))
-        write_score(self._file(cell), self._record(cell), score, environment())
+        write_score(self._file(trial), self._record(trial), score, environment())
         rmtree(unfinished)
-        self._failure(cell).unlink(missing_ok=True)
+        self._failure(trial).unlink(missing_ok=True)
         return score
 
-    def _bench(self, data: str) -> Workbench:
-        """The workbench of a data set; that of another one is given up, with the memory it holds."""
+    def _shared_data(self, data: str) -> SharedData:
+        """What the trials on a data set share; that of another one is given up, with the memory it holds."""
         if self._open is None or self._open[0] != data:
             dataset = self._datasets[data]
-            bench = Workbench(self._model, dataset, self._split(dataset), self._plan, self._progress)
-            self._open = (data, bench)
+            shared = SharedData(self._model, dataset, self._split(dataset), self._plan, self._progress)
+            self._open = (data, shared)
         return self._open[1]
 
 

@@ -1,4 +1,4 @@
-"""The cells of a comparison: what is compared, and one file for each finished fit with its scores."""
+"""The trials of a comparison: what is compared, and one file for each finished fit with its scores."""
 
 import json
 import re
@@ -66,7 +66,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """One fit and its evaluation."""
 
     data: str
@@ -87,7 +87,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Score:
-    """What a finished cell found.
+    """What a finished trial found.
 
     Attributes:
         scores: of the task, by name, as fractions.
@@ -110,40 +110,39 @@ class Score:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A cell with its score, or with the line that says why it failed."""
+    """A trial with its score, or with the line that says why it failed."""
 
-    cell: Cell
+    trial: Trial
     score: Score | None
     error: str | None = None
 
     def __str__(self) -> str:
-        found = (
-            f"failed: {self.error}" if self.score is None else find_task(self.cell.task).columns.text(self.score.scores)
-        )
-        return f"{self.cell}: {found}"
+        if self.score is None:
+            return f"{self.trial}: failed: {self.error}"
+        return f"{self.trial}: {find_task(self.trial.task).columns.text(self.score.scores)}"
 
 
-def prompts_folder(out: Path, cell: Cell) -> Path:
-    """Where the comparison in `out` keeps the prompts of a cell."""
-    return out / "prompts" / cell.name
+def prompts_folder(out: Path, trial: Trial) -> Path:
+    """Where the comparison in `out` keeps the prompts of a trial."""
+    return out / "prompts" / trial.name
 
 
 def write_score(path: Path, record: dict[str, Any], score: Score, environment: dict[str, Any]) -> None:
-    """Write the file of a finished cell, atomically."""
+    """Write the file of a finished trial, atomically."""
     write_json(path, {"record": record, "score": asdict(score), "environment": environment})
 
 
 def read_score(path: Path, record: dict[str, Any]) -> Score | None:
-    """The score of a cell that is finished, none if it is not.
+    """The score of a trial that is finished, none if it is not.
 
     Raises:
-        PromptsegError: the file is of a cell with other settings, or is not such a file.
+        PromptsegError: the file is of a trial with other settings, or is not such a file.
     """
     if not path.exists():
         return None
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("score"), dict):
-        raise PromptsegError(f"{path}: not a cell of a comparison; delete it to compute it anew")
+        raise PromptsegError(f"{path}: not a trial of a comparison; delete it to compute it anew")
     # The record as a reader of the file sees it.
     check_record(content.get("record"), json.loads(json.dumps(record)), path)
     score = content["score"]

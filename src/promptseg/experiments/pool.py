@@ -1,4 +1,4 @@
-"""A comparison in several processes: each takes the next cell as soon as it is free; the files are the same."""
+"""A comparison in several processes: each takes the next trial as soon as it is free; the files are the same."""
 
 import signal
 from collections import deque
@@ -13,7 +13,7 @@ from types import FrameType
 
 from promptseg.data.registry import load_dataset
 from promptseg.experiments.compare import Comparison, Pool, Report
-from promptseg.experiments.plan import Cell, Outcome, Plan
+from promptseg.experiments.plan import Outcome, Plan, Trial
 from promptseg.models.registry import load_model
 
 _SECONDS_TO_STOP = 20.0
@@ -44,22 +44,22 @@ class _Worker:
 def worker_pool(sources: Sources, jobs: int, threads: int = 1) -> Pool:
     """A pool of `jobs` processes of `threads` threads; an interruption stops them all.
 
-    It must be used from the main thread. A worker that dies fails its cell, and another takes its place.
+    It must be used from the main thread. A worker that dies fails its trial, and another takes its place.
     """
 
-    def run(plan: Plan, out: Path, cells: Sequence[Cell], report: Report) -> None:
-        waiting, busy = deque(cells), dict[Connection, tuple[_Worker, Cell]]()
-        idle = [_start(sources, plan, out, threads) for _ in range(min(jobs, len(cells)))]
+    def run(plan: Plan, out: Path, trials: Sequence[Trial], report: Report) -> None:
+        waiting, busy = deque(trials), dict[Connection, tuple[_Worker, Trial]]()
+        idle = [_start(sources, plan, out, threads) for _ in range(min(jobs, len(trials)))]
         everyone = list(idle)
         try:
             while waiting or busy:
                 while idle and waiting:
-                    worker, cell = idle.pop(), waiting.popleft()
-                    worker.connection.send(cell)
-                    busy[worker.connection] = (worker, cell)
+                    worker, trial = idle.pop(), waiting.popleft()
+                    worker.connection.send(trial)
+                    busy[worker.connection] = (worker, trial)
                 for ready in wait(list(busy)):
-                    worker, cell = busy.pop(ready)  # type: ignore[call-overload]
-                    outcome = _receive(worker, cell)
+                    worker, trial = busy.pop(ready)  # type: ignore[call-overload]
+                    outcome = _receive(worker, trial)
                     if not worker.process.is_alive() and waiting:
                         worker = _start(sources, plan, out, threads)
                         everyone.append(worker)
@@ -85,12 +85,12 @@ def _start(sources: Sources, plan: Plan, out: Path, threads: int) -> _Worker:
     return _Worker(process, ours)
 
 
-def _receive(worker: _Worker, cell: Cell) -> Outcome:
+def _receive(worker: _Worker, trial: Trial) -> Outcome:
     try:
         outcome: Outcome = worker.connection.recv()
     except (EOFError, OSError):
         worker.process.join()
-        return Outcome(cell, None, f"its process ended with exit code {worker.process.exitcode}")
+        return Outcome(trial, None, f"its process ended with exit code {worker.process.exitcode}")
     return outcome
 
 
@@ -103,7 +103,7 @@ def _stop(workers: Sequence[_Worker]) -> None:
 
 
 def _work(sources: Sources, plan: Plan, out: Path, threads: int, connection: Connection) -> None:
-    """The life of a worker: it is sent cells and sends back what it found."""
+    """The life of a worker: it is sent trials and sends back what it found."""
     import torch
 
     signal.signal(signal.SIGTERM, _interrupt)

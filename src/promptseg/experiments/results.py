@@ -72,8 +72,8 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 
 
 @dataclass(frozen=True)
-class Line:
-    """One variant with one number of shots at one task on one data set: its cells, one per seed."""
+class TrialGroup:
+    """One variant with one number of shots at one task on one data set: its trials, one per seed."""
 
     data: str
     task: str
@@ -83,12 +83,12 @@ class Line:
 
     @property
     def scores(self) -> list[Score]:
-        """Of the cells that did not fail."""
+        """Of the trials that did not fail."""
         return [outcome.score for outcome in self.outcomes if outcome.score is not None]
 
     @property
     def failed(self) -> int:
-        """How many cells failed."""
+        """How many trials failed."""
         return len(self.outcomes) - len(self.scores)
 
     def spread(self, number: Number) -> Spread | None:
@@ -106,46 +106,51 @@ class Line:
         return find_task(self.task).columns
 
     def shown(self, measure: Measure) -> str:
-        """The measure, and how many cells failed."""
+        """The measure, and how many trials failed."""
         if not self.scores:
             return "failed"
         note = f" ({self.failed} of {len(self.outcomes)} failed)" if self.failed else ""
         return self.text(measure.number, measure.scale, measure.digits) + note
 
     def headline(self) -> str:
-        """The task's headline in percent, and how many cells failed."""
+        """The task's headline in percent, and how many trials failed."""
         return self.shown(headline(self.task))
 
 
-def lines(outcomes: Sequence[Outcome]) -> list[Line]:
+def group_by_seed(outcomes: Sequence[Outcome]) -> list[TrialGroup]:
     """Cells that differ in their seed alone, together; in the order of their first ones."""
     groups: dict[tuple[str, str, str, int], list[Outcome]] = {}
     for outcome in outcomes:
-        cell = outcome.cell
-        groups.setdefault((cell.data, cell.task, cell.variant, cell.shots), []).append(outcome)
-    return [Line(*key, tuple(group)) for key, group in groups.items()]
+        trial = outcome.trial
+        groups.setdefault((trial.data, trial.task, trial.variant, trial.shots), []).append(outcome)
+    return [TrialGroup(*key, tuple(group)) for key, group in groups.items()]
 
 
-def summary_table(found: Sequence[Line], title: str = "") -> Table:
-    """A row for each line: scores in percent, and costs as means over seeds; all lines of one task."""
+def summary_table(found: Sequence[TrialGroup], title: str = "") -> Table:
+    """A row for each group: scores in percent, and costs as means over seeds; all groups of one task."""
     scores = found[0].columns.scores
     headers = ("method", *scores.values(), "parameters", "ms/image", "peak MB", "file kB")
     others = list(scores)[1:]
     rows = tuple(
-        (_name(line, found), line.headline(), *(line.text(score_named(name), 100) for name in others), *_costs(line))
-        for line in found
+        (
+            _name(group, found),
+            group.headline(),
+            *(group.text(score_named(name), 100) for name in others),
+            *_costs(group),
+        )
+        for group in found
     )
     return Table(headers, rows, title=title)
 
 
-def _costs(line: Line) -> tuple[str, ...]:
+def _costs(group: TrialGroup) -> tuple[str, ...]:
     costs: tuple[tuple[Number, float], ...] = (
         (lambda score: score.parameters, 1),
         (lambda score: score.ms_per_image, 1),
         (lambda score: score.peak_bytes, 1e-6),
         (lambda score: score.artefact_bytes, 1e-3),
     )
-    means = [(line.spread(number), scale) for number, scale in costs]
+    means = [(group.spread(number), scale) for number, scale in costs]
     return tuple(
         MISSING if found is None else f"{scale * found.mean:.{_digits(scale * found.mean)}f}" for found, scale in means
     )
@@ -155,22 +160,22 @@ def _digits(value: float) -> int:
     return 0 if value >= 100 or value == int(value) else 1
 
 
-def _name(line: Line, among: Sequence[Line]) -> str:
+def _name(group: TrialGroup, among: Sequence[TrialGroup]) -> str:
     """The variant, with what else sets it apart."""
-    parts = [line.variant]
+    parts = [group.variant]
     if len({other.shots for other in among}) > 1:
-        parts.append(f"{line.shots} shots")
+        parts.append(f"{group.shots} shots")
     if len({other.data for other in among}) > 1:
-        parts.append(line.data)
+        parts.append(group.data)
     return ", ".join(parts)
 
 
-def classes_table(found: Sequence[Line], title: str = "") -> Table:
-    """The score of every class in percent, one column for each line; all lines of one task on one data set."""
-    names = list(dict.fromkeys(name for line in found for score in line.scores for name in score.per_class))
-    rows = tuple((name, *(line.text(_of_class(name), 100) for line in found)) for name in names)
-    total = ("mean", *(line.headline() for line in found))
-    return Table(("class", *(_name(line, found) for line in found)), rows, total, title)
+def classes_table(found: Sequence[TrialGroup], title: str = "") -> Table:
+    """The score of every class in percent, one column for each group; all groups of one task on one data set."""
+    names = list(dict.fromkeys(name for group in found for score in group.scores for name in score.per_class))
+    rows = tuple((name, *(group.text(_of_class(name), 100) for group in found)) for name in names)
+    total = ("mean", *(group.headline() for group in found))
+    return Table(("class", *(_name(group, found) for group in found)), rows, total, title)
 
 
 def _of_class(name: str) -> Number:
@@ -178,7 +183,7 @@ def _of_class(name: str) -> Number:
 
 
 def csv_text(outcomes: Sequence[Outcome]) -> str:
-    """One row for each cell: scores as fractions, costs, then the score of every class."""
+    """One row for each trial: scores as fractions, costs, then the score of every class."""
     rows = [_csv_row(outcome) for outcome in outcomes]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
@@ -188,38 +193,38 @@ def csv_text(outcomes: Sequence[Outcome]) -> str:
 
 
 def _csv_row(outcome: Outcome) -> dict[str, Any]:
-    cell = outcome.cell
-    row: dict[str, Any] = {"data": cell.data, "task": cell.task, "method": cell.variant, "shots": cell.shots}
-    row |= {"seed": cell.seed, "error": outcome.error}
+    trial = outcome.trial
+    row: dict[str, Any] = {"data": trial.data, "task": trial.task, "method": trial.variant, "shots": trial.shots}
+    row |= {"seed": trial.seed, "error": outcome.error}
     if outcome.score is None:
         return row
     content = asdict(outcome.score)
     scores, per_class = content.pop("scores"), content.pop("per_class")
-    header = find_task(cell.task).columns.classes
+    header = find_task(trial.task).columns.classes
     row |= scores | content
     return row | {f"{header} {name}": score for name, score in per_class.items()}
 
 
 def to_json(outcomes: Sequence[Outcome], about: dict[str, Any]) -> dict[str, Any]:
     """Everything as one JSON object; scores are fractions."""
-    found = lines(outcomes)
+    found = group_by_seed(outcomes)
     return {
         **about,
-        "lines": [
+        "groups": [
             {
-                "data": line.data,
-                "task": line.task,
-                "method": line.variant,
-                "shots": line.shots,
-                "seeds": [outcome.cell.seed for outcome in line.outcomes],
-                "failed": line.failed,
+                "data": group.data,
+                "task": group.task,
+                "method": group.variant,
+                "shots": group.shots,
+                "seeds": [outcome.trial.seed for outcome in group.outcomes],
+                "failed": group.failed,
                 "scores": {
-                    name: asdict(value) for name in line.columns.scores if (value := line.spread(score_named(name)))
+                    name: asdict(value) for name in group.columns.scores if (value := group.spread(score_named(name)))
                 },
             }
-            for line in found
+            for group in found
         ],
-        "cells": [asdict(outcome) for outcome in outcomes],
+        "trials": [asdict(outcome) for outcome in outcomes],
     }
 
 
@@ -228,13 +233,13 @@ def write_comparison(out: Path, outcomes: Sequence[Outcome], about: dict[str, An
 
     Args:
         out: folder of the comparison.
-        outcomes: all its cells.
+        outcomes: all its trials.
         about: what else a reader must know, by name; JSON-able.
     """
-    found = lines(outcomes)
+    found = group_by_seed(outcomes)
     tables = []
-    for data, task in dict.fromkeys((line.data, line.task) for line in found):
-        here = [line for line in found if (line.data, line.task) == (data, task)]
+    for data, task in dict.fromkeys((group.data, group.task) for group in found):
+        here = [group for group in found if (group.data, group.task) == (data, task)]
         classes = here[0].columns.classes
         tables += [summary_table(here, f"{data}, {task}"), classes_table(here, f"{data}, {classes} in percent")]
     facts = "".join(f"- {name}: {_fact(value)}\n" for name, value in about.items())

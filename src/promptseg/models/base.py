@@ -6,7 +6,7 @@ prompt, so they are computed once per image and reused at every step of prompt l
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from promptseg.prompts import Prompts
 
 Size = tuple[int, int]
 """Height and width, in pixels."""
+Upsampling = Literal["bilinear", "bicubic"]
+"""How masks are enlarged; bicubic with antialias."""
 
 
 UNKNOWN_LICENCE = "not known: ask whoever made the weights"
@@ -75,14 +77,14 @@ class Prediction:
         mask_logits: (B, N, h, w), at the decoder's own stride over the canvas.
         canvas: height and width of the padded input, pixels.
         image_sizes: height and width of each image on the canvas, pixels.
-        upsampling: how the model brings its masks up to the canvas, `bilinear` or `bicubic`.
+        upsampling: how the model brings its masks up to the canvas.
     """
 
     class_logits: Tensor
     mask_logits: Tensor
     canvas: Size
     image_sizes: tuple[Size, ...]
-    upsampling: str = "bilinear"
+    upsampling: Upsampling = "bilinear"
 
     def split(self) -> list["Prediction"]:
         """One prediction (B = 1) per image.

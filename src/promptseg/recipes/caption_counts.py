@@ -109,7 +109,7 @@ def count_captions(
     terms: Mapping[str, Sequence[str]],
     column: str = "caption",
     threads: int | None = None,
-    each: Callable[[Path], None] = lambda path: None,
+    on_file: Callable[[Path], None] = lambda path: None,
 ) -> CaptionCounts:
     """Count captions whose words hold one of the terms of a class, case aside.
 
@@ -122,7 +122,7 @@ def count_captions(
         column: name of the column of captions, or its number from 1 in a CSV or TSV file without a header; plain text
             has none.
         threads: of the engine; none = one per core.
-        each: is told each file before it is read.
+        on_file: is told each file before it is read.
 
     Raises:
         PromptsegError: duckdb is not installed, a file cannot be read, or has no such column.
@@ -131,7 +131,7 @@ def count_captions(
     of_captions = _class_numbers(connection, terms)
     totals: Counter[int] = Counter()
     for path in files:
-        each(path)
+        on_file(path)
         words = _words(_column(connection, path, column))
         query = (
             f"SELECT unnest({of_captions}) AS number, count(*) FROM (SELECT {words} AS words "

@@ -66,7 +66,7 @@ def run_demo(out: Path, condition: str = "fog", seed: int = 0, say: Callable[[st
     results = {method: evaluate(model, prompts[method], data.val, progress=True) for method in METHODS}
     shown = data.val[:ROWS]
     titles = [f"{METHODS[method]}, {percent(result.miou)} mIoU" for method, result in results.items()]
-    write_picture(out / "grid.png", comparison(model, list(prompts.values()), shown, titles))
+    write_picture(out / "grid.png", answers_picture(model, list(prompts.values()), shown, titles))
     for sample in shown:
         write_picture(out / "photos" / f"{sample.id.replace('/', '-')}.png", sample.image())
     table = _table(results["zero-shot"], results["ssprompt"], f"{MODEL} on streets:{condition}, IoU in percent")
@@ -74,7 +74,7 @@ def run_demo(out: Path, condition: str = "fog", seed: int = 0, say: Callable[[st
     return Outcome(table, mious, out / "grid.png", folder, out / "photos")
 
 
-def comparison(
+def answers_picture(
     model: PromptableSegmenter, prompts: Sequence[Prompts], samples: Sequence[Sample], names: Sequence[str]
 ) -> Picture:
     """A row for each sample: photo, truth, and the answer of each of the prompts; the classes' legend below."""

@@ -44,8 +44,8 @@ def learned_shares(out: Path, outcomes: Sequence[Outcome], label_space: LabelSpa
     Raises:
         PromptsegError: prompts are missing or damaged.
     """
-    finished = [outcome.cell for outcome in outcomes if outcome.score is not None]
-    weights = [Prompts.load(prompts_folder(out, cell)).parts[WEIGHT].flatten().tolist() for cell in finished]
+    finished = [outcome.trial for outcome in outcomes if outcome.score is not None]
+    weights = [Prompts.load(prompts_folder(out, trial)).parts[WEIGHT].flatten().tolist() for trial in finished]
     kinds = ["things" if info.is_thing else "stuff" for info in label_space.classes]
     shares = [
         Share(name, kind, tuple(1 - weight[index] for weight in weights))
@@ -80,7 +80,7 @@ def share_figure(
         write_picture(
             out / f"{recipe.name}.png", picture if captions is None else stack([counts_picture(captions), picture])
         )
-    seeds = [outcome.cell.seed for outcome in outcomes if outcome.score is not None]
+    seeds = [outcome.trial.seed for outcome in outcomes if outcome.score is not None]
     return ShareFigure(
         shares_table(shares, counts, recipe.title), shares_csv(shares, counts, seeds), correlation(shares, counts)
     )

@@ -87,7 +87,7 @@ class Recipe:
         return tuple(dict.fromkeys(row.shots for row in self.rows))
 
 
-def _both(tiny: Figures, large: Figures) -> dict[str, Figures]:
+def _by_size(tiny: Figures, large: Figures) -> dict[str, Figures]:
     return {"tiny": tiny, "large": large}
 
 
@@ -104,10 +104,10 @@ TABLE2 = Recipe(
     "Table 2: five data sets, 16 shots",
     ("Cityscapes", "BDD100K", "Mapillary", "ADE20K", "PASCAL Context"),
     (
-        Row("SEEM", ZERO_SHOT, _both((39.2, 37.4, 42.1, 14.6, 45.1), (49.3, 44.6, 47.9, 15.2, 37.1))),
-        Row("CoOp", COOP, _both((50.1, 41.6, 43.3, 17.6, 45.9), (51.2, 45.2, 52.0, 18.1, 47.4))),
-        Row("LOCN", LOCN, _both((51.5, 42.6, 44.2, 19.3, 46.6), (52.7, 45.7, 53.2, 19.7, 48.9))),
-        Row("SSPrompt", SSPROMPT, _both((55.2, 47.1, 49.5, 23.2, 51.2), (57.1, 49.5, 56.2, 25.6, 55.3))),
+        Row("SEEM", ZERO_SHOT, _by_size((39.2, 37.4, 42.1, 14.6, 45.1), (49.3, 44.6, 47.9, 15.2, 37.1))),
+        Row("CoOp", COOP, _by_size((50.1, 41.6, 43.3, 17.6, 45.9), (51.2, 45.2, 52.0, 18.1, 47.4))),
+        Row("LOCN", LOCN, _by_size((51.5, 42.6, 44.2, 19.3, 46.6), (52.7, 45.7, 53.2, 19.7, 48.9))),
+        Row("SSPrompt", SSPROMPT, _by_size((55.2, 47.1, 49.5, 23.2, 51.2), (57.1, 49.5, 56.2, 25.6, 55.3))),
     ),
     {"streets:adverse": "streets:adverse"},
 )
@@ -116,10 +116,10 @@ TABLE3 = Recipe(
     "Table 3: adverse conditions (ACDC), 16 shots of each",
     ("fog", "night", "rain", "snow"),
     (
-        Row("SEEM", ZERO_SHOT, _both((34.6, 26.2, 33.1, 35.8, 32.4), (48.1, 32.0, 47.4, 45.0, 43.1))),
-        Row("CoOp", COOP, _both((36.7, 28.6, 33.5, 36.4, 33.8), (52.2, 33.5, 48.2, 45.6, 44.9))),
-        Row("LOCN", LOCN, _both((40.1, 29.1, 34.1, 36.6, 35.0), (53.7, 33.8, 49.5, 45.9, 45.7))),
-        Row("SSPrompt", SSPROMPT, _both((47.5, 32.1, 39.9, 43.1, 40.6), (57.7, 37.8, 54.5, 49.5, 49.9))),
+        Row("SEEM", ZERO_SHOT, _by_size((34.6, 26.2, 33.1, 35.8, 32.4), (48.1, 32.0, 47.4, 45.0, 43.1))),
+        Row("CoOp", COOP, _by_size((36.7, 28.6, 33.5, 36.4, 33.8), (52.2, 33.5, 48.2, 45.6, 44.9))),
+        Row("LOCN", LOCN, _by_size((40.1, 29.1, 34.1, 36.6, 35.0), (53.7, 33.8, 49.5, 45.9, 45.7))),
+        Row("SSPrompt", SSPROMPT, _by_size((47.5, 32.1, 39.9, 43.1, 40.6), (57.7, 37.8, 54.5, 49.5, 49.9))),
     ),
     {condition: f"streets:{condition}" for condition in ("fog", "night", "rain", "snow")},
     mean=True,

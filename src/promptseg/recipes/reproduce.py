@@ -10,7 +10,7 @@ from promptseg.data.sample import Dataset
 from promptseg.errors import PromptsegError
 from promptseg.experiments.compare import Pool, compare
 from promptseg.experiments.plan import Outcome, Plan
-from promptseg.experiments.results import PERCENT, Line, Measure, Spread, csv_text, lines, spread
+from promptseg.experiments.results import PERCENT, Measure, Spread, TrialGroup, csv_text, group_by_seed, spread
 from promptseg.files import write_json, write_text
 from promptseg.models.base import PromptableSegmenter
 from promptseg.recipes.caption_counts import CaptionCounts
@@ -30,7 +30,7 @@ class Reproduction:
     Attributes:
         table: the paper's figures and ours.
         notes: lines that must stand beside it: which model, weights and data each figure comes from.
-        outcomes: all cells.
+        outcomes: all trials.
     """
 
     table: Table
@@ -71,7 +71,7 @@ def reproduce(
     pool: Pool | None = None,
     captions: CaptionCounts | None = None,
 ) -> Reproduction:
-    """Run a table, cell by cell as `compare` does, and write `out/NAME.md`, `.csv` and `.json`; a figure, also `.png`.
+    """Run a table, trial by trial as `compare` does, and write `out/NAME.md`, `.csv`, `.json`, and `.png` of a figure.
 
     Args:
         recipe: which table.
@@ -79,8 +79,8 @@ def reproduce(
         datasets: data by column.
         plan: seeds, preset, settings and split; its variants and shots are those of the recipe.
         out: folder; several tables may share it, and then share what they have in common.
-        say: takes a line about each cell.
-        pool: computes the cells elsewhere, as for `compare`.
+        say: takes a line about each trial.
+        pool: computes the trials elsewhere, as for `compare`.
         captions: how often captions name the classes, for the figure.
 
     Raises:
@@ -99,7 +99,7 @@ def reproduce(
         figure = share_figure(recipe, distinct[0].label_space, outcomes, out, captions)
         table, text, notes = figure.table, figure.csv, (*notes, figure.correlation)
     else:
-        table, text = paper_table(recipe, datasets, lines(outcomes)), csv_text(outcomes)
+        table, text = paper_table(recipe, datasets, group_by_seed(outcomes)), csv_text(outcomes)
     _write(out, recipe, table, notes, outcomes, text)
     return Reproduction(table, notes, outcomes)
 
@@ -147,18 +147,18 @@ def _write(
     write_text(out / f"{recipe.name}.md", f"# {table.title}\n\n{table.to_markdown()}\n{facts}")
     write_text(out / f"{recipe.name}.csv", csv_file)
     content: dict[str, Any] = {"name": recipe.name, "notes": list(notes), "headers": table.headers, "rows": table.rows}
-    write_json(out / f"{recipe.name}.json", content | {"cells": [asdict(outcome) for outcome in outcomes]})
+    write_json(out / f"{recipe.name}.json", content | {"trials": [asdict(outcome) for outcome in outcomes]})
 
 
-def paper_table(recipe: Recipe, datasets: Datasets, found: Sequence[Line]) -> Table:
+def paper_table(recipe: Recipe, datasets: Datasets, found: Sequence[TrialGroup]) -> Table:
     """A line for each row of the recipe; for each column and measure the paper's figures and, with data, ours.
 
     Args:
         recipe: which table.
         datasets: data by column.
-        found: all lines of the comparison.
+        found: all groups of the comparison.
     """
-    by_key = {(line.data, line.task, line.variant, line.shots): line for line in found}
+    by_key = {(group.data, group.task, group.variant, group.shots): group for group in found}
     columns = [*recipe.columns, *(name for name in datasets if name not in recipe.columns)]
     headers, rows = ["method"], [[row.label] for row in recipe.rows]
 
@@ -173,7 +173,7 @@ def paper_table(recipe: Recipe, datasets: Datasets, found: Sequence[Line]) -> Ta
             add(f"{name}: {_paper(size)}", [_figure(row, size, place, measure.digits) for row in recipe.rows])
         if column in datasets:
             ours = [by_key[datasets[column].spec, task, row.variant.label, row.shots] for row in recipe.rows]
-            add(f"{name}: ours", [line.shown(measure) for line in ours])
+            add(f"{name}: ours", [group.shown(measure) for group in ours])
     if recipe.mean:
         for size in recipe.sizes:
             add(f"mean: {_paper(size)}", [_figure(row, size, len(recipe.columns), 1) for row in recipe.rows])
@@ -197,7 +197,9 @@ def _figure(row: Row, size: str, place: int, digits: int) -> str:
     return MISSING if value is None else f"{value:.{digits}f}"
 
 
-def _our_mean(recipe: Recipe, row: Row, datasets: Datasets, by_key: Mapping[tuple[str, str, str, int], Line]) -> str:
+def _our_mean(
+    recipe: Recipe, row: Row, datasets: Datasets, by_key: Mapping[tuple[str, str, str, int], TrialGroup]
+) -> str:
     if not set(recipe.columns) <= set(datasets):
         return MISSING
     ((task, measure),) = recipe.shown
@@ -206,9 +208,9 @@ def _our_mean(recipe: Recipe, row: Row, datasets: Datasets, by_key: Mapping[tupl
     return MISSING if over_data is None else over_data.text(measure.scale, measure.digits)
 
 
-def _mean_over_data(found: Sequence[Line], measure: Measure) -> Spread | None:
-    """Spread over seeds of the mean over data; none if a cell failed."""
-    if any(line.failed for line in found):
+def _mean_over_data(found: Sequence[TrialGroup], measure: Measure) -> Spread | None:
+    """Spread over seeds of the mean over data; none if a trial failed."""
+    if any(group.failed for group in found):
         return None
-    by_seed = zip(*(map(measure.number, line.scores) for line in found), strict=True)
+    by_seed = zip(*(map(measure.number, group.scores) for group in found), strict=True)
     return spread(mean(scores) for scores in by_seed)

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
 
 from promptseg.engine.inspect import ClassChange
 from promptseg.extras import import_extra
 from promptseg.files import write_text
 from promptseg.prompts import Prompts
-from promptseg.reports.pictures import Picture
+from promptseg.reports.pictures import Picture, grid
 
 _TEMPLATE = Path(__file__).parent / "learned.html"
 _WIDTH, _HEIGHT, _EDGE = 460, 150, 34
+_COLD, _HOT = np.array([20, 30, 90]), np.array([255, 190, 0])
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Learned:
     Attributes:
         prompts: what was learned.
         classes: the semantic prompts.
-        moves: how far each spatial prompt moved, relative to its length.
+        distances: how far each spatial prompt is from its default, in lengths of that.
         spatial_shares: the default's share of each spatial prompt; none if they were not fused.
         losses: of every training step; empty without a run.
         looked_at: the spatial prompts in `heat`.
@@ -36,7 +40,7 @@ class Learned:
 
     prompts: Prompts
     classes: Sequence[ClassChange]
-    moves: Sequence[float]
+    distances: Sequence[float]
     spatial_shares: Sequence[float] | None
     losses: Sequence[float]
     looked_at: Sequence[int]
@@ -55,7 +59,7 @@ def write_page(path: Path, learned: Learned) -> None:
     environment = jinja2.Environment(autoescape=jinja2.select_autoescape(default=True))
     template = environment.from_string(_TEMPLATE.read_text("utf-8"))
     shares = learned.spatial_shares
-    moved = max(learned.moves) > 0
+    changed = max(learned.distances) > 0
     page = template.render(
         learned=learned,
         method=record.get("method", "unknown"),
@@ -64,10 +68,39 @@ def write_page(path: Path, learned: Learned) -> None:
         data=record.get("data", {}).get("dataset"),
         curve=line_svg(smoothed(learned.losses), "step", "loss") if learned.losses else None,
         share_bars=histogram_svg(shares, (0, 1), "default's share") if shares else None,
-        move_bars=histogram_svg(learned.moves, (0, max(learned.moves)), "distance / length") if moved else None,
+        distance_bars=histogram_svg(learned.distances, (0, max(learned.distances)), "distance / length")
+        if changed
+        else None,
         heat=None if learned.heat is None else _data_uri(learned.heat),
     )
     write_text(path, page)
+
+
+def attention_picture(
+    photos: Sequence[Picture], maps: Sequence[tuple[Tensor, Tensor]], indices: Sequence[int], width: int = 220
+) -> Picture:
+    """Where spatial prompts look, before and after: a row for each photo, two columns for each prompt of `indices`.
+
+    Args:
+        photos: (H, W, 3) uint8 each.
+        maps: of each photo the attention of all prompts before and after, (N, h, w) in 0..1; cold is 0, hot is 1.
+        indices: which spatial prompts.
+        width: of each picture, pixels.
+    """
+    rows = [
+        [photo, *(_heated(photo, side[index]) for index in indices for side in sides)]
+        for photo, sides in zip(photos, maps, strict=True)
+    ]
+    headers = ["photo", *(f"{index} {side}" for index in indices for side in ("before", "after"))]
+    return grid(rows, headers, width)
+
+
+def _heated(photo: Picture, heat: Tensor) -> Picture:
+    size = photo.shape[:2]
+    full = F.interpolate(heat[None, None], size=size, mode="bilinear", align_corners=False)[0, 0].numpy()[..., None]
+    grey = photo.mean(axis=2, keepdims=True)
+    mixed = 0.5 * grey + 0.5 * (full * _HOT + (1 - full) * _COLD)
+    return np.asarray(np.rint(mixed).clip(0, 255), np.uint8)
 
 
 def smoothed(values: Sequence[float], window: int = 10) -> list[float]:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import prod
+from typing import get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from promptseg.models.base import Prediction, Size
+from promptseg.errors import unknown_name
+from promptseg.models.base import Prediction, Size, Upsampling
 
 
 def masks_at(prediction: Prediction, index: int, size: Size) -> Tensor:
@@ -35,9 +37,13 @@ def masks_at(prediction: Prediction, index: int, size: Size) -> Tensor:
 
 def _resized(prediction: Prediction, masks: Tensor, size: Size) -> Tensor:
     """Masks brought up by the rule of their model."""
-    if prediction.upsampling == "bicubic":
-        return F.interpolate(masks, size, mode="bicubic", align_corners=False, antialias=True)
-    return resize_bilinear(masks, size)
+    match prediction.upsampling:
+        case "bilinear":
+            return resize_bilinear(masks, size)
+        case "bicubic":
+            return F.interpolate(masks, size, mode="bicubic", align_corners=False, antialias=True)
+        case other:
+            raise unknown_name("upsampling of masks", other, get_args(Upsampling))
 
 
 def semantic_map(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
@@ -72,8 +78,14 @@ def resize_bilinear(maps: Tensor, size: Size) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def resize_matrix(old: int, new: int, upsampling: str, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Weights (new, old) of the old samples of one axis in the new ones, `bilinear` or `bicubic` with antialias."""
+def resize_matrix(old: int, new: int, upsampling: Upsampling, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Weights (new, old) of the old samples of one axis in the new ones.
+
+    Raises:
+        PromptsegError: unknown upsampling.
+    """
+    if upsampling not in get_args(Upsampling):
+        raise unknown_name("upsampling of masks", upsampling, get_args(Upsampling))
     if upsampling == "bicubic":
         columns = torch.eye(old, dtype=torch.float64)[None, None]
         weights = F.interpolate(columns, (new, old), mode="bicubic", align_corners=False, antialias=True)[0, 0]
@@ -148,14 +160,14 @@ class Tile:
         return labels[:, self.rows, self.columns].flatten(1)
 
 
-def tiles(maps: Tensor, size: Size, pixels: int, upsampling: str = "bilinear") -> Iterator[Tile]:
+def tiles(maps: Tensor, size: Size, pixels: int, upsampling: Upsampling = "bilinear") -> Iterator[Tile]:
     """Tiles of at most about `pixels` pixels that cover maps (B, N, h, w) enlarged to `size`, row by row.
 
     Args:
         maps: the small maps.
         size: height and width of the large ones.
         pixels: how many pixels a tile may have.
-        upsampling: `bilinear`, or `bicubic` with antialias.
+        upsampling: how they are enlarged.
     """
     height, width = size
     tall = min(height, max(TILE_ROWS, pixels // width))
@@ -170,7 +182,9 @@ def tiles(maps: Tensor, size: Size, pixels: int, upsampling: str = "bilinear") -
             yield Tile(rows, columns, (top, left), (vertical, horizontal.mT), scratch)
 
 
-def _strips(maps: Tensor, old: int, new: int, step: int, upsampling: str) -> Iterator[tuple[slice, slice, Tensor]]:
+def _strips(
+    maps: Tensor, old: int, new: int, step: int, upsampling: Upsampling
+) -> Iterator[tuple[slice, slice, Tensor]]:
     """Spans of one axis, the old samples that each depends on, and the weights of these."""
     weights = resize_matrix(old, new, upsampling, torch.float64, torch.device("cpu"))
     for start in range(0, new, step):

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.label_space import IGNORE
+from promptseg.models.base import Upsampling
 from promptseg.tasks.masks import Tile, tiles
 
 TINY = 1e-8
@@ -36,7 +37,7 @@ _ROUND = 16
 
 
 def semantic_loss(
-    class_logits: Tensor, mask_logits: Tensor, labels: Tensor, dice: bool, upsampling: str = "bilinear"
+    class_logits: Tensor, mask_logits: Tensor, labels: Tensor, dice: bool, upsampling: Upsampling = "bilinear"
 ) -> Tensor:
     """Cross-entropy, plus dice if asked for, mean over B images; differentiable once in both logits.
 
@@ -45,7 +46,7 @@ def semantic_loss(
         mask_logits: (B, N, h, w).
         labels: (B, H, W) uint8 class ids, 255 = ignored; the masks are compared at that size.
         dice: add the dice loss of the classes present in each image.
-        upsampling: how masks are enlarged, `bilinear` or `bicubic`.
+        upsampling: how masks are enlarged.
 
     Returns:
         A scalar, to which an image without labelled pixels adds 0.
@@ -60,7 +61,7 @@ class _SemanticLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, probabilities: Tensor, mask_logits: Tensor, labels: Tensor, dice: bool, upsampling: str
+        ctx: Any, probabilities: Tensor, mask_logits: Tensor, labels: Tensor, dice: bool, upsampling: Upsampling
     ) -> Tensor:
         by_probabilities = torch.empty_like(probabilities)
         by_masks = torch.zeros_like(mask_logits) if ctx.needs_input_grad[1] else None
@@ -115,7 +116,9 @@ def _at_hand(mask_logits: Tensor) -> list[slice]:
 class _Images:
     """B images with the classes that are present in any of them, and places without pixels: K in all."""
 
-    def __init__(self, probabilities: Tensor, mask_logits: Tensor, labels: Tensor, total: int, upsampling: str) -> None:
+    def __init__(
+        self, probabilities: Tensor, mask_logits: Tensor, labels: Tensor, total: int, upsampling: Upsampling
+    ) -> None:
         self.probabilities, self.mask_logits, self._labels = probabilities, mask_logits, labels
         self.total, self._upsampling = total, upsampling
         counts = torch.stack([torch.bincount(one.flatten(), minlength=IGNORE + 1) for one in labels])[:, :IGNORE]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Size
+from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Size, Upsampling
 from promptseg.models.capabilities import ObjectPrompt
 from promptseg.models.pixels import image_sizes, normalised
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
@@ -127,7 +127,7 @@ class SeemSegmenter(SeemTexts):
         return self.classify(self.decoder_states(features, prompts, all_heads=True), prompts)
 
     def _prediction(self, outputs: HeadOutputs, features: ImageFeatures) -> Prediction:
-        upsampling = "bicubic" if self.config.family == "x-decoder" else "bilinear"
+        upsampling: Upsampling = "bicubic" if self.config.family == "x-decoder" else "bilinear"
         return Prediction(outputs.class_logits, outputs.mask_logits, features.canvas, features.image_sizes, upsampling)
 
     @property
