@@ -14,12 +14,11 @@ from promptseg.engine.trainer import AUXILIARY_STRIDE, build_optimizer, draw_bat
 from promptseg.label_space import IGNORE
 from promptseg.methods.module import PromptModule
 from promptseg.models.base import Prediction
-from promptseg.models.seem.attention import MultiHeadAttention
 from promptseg.models.seem.config import LEVELS, PIXEL_MEAN, PIXEL_STD
-from promptseg.models.seem.decoder import SeemDecoder
-from promptseg.models.seem.network import HeadOutputs
-from promptseg.models.seem.pixel_decoder import PixelFeatures
-from promptseg.models.seem.position import sine_positions
+from promptseg.models.seem.network.attention import MultiHeadAttention, sine_positions
+from promptseg.models.seem.network.decoder import SeemDecoder
+from promptseg.models.seem.network.pixel_decoders import PixelFeatures
+from promptseg.models.seem.network.seem_network import HeadOutputs
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts
 

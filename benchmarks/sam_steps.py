@@ -58,12 +58,12 @@ def step(model: Any, classes: int) -> tuple[float, int]:
     """Processor seconds of decoding, loss and gradient from the features of a photo, and their bytes."""
     import torch
 
-    from promptseg.models.base import ImageFeatures
+    from promptseg.models.sam.frozen import SamFeatures
     from promptseg.prompts import Prompts
     from promptseg.tasks.semantic import SemanticTask
 
     side = model.size // PATCH
-    features = ImageFeatures({"image": torch.randn(1, model.dim, side, side)}, (model.size, model.size), (PHOTO,))
+    features = SamFeatures((model.size, model.size), (PHOTO,), (torch.randn(1, model.dim, side, side),))
     spatial = model.default_spatial_prompts().requires_grad_()
     semantic = torch.randn(classes, model.dim).requires_grad_()
     names = tuple(map(str, range(classes)))

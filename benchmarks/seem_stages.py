@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from promptseg.models.seem.config import NAMED
-from promptseg.models.seem.network import HeadOutputs, SeemNetwork, decoder_features
+from promptseg.models.seem.network.seem_network import HeadOutputs, SeemNetwork
 
 SIZE = (512, 1024)
 CLASSES = 20
@@ -60,7 +60,7 @@ def one_round(network: SeemNetwork, image: Tensor, prompts: tuple[Tensor, Tensor
     with torch.no_grad():
         maps = timed("backbone", lambda: network.backbone(image))
         pixels = timed("pixel_decoder", lambda: network.sem_seg_head.pixel_decoder(maps))
-        features = timed("resize_mask_features", lambda: decoder_features(pixels))
+        features = timed("resize_mask_features", lambda: network.features(pixels, SIZE, (SIZE,)))
         timed("decoder_no_grad", lambda: network.decode(features, *prompts))
     note_memory("forward")
     last = timed("decoder_forward", lambda: network.decode(features, *prompts))

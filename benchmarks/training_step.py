@@ -41,9 +41,9 @@ from promptseg.models.capabilities import EmbeddedTexts
 from promptseg.models.registry import load_model
 from promptseg.models.seem.config import NAMED
 from promptseg.models.seem.names import NANO_FOLDER
-from promptseg.models.seem.network import HeadOutputs, SeemNetwork
+from promptseg.models.seem.network.seem_network import HeadOutputs, SeemNetwork
+from promptseg.models.seem.network.text_encoder import normalise
 from promptseg.models.seem.segmenter import SeemSegmenter
-from promptseg.models.seem.text import normalise
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.prompts import Prompts
 from promptseg.tasks.registry import find_task

@@ -16,21 +16,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from promptseg.files import read_json
-from promptseg.models.seem.backbone_config import BackboneConfig, DavitConfig, FocalConfig
-from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD, SeemConfig, TextConfig
-from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
+from promptseg.models.seem.files.official import read_official
+from promptseg.models.seem.network.seem_network import SeemNetwork
 
 _ROOT = Path(__file__).resolve().parents[1]
 _OWN = _ROOT / "tests/data/golden"
 _SHARED = _ROOT.parent / "shared/seem/golden"
-_DECODERS = {
-    "seem_v1": {"prompting": "candidates"},
-    "seem_v0": {"prompting": "copies"},
-    "seem_demo": {"prompting": "shared"},
-    "xdecoder": {"family": "x-decoder", "prompting": "choose"},
-}
-"""Our names for the official decoders."""
-_PIXEL_DECODERS = {"transformer_encoder_fpn": "fpn", "transformer_encoder_deform": "deformable"}
 
 
 @dataclass(frozen=True)
@@ -82,45 +74,10 @@ def golden_network(weights: Path) -> tuple[SeemNetwork, dict[str, Any]]:
     """The network of a golden weights file, in evaluation mode, and the record beside the file."""
     record = read_json(weights.with_suffix(".json"))
     tensors = load_file(weights)
-    network = SeemNetwork(seem_config_from_official(record["config"], tensors))
+    vocab = len(tensors["sem_seg_head.predictor.lang_encoder.lang_encoder.token_embedding.weight"])
+    network = SeemNetwork(read_official(record["config"], vocab))
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False), record
-
-
-def seem_config_from_official(official: dict[str, Any], weights: dict[str, Tensor]) -> SeemConfig:
-    """Our config for an official one; the size of the vocabulary is only in the weights."""
-    model, parts = official["MODEL"], official.get("ATTENTION_ARCH", {})
-    encoder, decoder = model["ENCODER"], model["DECODER"]
-    text = model["TEXT"]
-    vocab = weights["sem_seg_head.predictor.lang_encoder.lang_encoder.token_embedding.weight"].shape[0]
-    return SeemConfig(
-        backbone=_backbone_from_official(model["BACKBONE"]),
-        text=TextConfig(text["WIDTH"], text["HEADS"], text["LAYERS"], text["CONTEXT_LENGTH"], vocab),
-        pixel_decoder=_PIXEL_DECODERS[encoder["NAME"]],
-        hidden_dim=decoder["HIDDEN_DIM"],
-        mask_dim=encoder["MASK_DIM"],
-        text_dim=model["DIM_PROJ"],
-        num_queries=decoder["NUM_OBJECT_QUERIES"],
-        heads=decoder["NHEADS"],
-        ffn_dim=decoder["DIM_FEEDFORWARD"],
-        encoder_layers=encoder["TRANSFORMER_ENC_LAYERS"],
-        decoder_layers=decoder["DEC_LAYERS"] - 1,
-        spatial_memories=parts.get("SPATIAL_MEMORIES", 32),
-        queries_per_candidate=parts.get("QUERY_NUMBER", 3),
-        max_points=decoder.get("MAX_SPATIAL_LEN", [512])[0],
-        num_classes=encoder["NUM_CLASSES"],
-        size_divisor=decoder["SIZE_DIVISIBILITY"],
-        **_DECODERS[decoder["NAME"]],
-    )
-
-
-def _backbone_from_official(official: dict[str, Any]) -> BackboneConfig:
-    if official["NAME"] == "davit":
-        davit = official["DAVIT"]
-        names = ("DIM_EMBED", "DEPTHS", "NUM_HEADS", "NUM_GROUPS", "PATCH_SIZE")
-        return DavitConfig("davit", *(tuple(davit[name]) for name in names))
-    focal = official["FOCAL"]
-    return FocalConfig(official["NAME"], focal["EMBED_DIM"], tuple(focal["DEPTHS"]), focal["FOCAL_LEVELS"][0])
 
 
 def canvas(case: GoldenCase, divisor: int = 32) -> Tensor:

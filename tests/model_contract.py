@@ -191,7 +191,7 @@ class ModelContract:
                 assert leaf.grad is not None and torch.isfinite(leaf.grad).all(), (kind, name)
                 assert bool((leaf.grad.abs().sum(dim=1) > 0).all()), (kind, name)
         assert all(weight.grad is None for weight in model.parameter_tensors().values())
-        assert not any(tensor.requires_grad or tensor.is_inference() for tensor in features.tensors.values())
+        assert not any(tensor.requires_grad or tensor.is_inference() for tensor in features.tensors().values())
 
     def test_a_folder_gives_back_the_model(self, model, prompts, features, tmp_path):
         self.save_model(model, tmp_path / "saved")

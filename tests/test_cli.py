@@ -19,10 +19,10 @@ import promptseg
 from promptseg.cli.main import run
 from promptseg.methods.registry import METHODS
 from promptseg.models.registry import list_models
-from promptseg.models.seem.backbone_config import FocalConfig
-from promptseg.models.seem.checkpoint import save_model_folder
+from promptseg.models.seem.backbones import FocalConfig
 from promptseg.models.seem.config import NAMED, TextConfig
-from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.files.model_folder import save_model_folder
+from promptseg.models.seem.network.seem_network import SeemNetwork
 from promptseg.models.tokenizer import Tokenizer, clip_tokenizer
 
 COMMAND = [sys.executable, "-m", "promptseg"]
@@ -36,7 +36,7 @@ def model_folder(tmp_path_factory):
     tokenizer = Tokenizer(clip_tokenizer([]))
     config = replace(
         NAMED["seem-nano"],
-        backbone=FocalConfig("focal_dw", 8, (1, 1, 1, 1), 2),
+        backbone=FocalConfig("focal_dw", 8, (1, 1, 1, 1), (2, 2, 2, 2)),
         text=TextConfig(width=16, heads=2, layers=1, context=12, vocab=tokenizer.vocab_size),
         hidden_dim=32,
         mask_dim=32,
@@ -388,7 +388,7 @@ def test_models_info_says_what_a_model_costs_and_takes(capsys):
     assert code == 0
     said = dict(line.split(":", 1) for line in out.splitlines())
     assert said["parameters"].strip() == "5.7 M" and "GFLOPs for one image of 512 x 1024" in said["operations"]
-    assert "7b8b3db4f2e3" in said["weights"] and "prompting: choose" in said["one object by"]
+    assert "7b8b3db4f2e3" in said["weights"] and "variant classes-only" in said["one object by"]
     assert "unknown model 'seem'" in refused(capsys, "models", "info", "seem")
 
 

@@ -37,7 +37,7 @@ def test_the_gradient_of_every_method_agrees_with_finite_differences(method: str
     sample = SHAPES[0]
     features = model.encode_image([image_tensor(model, sample.image(), 48)])
     model.network.double()
-    features = replace(features, tensors={name: tensor.double() for name, tensor in features.tensors.items()})
+    features = features.to("cpu", torch.float64)
     target = [SemanticTask().target(sample, (48, 80), flip=False)]
     module = built(model, method).double()
     parameters = dict(module.named_parameters())

@@ -14,11 +14,12 @@ from tiny import CONFIG, TOKENIZER, tiny_folder, tiny_network
 
 from promptseg.errors import PromptsegError
 from promptseg.models.fingerprint import fingerprint
-from promptseg.models.seem import importing
-from promptseg.models.seem.checkpoint import StateDifference, load_model_folder
 from promptseg.models.seem.config import NAMED
-from promptseg.models.seem.importing import fitting_configs, import_checkpoint
-from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.files import importing
+from promptseg.models.seem.files.importing import fitting_configs, import_checkpoint
+from promptseg.models.seem.files.model_folder import StateDifference, load_model_folder
+from promptseg.models.seem.network.seem_network import SeemNetwork
+from promptseg.models.seem.variants import X_DECODER
 
 EXTRAS = ("criterion.empty_weight", "dilation_kernel")
 
@@ -267,7 +268,7 @@ def test_a_missing_tokenizer_is_said(state, tmp_path):
 
 
 def test_an_x_decoder_survives_import_and_folder(tmp_path, monkeypatch):
-    config = replace(CONFIG, family="x-decoder", prompting="choose")
+    config = replace(CONFIG, variant=X_DECODER)
     monkeypatch.setitem(importing.NAMED, "x", config)
     network = SeemNetwork(config)
     report = import_checkpoint(saved(tmp_path, network.half().state_dict()), None, tmp_path / "m")

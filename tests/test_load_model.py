@@ -14,9 +14,10 @@ import promptseg
 from promptseg.errors import PromptsegError
 from promptseg.models.info import model_info
 from promptseg.models.registry import list_models, load_model
-from promptseg.models.seem import importing, loading, names
+from promptseg.models.seem import loading, names
 from promptseg.models.seem.config import NAMED
-from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.files import importing
+from promptseg.models.seem.network.seem_network import SeemNetwork
 
 SAMS = (
     *("sam-vit-base", "sam-vit-large", "sam-vit-huge"),

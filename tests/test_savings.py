@@ -17,6 +17,7 @@ from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
 from promptseg.methods.registry import METHODS
+from promptseg.models.base import ImageFeatures
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.progress import Progress
 from promptseg.prompts import Prompts
@@ -91,9 +92,9 @@ def test_frozen_spatial_prompts_decode_each_view_once(
     decoded = 0
     states = model.network.states
 
-    def counted(features: dict[str, torch.Tensor], *args: Any) -> Any:
+    def counted(features: ImageFeatures, *args: Any) -> Any:
         nonlocal decoded
-        decoded += len(features["mask_features"])
+        decoded += len(features)
         return states(features, *args)
 
     monkeypatch.setattr(model.network, "states", counted)

@@ -10,13 +10,12 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from promptseg.errors import PromptsegError
-from promptseg.models.seem.backbone import build_backbone
-from promptseg.models.seem.backbone_config import DavitConfig, FocalConfig, SamVitConfig
+from promptseg.models.seem.backbones import DavitConfig, FocalConfig, SamVitConfig
+from promptseg.models.seem.backbones.common import from_windows, to_windows
 from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.cost import cost
-from promptseg.models.seem.deformable import DeformableAttention
-from promptseg.models.seem.maps import from_windows, to_windows
-from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.network.pixel_decoders import DeformableAttention
+from promptseg.models.seem.network.seem_network import SeemNetwork
 
 DAVIT, SAM = VERSIONS["davit"].backbone, VERSIONS["sam-vit"].backbone
 
@@ -29,20 +28,20 @@ def test_training_reaches_every_parameter(name: str) -> None:
         if not parameter.any():  # what starts at 0 may hide what comes before it
             nn.init.normal_(parameter, std=0.1)
     features = network.encode(torch.randn(1, 3, 128, 128))
-    torch.stack([tensor.sin().mean() for tensor in features.values()]).sum().backward()
+    torch.stack([tensor.sin().mean() for tensor in features.tensors().values()]).sum().backward()
     image_side = [(n, p) for n, p in network.named_parameters() if ".predictor." not in n]
     assert [n for n, p in image_side if p.grad is None or not p.grad.any()] == []
 
 
-@pytest.mark.parametrize("config", [DAVIT, SAM, FocalConfig("focal", 8, (1, 1, 1, 1), 2)])
+@pytest.mark.parametrize("config", [DAVIT, SAM, FocalConfig("focal", 8, (1, 1, 1, 1), (2, 2, 2, 2))])
 def test_maps_have_the_promised_channels_and_strides(config: DavitConfig | SamVitConfig | FocalConfig) -> None:
-    maps = build_backbone(config)(torch.randn(1, 3, 128, 128))
-    assert [tuple(x.shape) for x in maps] == [(1, config.dims[i], 32 >> i, 32 >> i) for i in range(4)]
+    maps = config.build()(torch.randn(1, 3, 128, 128))
+    assert [tuple(x.shape) for x in maps] == [(1, config.channels[i], 32 >> i, 32 >> i) for i in range(4)]
 
 
 def test_sam_vit_is_the_library_s_up_to_the_neck() -> None:
     transformers = pytest.importorskip("transformers")
-    ours = _random(build_backbone(SAM).double())
+    ours = _random(SAM.build().double())
     config = transformers.SamVisionConfig(
         hidden_size=SAM.dim,
         num_hidden_layers=SAM.depth,
@@ -77,7 +76,7 @@ def _library_name(name: str) -> str:
 
 
 def test_the_neck_of_sam_vit_is_its_formula() -> None:
-    neck = _random(build_backbone(SAM).neck.double())
+    neck = _random(SAM.build().neck.double())
     state = neck.state_dict()
     x = torch.randn(2, SAM.dim, 8, 8).double()
 
@@ -156,7 +155,7 @@ def test_cost_counts_what_a_real_run_does() -> None:
     attention = 4 * 6 * 6 * CONFIG.hidden_dim
     assert found.canvas == (64, 96) and found.encode_flops == counter.get_total_flops() + attention
     assert found.parameters * 4 == found.weight_bytes == sum(p.nbytes for p in network.parameters())
-    assert found.feature_bytes == sum(tensor.nbytes for tensor in features.values())
+    assert found.feature_bytes == sum(tensor.nbytes for tensor in features.tensors().values())
     assert cost(CONFIG, (128, 96)).encode_flops > 2 * found.encode_flops > 0 < found.decode_flops
 
 
@@ -176,8 +175,13 @@ def test_cost_of_a_full_size_network_needs_no_weights() -> None:
             r"dims\[2\] 12 is not a multiple of its 5",
         ),
         (vars(DAVIT) | {"kernels": [7, 3]}, r"kernels \[7, 3\] has not one entry"),
-        (vars(SAM) | {"depth": 6}, "backbone.depth 6 is not a multiple of 4"),
-        (vars(SAM), "size_divisor 32 is not backbone.canvas 128"),
+        (
+            vars(DAVIT) | {"paddings": [-1, 1, 1, 1]},
+            "paddings is -1, expected a whole number of at least 0",
+        ),
+        (vars(SAM) | {"depth": 6}, r"global_blocks \[1, 3, 5, 7\]: there are 6 blocks"),
+        (vars(SAM) | {"patch": 8}, "patch is 8, expected 16"),
+        (vars(SAM), "size_divisor 32 is not the canvas 128"),
     ],
 )
 def test_bad_backbones_are_refused_in_one_line(change: dict[str, object], message: str) -> None:
@@ -186,9 +190,6 @@ def test_bad_backbones_are_refused_in_one_line(change: dict[str, object], messag
     assert "\n" not in str(caught.value)
 
 
-def test_the_kind_of_pixel_decoder_is_checked_and_may_be_left_out() -> None:
+def test_the_kind_of_pixel_decoder_is_checked() -> None:
     with pytest.raises(PromptsegError, match="unknown pixel decoder 'msda': choose one of deformable, fpn"):
         SeemConfig.from_json(CONFIG.to_json() | {"pixel_decoder": "msda"})
-    content = CONFIG.to_json()
-    del content["pixel_decoder"]
-    assert SeemConfig.from_json(content) == CONFIG

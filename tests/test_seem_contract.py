@@ -5,7 +5,7 @@ from golden import error, golden_cases, load_case
 from model_contract import ModelContract
 from tiny import TOKENIZER, VERSIONS, tiny_segmenter
 
-from promptseg.models.seem.checkpoint import save_model_folder
+from promptseg.models.seem.files.model_folder import save_model_folder
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts
 
@@ -43,15 +43,15 @@ class SeemContract(ModelContract):
 
 
 class TestV1(SeemContract):
-    version, golden = "candidates", "focaldw_v1"
+    version, golden = "v1", "focaldw_v1"
 
 
 class TestV0(SeemContract):
-    version, golden = "copies", "focal_v0"
+    version, golden = "v0", "focal_v0"
 
 
 class TestDemo(SeemContract):
-    version, golden = "shared", "focaldw_demo"
+    version, golden = "demo", "focaldw_demo"
 
 
 class TestDavit(SeemContract):
@@ -71,4 +71,4 @@ class TestXDecoder(SeemContract):
 
 
 class TestTrainedOnClassesAlone(SeemContract):
-    version, golden = "choose", "nothing: it is SEEM v1 but for prompts that point"
+    version, golden = "classes-only", "nothing: it is SEEM v1 but for prompts that point"

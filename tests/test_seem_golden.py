@@ -9,8 +9,10 @@ from golden import GoldenCase, canvas, error, golden_cases, load_case
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from promptseg.models.seem.decoder import Head, mask_logits
-from promptseg.models.seem.interactive import (
+from promptseg.models.seem.network.decoder import Head, mask_logits
+from promptseg.models.seem.network.features import SeemFeatures
+from promptseg.models.seem.network.seem_network import SeemNetwork
+from promptseg.models.seem.pointing.prompt_rows import (
     GroundingPrompt,
     SpatialPrompt,
     grounding_similarity,
@@ -19,7 +21,6 @@ from promptseg.models.seem.interactive import (
     spatial_masks,
     spatial_prompt,
 )
-from promptseg.models.seem.network import SeemNetwork
 
 TOLERANCE = 1e-4
 """Of 1, or of the largest value of a tensor that has larger ones."""
@@ -104,7 +105,7 @@ def test_prompts(path: Path) -> None:
     compare.finish()
 
 
-def _check_image_stages(compare: Comparison, network: SeemNetwork) -> dict[str, Tensor]:
+def _check_image_stages(compare: Comparison, network: SeemNetwork) -> SeemFeatures:
     images = canvas(compare.case)
     for i in range(len(images)):
         compare.given(f"input/{i}/image")
@@ -115,14 +116,14 @@ def _check_image_stages(compare: Comparison, network: SeemNetwork) -> dict[str, 
     pixels = network.sem_seg_head.pixel_decoder(maps)
     compare.close("stage/pixel_decoder/transformer_encoder_features", pixels.encoded)
     features = network.encode(images)
-    compare.close("stage/pixel_decoder/mask_features", features["mask_features"])
+    compare.close("stage/pixel_decoder/mask_features", features.mask_features)
     for i in range(3):
-        compare.close(f"stage/pixel_decoder/multi_scale/{i}", features[f"level_{i}"])
+        compare.close(f"stage/pixel_decoder/multi_scale/{i}", features.levels[i])
     return features
 
 
 def _check_heads(
-    compare: Comparison, network: SeemNetwork, heads: list[Head], features: dict[str, Tensor], prefix: str = ""
+    compare: Comparison, network: SeemNetwork, heads: list[Head], features: SeemFeatures, prefix: str = ""
 ) -> None:
     text = compare.given("input/class_text_embeddings")
     for i, head in enumerate(heads):
@@ -131,9 +132,9 @@ def _check_heads(
         compare.close(f"{name}/class_embed", network.decoder.captions(head))
         compare.close(f"{name}/logits", network.decoder.classify(head, text))
         compare.close(f"{name}/mask_embed", head.mask_vectors)
-        compare.close(f"{name}/masks", mask_logits(head.mask_vectors, features["mask_features"]))
+        compare.close(f"{name}/masks", mask_logits(head.mask_vectors, features.mask_features))
         blocked = head.blocked
-        if network.config.family == "x-decoder" and i + 1 < len(heads):
+        if network.config.variant.captioner and i + 1 < len(heads):
             # Stored as the next layer used them: rows blocked everywhere are opened already.
             blocked = blocked & ~blocked.all(dim=2, keepdim=True)
         compare.equal(f"{name}/attn_mask_raw", blocked)
@@ -148,7 +149,7 @@ def _spatial(compare: Comparison, network: SeemNetwork, number: int, previous: T
     )
     prompt = spatial_prompt(network.config, inside, outside, previous)
     queries, memories = prompt.queries, prompt.memories
-    if network.config.prompting == "candidates":
+    if network.config.variant.draws_queries:
         queries = compare.given(f"input/iter{number}/spatial_query_object_indices").long().view(queries.shape)
         if previous is not None:
             memories = compare.given(f"input/iter{number}/memory_candidate_indices_per_layer").long()
@@ -168,19 +169,19 @@ def _check_spatial(
     spatial: SpatialPrompt,
     head: Head,
     spans: dict[str, slice],
-    features: dict[str, Tensor],
+    features: SeemFeatures,
     prefix: str,
 ) -> Tensor:
     for sign in ("p", "n"):
-        means = point_features(network.decoder, spatial, features["mask_features"], sign == "p")
+        means = point_features(network.decoder, spatial, features.mask_features, sign == "p")
         compare.close(f"{prefix}decoder/pred_{sign}spatials", means)
-    masks = spatial_masks(network.decoder, head, spans, spatial, features["mask_features"])
+    masks = spatial_masks(network.decoder, head, spans, spatial, features.mask_features)
     compare.close(f"{prefix}decoder/prev_mask", masks)
     return masks
 
 
 def _check_grounding(
-    compare: Comparison, network: SeemNetwork, head: Head, spans: dict[str, slice], features: dict[str, Tensor]
+    compare: Comparison, network: SeemNetwork, head: Head, spans: dict[str, slice], features: SeemFeatures
 ) -> None:
     ids = compare.given("input/phrase_token_ids").long()
     phrases = network.text.encode_tokens(ids)
@@ -192,7 +193,7 @@ def _check_grounding(
     compare.close("grounding/similarity", similarity)
     best = similarity.argmax(dim=0)
     compare.equal("grounding/matched_query", best)
-    masks = mask_logits(head.mask_vectors[:, spans["grounding"]][:, best], features["mask_features"])
+    masks = mask_logits(head.mask_vectors[:, spans["grounding"]][:, best], features.mask_features)
     if "grounding/mask_logits" in compare:
         compare.close("grounding/mask_logits", _resized(masks, compare.case)[0])
 

@@ -11,7 +11,7 @@ import torch
 
 from promptseg.files import read_json
 from promptseg.models.seem.config import NAMED
-from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.network.seem_network import SeemNetwork
 
 OWN = Path(__file__).parent / "data/keys"
 SHARED = Path(__file__).resolve().parents[2] / "shared/seem/keys"

@@ -9,10 +9,14 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from promptseg.errors import PromptsegError
-from promptseg.models.seem.attention import MultiHeadAttention
-from promptseg.models.seem.backbone_config import FocalConfig
+from promptseg.models.seem.backbones import FocalConfig
 from promptseg.models.seem.config import NAMED, SeemConfig, TextConfig
-from promptseg.models.seem.interactive import (
+from promptseg.models.seem.network.attention import MultiHeadAttention
+from promptseg.models.seem.network.features import SeemFeatures
+from promptseg.models.seem.network.rows import PADDING, Group, self_blocked
+from promptseg.models.seem.network.seem_network import SeemNetwork
+from promptseg.models.seem.pointing.points import points_from_masks
+from promptseg.models.seem.pointing.prompt_rows import (
     GroundingPrompt,
     SpatialPrompt,
     grounding_similarity,
@@ -20,12 +24,10 @@ from promptseg.models.seem.interactive import (
     spatial_masks,
     spatial_prompt,
 )
-from promptseg.models.seem.network import SeemNetwork
-from promptseg.models.seem.points import points_from_masks
-from promptseg.models.seem.rows import LISTENING, OWN_ROWS, PADDING, SHARED_ROWS, Group, self_blocked
+from promptseg.models.seem.variants import CLASSES_ONLY, DEMO, V1, VARIANTS, X_DECODER
 
 TINY = SeemConfig(
-    backbone=FocalConfig("focal_dw", 8, (1, 1, 1, 1), 2),
+    backbone=FocalConfig("focal_dw", 8, (1, 1, 1, 1), (2, 2, 2, 2)),
     text=TextConfig(width=16, heads=2, layers=1, context=6, vocab=20),
     hidden_dim=32,
     mask_dim=24,
@@ -39,6 +41,8 @@ TINY = SeemConfig(
     spatial_memories=5,
 )
 
+FOCAL = TINY.to_json()["backbone"]
+
 
 @pytest.fixture(scope="module")
 def network() -> SeemNetwork:
@@ -47,7 +51,7 @@ def network() -> SeemNetwork:
 
 
 @pytest.fixture(scope="module")
-def features(network: SeemNetwork) -> dict[str, Tensor]:
+def features(network: SeemNetwork) -> SeemFeatures:
     return network.encode(torch.randn(2, 3, 64, 96, generator=_seed(1)).double())
 
 
@@ -64,15 +68,15 @@ def _some_masks(seed: int) -> Tensor:
     return torch.rand(2, 64, 96, generator=_seed(seed)) < 0.003
 
 
-def test_features_have_the_promised_names_and_shapes(features: dict[str, Tensor]) -> None:
+def test_features_have_the_promised_names_and_shapes(features: SeemFeatures) -> None:
     sizes = {"0": (2, 3), "1": (4, 6), "2": (8, 12)}
     wanted = {"mask_features": (2, 24, 16, 24)}
-    wanted |= {f"level_{i}": (2, 32, *size) for i, size in sizes.items()}
-    wanted |= {f"shrunk_{i}": (2, 24, *size) for i, size in sizes.items()}
-    assert {name: tuple(tensor.shape) for name, tensor in features.items()} == wanted
+    wanted |= {f"levels.{i}": (2, 32, *size) for i, size in sizes.items()}
+    wanted |= {f"shrunk.{i}": (2, 24, *size) for i, size in sizes.items()}
+    assert {name: tuple(tensor.shape) for name, tensor in features.tensors().items()} == wanted
 
 
-def test_images_do_not_influence_each_other(network: SeemNetwork, features: dict[str, Tensor]) -> None:
+def test_images_do_not_influence_each_other(network: SeemNetwork, features: SeemFeatures) -> None:
     images = torch.randn(2, 3, 64, 96, generator=_seed(1)).double()
     alone = network.encode(images[1:])
     both = network.decode(features, *_prompts(network))
@@ -81,7 +85,7 @@ def test_images_do_not_influence_each_other(network: SeemNetwork, features: dict
     torch.testing.assert_close(both.mask_logits[1:], single.mask_logits)
 
 
-def test_prompts_may_differ_by_image(network: SeemNetwork, features: dict[str, Tensor]) -> None:
+def test_prompts_may_differ_by_image(network: SeemNetwork, features: SeemFeatures) -> None:
     queries, positions, text = _prompts(network)
     first = network.decode(features, queries, positions, text)
     other = network.decode(features, queries.flip(1), positions, text)
@@ -90,7 +94,7 @@ def test_prompts_may_differ_by_image(network: SeemNetwork, features: dict[str, T
     torch.testing.assert_close(mixed.mask_logits[1], other.mask_logits[1])
 
 
-def test_order_of_queries_does_not_matter(network: SeemNetwork, features: dict[str, Tensor]) -> None:
+def test_order_of_queries_does_not_matter(network: SeemNetwork, features: SeemFeatures) -> None:
     queries, positions, text = _prompts(network)
     order = torch.randperm(TINY.num_queries, generator=_seed(3))
     plain = network.decode(features, queries, positions, text)
@@ -98,7 +102,7 @@ def test_order_of_queries_does_not_matter(network: SeemNetwork, features: dict[s
     torch.testing.assert_close(shuffled.class_logits, plain.class_logits[:, order])
 
 
-def test_all_heads_end_with_the_last_one(network: SeemNetwork, features: dict[str, Tensor]) -> None:
+def test_all_heads_end_with_the_last_one(network: SeemNetwork, features: SeemFeatures) -> None:
     heads = network.decode_all(features, *_prompts(network))
     last = network.decode(features, *_prompts(network))
     assert len(heads) == TINY.decoder_layers + 1
@@ -108,9 +112,7 @@ def test_all_heads_end_with_the_last_one(network: SeemNetwork, features: dict[st
 
 
 @pytest.mark.parametrize("all_heads", [False, True])
-def test_gradients_to_prompts_match_differences(
-    network: SeemNetwork, features: dict[str, Tensor], all_heads: bool
-) -> None:
+def test_gradients_to_prompts_match_differences(network: SeemNetwork, features: SeemFeatures, all_heads: bool) -> None:
     def value(*prompts: Tensor) -> Tensor:
         heads = network.decode_all(features, *prompts) if all_heads else [network.decode(features, *prompts)]
         return torch.stack([head.class_logits.sin().sum() + head.mask_logits.sin().sum() for head in heads]).sum()
@@ -132,7 +134,7 @@ def test_training_reaches_every_parameter() -> None:
     prompt = spatial_prompt(TINY, [masks], [masks.flip(1)], torch.randn(1, 2, 16, 16))
     heads = network.decoder(prompt_rows(network.decoder, features, prompt).rows, features)
     losses = [network.decoder.classify(head, network.text.encode_tokens(ids)).square().mean() for head in heads]
-    losses += [(head.mask_vectors @ features["mask_features"].flatten(2)).square().mean() for head in heads]
+    losses += [(head.mask_vectors @ features.mask_features.flatten(2)).square().mean() for head in heads]
     torch.stack(losses).sum().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
@@ -153,7 +155,7 @@ def test_attention_is_the_library_s_and_empty_rows_take_nothing() -> None:
     torch.testing.assert_close(ours(query, key, value, blocked), expected)
 
 
-def test_object_queries_do_not_see_prompts(network: SeemNetwork, features: dict[str, Tensor]) -> None:
+def test_object_queries_do_not_see_prompts(network: SeemNetwork, features: SeemFeatures) -> None:
     plain = network.decoder(prompt_rows(network.decoder, features).rows, features)[-1]
     prompted = prompt_rows(network.decoder, features, _spatial(previous=True), _grounding())
     head = network.decoder(prompted.rows, features)[-1]
@@ -161,9 +163,9 @@ def test_object_queries_do_not_see_prompts(network: SeemNetwork, features: dict[
     torch.testing.assert_close(head.hidden[:, prompted.spans["object"]], plain.hidden)
 
 
-def test_object_queries_of_the_demo_see_prompts_and_answer_them(features: dict[str, Tensor]) -> None:
+def test_object_queries_of_the_demo_see_prompts_and_answer_them(features: SeemFeatures) -> None:
     torch.manual_seed(0)
-    demo = SeemNetwork(replace(TINY, prompting="shared")).eval().requires_grad_(False).double()
+    demo = SeemNetwork(replace(TINY, variant=DEMO)).eval().requires_grad_(False).double()
     plain = demo.decoder(prompt_rows(demo.decoder, features).rows, features)[-1].hidden
     everyone = slice(0, TINY.num_queries)
     for spatial, grounding in ((_spatial(previous=False), None), (None, _grounding())):
@@ -173,19 +175,19 @@ def test_object_queries_of_the_demo_see_prompts_and_answer_them(features: dict[s
         assert hidden.shape == plain.shape and not torch.allclose(hidden, plain, atol=1e-3)
 
 
-def test_queries_that_only_get_chosen_see_no_prompt(network: SeemNetwork, features: dict[str, Tensor]) -> None:
-    chooser = SeemNetwork(replace(TINY, prompting="choose")).eval().requires_grad_(False).double()
+def test_queries_that_only_get_chosen_see_no_prompt(network: SeemNetwork, features: SeemFeatures) -> None:
+    chooser = SeemNetwork(replace(TINY, variant=CLASSES_ONLY)).eval().requires_grad_(False).double()
     chooser.load_state_dict(network.state_dict())
     prompted = prompt_rows(chooser.decoder, features, _spatial(previous=True), _grounding())
     plain = network.decode(features, *_prompts(network))
     answer = chooser.decoder(prompted.rows, features)[-1]
-    torch.testing.assert_close(answer.mask_vectors @ features["mask_features"].flatten(2), plain.mask_logits.flatten(2))
+    torch.testing.assert_close(answer.mask_vectors @ features.mask_features.flatten(2), plain.mask_logits.flatten(2))
 
 
 @pytest.fixture(scope="module")
 def x_decoder() -> SeemNetwork:
     torch.manual_seed(0)
-    return SeemNetwork(replace(TINY, family="x-decoder", prompting="choose")).eval().requires_grad_(False).double()
+    return SeemNetwork(replace(TINY, variant=X_DECODER)).eval().requires_grad_(False).double()
 
 
 def test_the_image_query_keeps_apart_and_sums_the_others_up(x_decoder: SeemNetwork) -> None:
@@ -213,14 +215,14 @@ def test_captioning_mask_is_the_official_one(x_decoder: SeemNetwork) -> None:
             assert bool(blocked[row, column]) is not seen
 
 
-def test_candidates_do_not_see_each_other(network: SeemNetwork, features: dict[str, Tensor]) -> None:
+def test_candidates_do_not_see_each_other(network: SeemNetwork, features: SeemFeatures) -> None:
     prompt = _spatial(previous=True)
     moved = _some_masks(9)
     moved[0] = _some_masks(5)[0]
     points = points_from_masks([moved] * 2, [_some_masks(6)] * 2, TINY.max_points)
     other = replace(prompt, points=points)
     masks = [
-        spatial_masks(network.decoder, network.decoder(p.rows, features)[-1], p.spans, s, features["mask_features"])
+        spatial_masks(network.decoder, network.decoder(p.rows, features)[-1], p.spans, s, features.mask_features)
         for s in (prompt, other)
         for p in [prompt_rows(network.decoder, features, s)]
     ]
@@ -228,9 +230,9 @@ def test_candidates_do_not_see_each_other(network: SeemNetwork, features: dict[s
     assert not torch.allclose(masks[0][:, 1], masks[1][:, 1])
 
 
-def test_padding_a_batch_changes_nothing(network: SeemNetwork, features: dict[str, Tensor]) -> None:
+def test_padding_a_batch_changes_nothing(network: SeemNetwork, features: SeemFeatures) -> None:
     few, many = _some_masks(5), torch.rand(2, 64, 96, generator=_seed(7)) < 0.02
-    first = {name: tensor[:1] for name, tensor in features.items()}
+    first = features[:1]
     tokens = torch.randn(2, 4, TINY.text_dim, generator=_seed(8)).double()
     shorter = torch.tensor([[True, True, False, False], [True] * 4])
     results = []
@@ -253,7 +255,7 @@ def _grounding() -> GroundingPrompt:
     return GroundingPrompt(tokens, torch.ones(2, 4, dtype=torch.bool))
 
 
-def test_grounding_similarity_is_a_cosine_times_at_most_100(features: dict[str, Tensor]) -> None:
+def test_grounding_similarity_is_a_cosine_times_at_most_100(features: SeemFeatures) -> None:
     torch.manual_seed(0)
     network = SeemNetwork(TINY).eval().requires_grad_(False).double()
     prompted = prompt_rows(network.decoder, features, grounding=_grounding())
@@ -303,7 +305,7 @@ def test_means_without_points_are_what_is_asked_for() -> None:
     assert points.means(maps, False, 2, nothing=0.0).eq(0).all()
 
 
-@pytest.mark.parametrize("table", [OWN_ROWS, LISTENING, SHARED_ROWS], ids=["own", "listening", "shared"])
+@pytest.mark.parametrize("table", [V1.sees_whom, V1.listening(), DEMO.sees_whom], ids=["own", "listening", "shared"])
 def test_self_attention_follows_the_table(table: dict[str, tuple[str, ...]]) -> None:
     numbers = {"spatial": [0, 0, 1], "memories": [1, 1, 0], "spatial_tokens": [0, 1, PADDING]}
     present = torch.tensor([[True, True, False]])
@@ -335,15 +337,15 @@ def test_configs_survive_json(name: str) -> None:
         ({"depth": 3}, "unknown field in config 'depth'"),
         ({"heads": "8"}, "config.heads is '8', expected a whole number"),
         ({"heads": 0}, "config.heads is 0, expected a whole number of at least 1"),
-        ({"prompting": "guess"}, "unknown prompting of family seem 'guess': choose one of candidates, choose, copies"),
-        ({"family": "x-decoder"}, "unknown prompting of family x-decoder 'candidates': choose one of choose"),
-        ({"family": "yolo"}, "unknown family 'yolo'"),
-        ({"text_dim": 16}, "text_dim 16 is not hidden_dim 32: prompting candidates puts words among the queries"),
+        ({"variant": "v2"}, f"unknown variant of SEEM 'v2': choose one of {', '.join(sorted(VARIANTS))}"),
+        ({"text_dim": 16}, "text_dim 16 is not hidden_dim 32: variant v1 puts words among the queries"),
         ({"heads": 7}, "hidden_dim 32 is not a multiple of 7"),
         ({"text": []}, r"config.text is \[\], expected a JSON object"),
-        ({"backbone": {"kind": "vit", "embed_dim": 8, "depths": [1, 1, 1, 1], "focal_levels": 2}}, "backbone 'vit'"),
-        ({"backbone": {"kind": "focal", "embed_dim": 8, "depths": [1, 1], "focal_levels": 2}}, r"depths \[1, 1\]"),
-        ({"backbone": {"kind": "focal", "embed_dim": 8, "depths": 1, "focal_levels": 2}}, "expected a list"),
+        ({"backbone": FOCAL | {"kind": "vit"}}, "backbone 'vit'"),
+        ({"backbone": FOCAL | {"focal_windows": [3, 4, 3, 3]}}, "4 is even, expected odd kernels"),
+        ({"backbone": FOCAL | {"mlp_ratio": 0}}, "config.backbone.mlp_ratio is 0, expected a number above 0"),
+        ({"backbone": FOCAL | {"depths": [1, 1]}}, r"depths \[1, 1\]"),
+        ({"backbone": FOCAL | {"depths": 1}}, "expected a list"),
     ],
 )
 def test_bad_configs_are_refused_in_one_line(change: dict[str, object], message: str) -> None:

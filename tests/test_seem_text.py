@@ -7,7 +7,7 @@ import torch
 from golden import GoldenCase, error, golden_cases, load_case
 from tiny import CONFIG, TOKENIZER, tiny_network
 
-from promptseg.models.seem.text import TextEncoder, normalise
+from promptseg.models.seem.network.text_encoder import TextEncoder, normalise
 from promptseg.models.tokenizer import Tokenizer
 
 TOLERANCE = 1e-4

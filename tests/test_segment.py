@@ -14,8 +14,8 @@ from promptseg.errors import PromptsegError
 from promptseg.files import read_json
 from promptseg.models.base import ImageFeatures, Prediction
 from promptseg.models.capabilities import ObjectPrompt
-from promptseg.models.seem.choose import best_mask
-from promptseg.models.seem.drawing import prompt_masks
+from promptseg.models.seem.pointing.one_object import best_mask
+from promptseg.models.seem.pointing.points import prompt_masks
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 80, 3), np.uint8)
 YES, NO = 6.0, -6.0
@@ -35,7 +35,7 @@ class Finder:
 
     def encode_image(self, images):
         assert images[0].shape == (3, 20, 40)
-        return ImageFeatures({}, (20, 40), ((20, 40),))
+        return ImageFeatures((20, 40), ((20, 40),))
 
     def segment(self, features, prompt, seed=0):
         self.asked, self.seed = prompt, seed
@@ -148,7 +148,7 @@ def test_queries_that_see_no_prompt_are_chosen_by_it(prompt, likeness, best):
     assert torch.equal(chosen, masks[:, best : best + 1])
 
 
-@pytest.mark.parametrize("version", ["candidates", "copies", "shared"])
+@pytest.mark.parametrize("version", ["v1", "v0", "demo"])
 def test_words_are_heard_by_the_rows_that_answer_points(version):
     model = tiny_segmenter(config=VERSIONS[version])
     image = model.encode_image([torch.from_numpy(PHOTO).permute(2, 0, 1)])
@@ -157,7 +157,7 @@ def test_words_are_heard_by_the_rows_that_answer_points(version):
     assert not torch.allclose(masks[0], masks[1]) and not torch.allclose(masks[1], masks[2])
 
 
-@pytest.mark.parametrize("version", ["candidates", "copies"])
+@pytest.mark.parametrize("version", ["v1", "v0"])
 def test_the_round_before_is_remembered(version):
     model = tiny_segmenter(config=VERSIONS[version])
     first = promptseg.segment(model, PHOTO, points=[(10, 20)])

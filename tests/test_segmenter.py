@@ -67,7 +67,7 @@ def test_images_to_logits_are_the_official_ones(name):
     assert features.canvas == tuple(case.tensors["stage/padded_normalized_image"].shape[2:])
     assert features.image_sizes == tuple(tuple(image.shape[1:]) for image in images)
     expected = case.tensors["stage/pixel_decoder/mask_features"]
-    assert error(features.tensors["mask_features"], expected) < TOLERANCE
+    assert error(features.mask_features, expected) < TOLERANCE
     texts = case.tensors["input/class_text_embeddings"]
     prompts = Prompts(
         segmenter.default_spatial_prompts(), texts[:-1], texts[-1:], tuple(map(str, range(len(texts) - 1))), "", ""
@@ -116,7 +116,7 @@ def test_every_weight_is_frozen_and_live(segmenter):
 
 def test_images_of_unlike_size_share_a_padded_canvas(segmenter, features):
     assert features.canvas == (64, 96) and features.image_sizes == ((64, 96), (50, 70))
-    assert all(len(tensor) == 2 for tensor in features.tensors.values())
+    assert all(len(tensor) == 2 for tensor in features.tensors().values())
 
 
 def test_padding_is_the_mean_colour(segmenter):
@@ -127,13 +127,13 @@ def test_padding_is_the_mean_colour(segmenter):
     framed[:, :50, :70] = small
     ours, by_hand = segmenter.encode_image([small]), segmenter.encode_image([framed])
     assert ours.image_sizes == ((50, 70),) and by_hand.image_sizes == ((64, 96),)
-    torch.testing.assert_close(ours.tensors, by_hand.tensors, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.tensors(), by_hand.tensors(), rtol=1e-4, atol=1e-4)
 
 
 def test_dtype_and_container_of_images_do_not_matter(segmenter):
     first, second = image(64, 64), image(64, 64, seed=1)
-    listed = segmenter.encode_image([first, second]).tensors
-    stacked = segmenter.encode_image(torch.stack((first, second)).double()).tensors
+    listed = segmenter.encode_image([first, second]).tensors()
+    stacked = segmenter.encode_image(torch.stack((first, second)).double()).tensors()
     torch.testing.assert_close(listed, stacked)
 
 
@@ -148,7 +148,7 @@ def test_default_prompts_give_the_network_as_it_is(segmenter, features):
     prediction = segmenter.decode(features, prompts)
     decoder = segmenter.network.decoder
     text = torch.cat((prompts.semantic, prompts.background))
-    expected = segmenter.network.decode(features.tensors, decoder.query_feat.weight, decoder.query_embed.weight, text)
+    expected = segmenter.network.decode(features, decoder.query_feat.weight, decoder.query_embed.weight, text)
     assert prediction.class_logits.shape == (2, NUM_PROMPTS + 1, len(NAMES) + 1)
     assert prediction.mask_logits.shape == (2, NUM_PROMPTS + 1, 16, 24)
     assert torch.equal(prediction.class_logits, expected.class_logits)
@@ -187,7 +187,7 @@ def test_gradients_reach_the_prompts_and_nothing_else(segmenter, features):
     for name, leaf in leaves.items():
         assert bool((leaf.grad.abs().sum(dim=1) > 0).all()), name
     assert all(weight.grad is None for weight in segmenter.parameter_tensors().values())
-    assert not any(tensor.requires_grad or tensor.is_inference() for tensor in features.tensors.values())
+    assert not any(tensor.requires_grad or tensor.is_inference() for tensor in features.tensors().values())
 
 
 def test_grid_is_sine_codes_of_cell_middles_row_by_row(segmenter):
@@ -237,18 +237,6 @@ def test_texts_are_encoded_once_and_never_shared():
     assert torch.equal(segmenter.encode_text(list(NAMES)), kept) and len(calls) == 1
     segmenter.encode_text(NAMES[:1])
     assert len(calls) == 2
-
-
-def test_without_text_encoder_prompts_still_work_and_names_do_not(features):
-    segmenter, prompts = tiny_segmenter(), default_prompts(tiny_segmenter())
-    before = segmenter.decode(features, prompts)
-    segmenter.drop_text_encoder()
-    assert not any("resblocks" in name for name in segmenter.parameter_tensors())
-    after = segmenter.decode(features, prompts)
-    assert torch.equal(before.class_logits, after.class_logits) and torch.equal(before.mask_logits, after.mask_logits)
-    assert segmenter.fingerprint == tiny_segmenter().fingerprint
-    with pytest.raises(PromptsegError, match="text encoder was dropped"):
-        segmenter.encode_text(NAMES)
 
 
 def test_without_tokenizer_names_are_refused_with_the_mend():

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import torch
 
-from promptseg.models.seem.backbone_config import DavitConfig, FocalConfig, SamVitConfig
-from promptseg.models.seem.checkpoint import save_model_folder
+from promptseg.models.seem.backbones import DavitConfig, FocalConfig, SamVitConfig
 from promptseg.models.seem.config import SeemConfig, TextConfig
+from promptseg.models.seem.files.model_folder import save_model_folder
 from promptseg.models.seem.names import NANO_FOLDER
-from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.network.seem_network import SeemNetwork
 from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.models.seem.variants import CLASSES_ONLY, DEMO, V0, V1, X_DECODER
 from promptseg.models.tokenizer import Tokenizer
 
 TOKENIZER = NANO_FOLDER / "tokenizer.json"
@@ -18,7 +19,7 @@ NUM_PROMPTS = 16
 DIM = 32
 TEXT_DIM = 48  # unlike DIM, so that mixing them up fails
 CONFIG = SeemConfig(
-    backbone=FocalConfig("focal_dw", 8, (1, 1, 1, 1), 2),
+    backbone=FocalConfig("focal_dw", 8, (1, 1, 1, 1), (2, 2, 2, 2)),
     text=TextConfig(width=16, heads=2, layers=1, context=24, vocab=1024),
     hidden_dim=DIM,
     mask_dim=32,
@@ -30,27 +31,36 @@ CONFIG = SeemConfig(
     decoder_layers=3,
     spatial_memories=4,
     short_side=64,
-    prompting="choose",
+    variant=CLASSES_ONLY,
 )
 VERSIONS = {
-    "choose": CONFIG,
-    "x-decoder": replace(CONFIG, family="x-decoder"),
+    "classes-only": CONFIG,
+    "x-decoder": replace(CONFIG, variant=X_DECODER),
     # Words become rows of the decoder in these.
-    **{name: replace(CONFIG, text_dim=DIM, prompting=name) for name in ("candidates", "copies", "shared")},
+    **{variant.name: replace(CONFIG, text_dim=DIM, variant=variant) for variant in (V1, V0, DEMO)},
     "davit": replace(
         CONFIG,
-        backbone=DavitConfig("davit", (8, 8, 12, 16), (1, 1, 2, 1), (2, 2, 3, 4), (2, 4, 3, 2), (7, 3, 3, 3), window=3),
+        backbone=DavitConfig(
+            kind="davit",
+            dims=(8, 8, 12, 16),
+            depths=(1, 1, 2, 1),
+            heads=(2, 2, 3, 4),
+            groups=(2, 4, 3, 2),
+            kernels=(7, 3, 3, 3),
+            paddings=(3, 1, 1, 1),
+            window=3,
+        ),
     ),
     "focal": replace(CONFIG, backbone=FocalConfig("focal", 8, (1, 1, 1, 1), 2)),
     "deformable": replace(CONFIG, pixel_decoder="deformable"),
     "sam-vit": replace(
         CONFIG,
-        backbone=SamVitConfig("sam_vit", dim=16, depth=8, heads=2, canvas=128, window=3),
+        backbone=SamVitConfig("sam_vit", dim=16, depth=8, heads=2, global_blocks=(1, 3, 5, 7), canvas=128, window=3),
         pixel_decoder="deformable",
         size_divisor=128,
     ),
 }
-"""The variants, by prompting, family, backbone or pixel decoder."""
+"""The variants, by variant, backbone or pixel decoder."""
 
 
 def tiny_network(seed: int = 0, config: SeemConfig = CONFIG) -> SeemNetwork:

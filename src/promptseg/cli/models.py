@@ -46,7 +46,7 @@ def info(
     cost, config = found.cost, found.config
     image = f"one image of {SIZE[0]} x {SIZE[1]}"
     lines = {
-        "model": f"{name}: {config.family}, backbone {config.backbone.kind}, {config.num_queries} queries",
+        "model": f"{name}: {config.variant.name}, backbone {config.backbone.kind}, {config.num_queries} queries",
         "parameters": f"{cost.parameters / 1e6:.1f} M",
         "operations": f"{(cost.encode_flops + cost.decode_flops) / 1e9:.0f} GFLOPs for {image} (image to features"
         f" {cost.encode_flops / 1e9:.0f}, features to masks {cost.decode_flops / 1e9:.0f}), padded to"
@@ -55,7 +55,7 @@ def info(
         f" {cost.feature_bytes / 1e6:.0f} MB of features for {image}",
         "classes by": "class names, or learned semantic prompts",
         "masks by": f"spatial prompts of kind {' or '.join(found.spatial_kinds)}",
-        "one object by": f"{', '.join(found.object_prompts)} (prompting: {config.prompting})",
+        "one object by": f"{', '.join(found.object_prompts)} (variant {config.variant.name})",
         "weights": f"in {found.folder}, fingerprint {found.fingerprint}" if found.folder else "not on this machine",
     }
     for what, text in lines.items():
@@ -77,7 +77,7 @@ def import_(
 
     Writes safetensors and reports keys that are missing, unexpected or of another shape.
     """
-    from promptseg.models.seem.importing import import_checkpoint
+    from promptseg.models.seem.files.importing import import_checkpoint
 
     typer.echo(str(import_checkpoint(file, config, out, tokenizer)))
     typer.echo(f"next: {program()} fit --model {quoted(out)} --data YOUR_FOLDER --out runs/yours")

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from promptseg.files import atomic_path, cache_folder
-from promptseg.models.base import ImageFeatures
+from promptseg.models.base import FeaturesT, ImageFeatures
 
 _HEADER = "promptseg"
 
@@ -30,15 +30,15 @@ class FeatureFiles:
         """
         self.folder, self.limit = folder, limit
 
-    def read(self, key: str) -> ImageFeatures | None:
-        """Features whose tensors are read from the file as they are used; none without a file, or a good one."""
+    def read(self, key: str, kind: type[FeaturesT]) -> FeaturesT | None:
+        """Features of a kind, their tensors read from the file as they are used; none without a good file."""
         path = self._path(key)
         try:
             with safe_open(path, framework="pt") as file:
                 header = json.loads(file.metadata()[_HEADER])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             sizes = tuple((int(height), int(width)) for height, width in header["image_sizes"])
-            return ImageFeatures(tensors, (int(header["canvas"][0]), int(header["canvas"][1])), sizes)
+            return kind.from_tensors(tensors, (int(header["canvas"][0]), int(header["canvas"][1])), sizes)
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
@@ -50,7 +50,7 @@ class FeatureFiles:
         if self.nbytes() + features.nbytes > self.limit:
             return False
         header = {_HEADER: json.dumps({"canvas": features.canvas, "image_sizes": features.image_sizes})}
-        tensors = {name: tensor.contiguous() for name, tensor in features.to("cpu").tensors.items()}
+        tensors = {name: tensor.contiguous() for name, tensor in features.to("cpu").tensors().items()}
         try:
             with atomic_path(self._path(key)) as temporary:
                 save_file(tensors, temporary, metadata=header)

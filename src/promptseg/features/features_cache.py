@@ -81,7 +81,7 @@ class FeaturesCache:
     def _stored(self, model: PromptableSegmenter, image: Tensor, key: str) -> ImageFeatures:
         if key in self._kept:
             return self._kept[key]
-        found = self._files.read(key) if "disk" in self._places else None
+        found = self._files.read(key, model.features_type) if "disk" in self._places else None
         if found is not None:
             self._record("disk", key, found)
             return found
@@ -93,7 +93,7 @@ class FeaturesCache:
     def _put(self, place: str, key: str, features: ImageFeatures) -> bool:
         """Keep features in a place, if it has room for them."""
         if place == "disk":
-            found = self._files.read(key) if self._files.write(key, features) else None
+            found = self._files.read(key, type(features)) if self._files.write(key, features) else None
             if found is None:
                 return False
             self._record(place, key, found)

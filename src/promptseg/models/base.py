@@ -4,9 +4,9 @@ The seam between `encode_image` and `decode` is the cache boundary: image featur
 prompt, so they are computed once per image and reused at every step of prompt learning.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Protocol, Self, TypeVar, get_type_hints
 
 import torch
 from torch import Tensor
@@ -19,56 +19,98 @@ Upsampling = Literal["bilinear", "bicubic"]
 """How masks are enlarged; bicubic with antialias."""
 
 
+FeaturesT = TypeVar("FeaturesT", bound="ImageFeatures")
+
 UNKNOWN_LICENCE = "not known: ask whoever made the weights"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageFeatures:
-    """Everything the mask decoder needs of B images that share one padded canvas.
+    """What a model computes of B images that share one padded canvas, and works on from then on.
+
+    Each model has subclasses with fields of its own: tensors (B, ...), or tuples of such tensors.
 
     Attributes:
-        tensors: the model's own tensors by name, each (B, ...); only the model knows their meaning.
         canvas: height and width of the padded input, pixels.
         image_sizes: height and width of each image on the canvas (top left), pixels.
     """
 
-    tensors: dict[str, Tensor]
     canvas: Size
     image_sizes: tuple[Size, ...]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors: `name` of a field that is one, `name.0`, `name.1`, ... of a field that is a tuple."""
+        found: dict[str, Tensor] = {}
+        for name, value in self._fields():
+            found |= {name: value} if isinstance(value, Tensor) else {f"{name}.{i}": t for i, t in enumerate(value)}
+        return found
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], canvas: Size, image_sizes: tuple[Size, ...]) -> Self:
+        """The features whose `tensors` these are.
+
+        Raises:
+            KeyError: there is no tensor of a field.
+            ValueError: a tensor is of no field.
+        """
+        found: dict[str, Any] = {}
+        hints, left = get_type_hints(cls), len(tensors)
+        for name in (field.name for field in fields(cls)[_SHARED_FIELDS:]):
+            own = [other for other in tensors if other.startswith(f"{name}.")]
+            found[name] = (
+                tensors[name] if hints[name] is Tensor else tuple(tensors[f"{name}.{i}"] for i in range(len(own)))
+            )
+            left -= 1 if hints[name] is Tensor else len(own)
+        if left:
+            raise ValueError(f"tensors {', '.join(tensors)} are not those of {cls.__name__}")
+        return cls(canvas, image_sizes, **found)
 
     def __len__(self) -> int:
         return len(self.image_sizes)
 
-    def __getitem__(self, index: slice) -> "ImageFeatures":
+    def __getitem__(self, index: slice) -> Self:
         """The features of some of the images."""
-        tensors = {name: tensor[index] for name, tensor in self.tensors.items()}
-        return ImageFeatures(tensors, self.canvas, self.image_sizes[index])
+        return replace(self._each(lambda tensor: tensor[index]), image_sizes=self.image_sizes[index])
 
     @property
     def nbytes(self) -> int:
         """Memory of the tensors, bytes."""
-        return sum(tensor.nbytes for tensor in self.tensors.values())
+        return sum(tensor.nbytes for tensor in self.tensors().values())
 
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "ImageFeatures":
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
         """The same features on another device; floating point numbers as `dtype` if given."""
-        tensors = {
-            name: tensor.to(device, dtype if tensor.is_floating_point() else None)
-            for name, tensor in self.tensors.items()
-        }
-        return ImageFeatures(tensors, self.canvas, self.image_sizes)
+        return self._each(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else None))
 
     @staticmethod
-    def cat(parts: Sequence["ImageFeatures"]) -> "ImageFeatures":
-        """Join features of equal canvas along the batch; a single part is returned as it is."""
+    def cat(parts: Sequence[FeaturesT]) -> FeaturesT:
+        """Join features of one kind and canvas along the batch; a single part is returned as it is."""
         if len(parts) == 1:
             return parts[0]
-        names = parts[0].tensors
-        tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in names}
-        sizes = tuple(size for part in parts for size in part.image_sizes)
-        return ImageFeatures(tensors, parts[0].canvas, sizes)
+        columns = [[value for _, value in part._fields()] for part in parts]
+        joined: dict[str, Any] = {
+            name: torch.cat(values)
+            if isinstance(values[0], Tensor)
+            else tuple(map(torch.cat, zip(*values, strict=True)))
+            for (name, _), values in zip(parts[0]._fields(), zip(*columns, strict=True), strict=True)
+        }
+        return replace(parts[0], image_sizes=tuple(size for part in parts for size in part.image_sizes), **joined)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        changed: dict[str, Any] = {
+            name: change(value) if isinstance(value, Tensor) else tuple(map(change, value))
+            for name, value in self._fields()
+        }
+        return replace(self, **changed)
+
+    def _fields(self) -> list[tuple[str, Tensor | tuple[Tensor, ...]]]:
+        """What the subclass adds."""
+        return [(field.name, getattr(self, field.name)) for field in fields(self)[_SHARED_FIELDS:]]
 
 
-@dataclass(frozen=True)
+_SHARED_FIELDS = len(fields(ImageFeatures))
+
+
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What the mask decoder answers for B images and N spatial prompts.
 
@@ -137,6 +179,10 @@ class PromptableSegmenter(Protocol):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
+
+    @property
+    def features_type(self) -> type[ImageFeatures]:
+        """What `encode_image` gives, for whoever reads features back from files."""
 
     def parameter_tensors(self) -> dict[str, Tensor]:
         """All weights by official name (the live tensors, not copies)."""

@@ -9,10 +9,10 @@ from promptseg.models.base import Size
 from promptseg.models.fingerprint import fingerprint
 from promptseg.models.registry import find_entry
 from promptseg.models.sam.names import SamEntry
-from promptseg.models.seem.checkpoint import load_model_folder
 from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.cost import ModelCost, cost
-from promptseg.models.seem.one_object import object_prompts
+from promptseg.models.seem.files.model_folder import load_model_folder
+from promptseg.models.seem.pointing.one_object import object_prompts
 from promptseg.models.seem.segmenter import SPATIAL_KINDS
 
 SIZE: Size = (512, 1024)
@@ -64,7 +64,7 @@ def model_info(name_or_folder: str) -> ModelInfo:
         config=config,
         cost=cost(config, SIZE),
         spatial_kinds=SPATIAL_KINDS,
-        object_prompts=object_prompts(config),
+        object_prompts=object_prompts(config.variant),
         folder=folder,
         fingerprint=weights,
     )

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -16,6 +17,17 @@ from promptseg.models.pixels import image_sizes, normalised
 
 ABSENT = -30.0
 """Logit of a class that a prediction cannot be: e^-30 is nothing beside 1 in float32, yet any loss of it is finite."""
+
+
+@dataclass(frozen=True, eq=False)
+class SamFeatures(ImageFeatures):
+    """What the decoder of a SAM, SAM 2 or SAM 3 needs of B images.
+
+    Attributes:
+        levels: (B, D, h, w), maps of the image, the coarsest last; SAM has one alone.
+    """
+
+    levels: tuple[Tensor, ...]
 
 
 class FrozenSam(ABC):
@@ -71,8 +83,13 @@ class FrozenSam(ABC):
         """All weights by official name (the live tensors, not copies)."""
         return dict(self.network.named_parameters())
 
+    @property
+    def features_type(self) -> type[SamFeatures]:
+        """What `encode_image` gives."""
+        return SamFeatures
+
     @torch.no_grad()
-    def encode_image(self, images: Sequence[Tensor] | Tensor) -> ImageFeatures:
+    def encode_image(self, images: Sequence[Tensor] | Tensor) -> SamFeatures:
         """Features of B images (3, H, W), RGB, 0..255, any dtype; smaller ones are padded right and below.
 
         Raises:
@@ -86,23 +103,21 @@ class FrozenSam(ABC):
                     " at most: resize it to input_size"
                 )
         pixels = torch.stack([self.normalised(image) for image in images])
-        return ImageFeatures(self._features(pixels), (self.size, self.size), sizes)
+        return self._features(pixels, (self.size, self.size), sizes)
 
     def normalised(self, image: Tensor) -> Tensor:
         """An image (3, H, W), 0..255, as the network reads it: (3, size, size)."""
         return normalised(image.to(self.device, torch.float32) / 255, self.mean, self.std, (self.size, self.size))
 
     @abstractmethod
-    def _features(self, pixels: Tensor) -> dict[str, Tensor]:
+    def _features(self, pixels: Tensor, canvas: Size, image_sizes: tuple[Size, ...]) -> SamFeatures:
         """What the decoder needs of images (B, 3, size, size)."""
 
-    def _single(self, features: ImageFeatures) -> list[dict[str, Tensor]]:
-        """The tensors of each image, a batch of one each, in the precision of the weights (a cache may hold half)."""
+    def _single(self, features: ImageFeatures) -> list[SamFeatures]:
+        """The features of each image by itself, in the precision of the weights (a cache may hold half)."""
+        assert isinstance(features, SamFeatures), "features of this model"
         weight = next(self.network.parameters())
-        return [
-            {name: tensor[index : index + 1].to(weight.dtype) for name, tensor in features.tensors.items()}
-            for index in range(len(features))
-        ]
+        return [features[index : index + 1].to(weight.device, weight.dtype) for index in range(len(features))]
 
 
 def each(run: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> list[Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.models.base import ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import EmbeddedTexts
-from promptseg.models.sam.frozen import ABSENT, FrozenSam, each
+from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, each
 from promptseg.models.sam.text import TextSource
 from promptseg.models.sizes import long_side_size
 from promptseg.prompts import Prompts
@@ -159,10 +159,10 @@ class PointSam(FrozenSam):
         """The one answer there is."""
         return [self.decode(features, prompts)]
 
-    def _masks(self, image: dict[str, Tensor], tokens: Tensor) -> Tensor:
+    def _masks(self, image: SamFeatures, tokens: Tensor) -> Tensor:
         """Mask logits (C, h, w) of one image for tokens (C, N + 1, D)."""
         masks: Tensor = self.network.mask_decoder(
-            image_embeddings=image["image"],
+            image_embeddings=image.levels[-1],
             image_positional_embeddings=self.network.get_image_wide_positional_embeddings(),
             sparse_prompt_embeddings=tokens[None],
             dense_prompt_embeddings=self._dense(),
@@ -171,7 +171,7 @@ class PointSam(FrozenSam):
         )[0]
         return masks[0, :, 0]
 
-    def _finer(self, image: dict[str, Tensor]) -> dict[str, Any]:
+    def _finer(self, image: SamFeatures) -> dict[str, Any]:
         """What else the decoder takes of an image."""
         return {}
 
@@ -207,19 +207,18 @@ class Sam(PointSam):
         super().input_size(size, short_side)
         return long_side_size(size, self.size)
 
-    def _features(self, pixels: Tensor) -> dict[str, Tensor]:
-        return {"image": self.network.get_image_embeddings(pixels)}
+    def _features(self, pixels: Tensor, canvas: Size, image_sizes: tuple[Size, ...]) -> SamFeatures:
+        return SamFeatures(canvas, image_sizes, (self.network.get_image_embeddings(pixels),))
 
 
 class Sam2(PointSam):
     """SAM 2 on single images, which are resized to the square input, whatever their proportions."""
 
-    def _features(self, pixels: Tensor) -> dict[str, Tensor]:
-        *finer, image = self.network.get_image_embeddings(pixels)
-        return {"image": image} | {f"finer_{index}": tensor for index, tensor in enumerate(finer)}
+    def _features(self, pixels: Tensor, canvas: Size, image_sizes: tuple[Size, ...]) -> SamFeatures:
+        return SamFeatures(canvas, image_sizes, tuple(self.network.get_image_embeddings(pixels)))
 
-    def _finer(self, image: dict[str, Tensor]) -> dict[str, Any]:
-        return {"high_resolution_features": [image[f"finer_{index}"] for index in range(len(image) - 1)]}
+    def _finer(self, image: SamFeatures) -> dict[str, Any]:
+        return {"high_resolution_features": list(image.levels[:-1])}
 
 
 def projection(text_dim: int, dim: int) -> Tensor:

@@ -15,9 +15,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.base import ImageFeatures, Prediction
+from promptseg.models.base import ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import EmbeddedTexts
-from promptseg.models.sam.frozen import ABSENT, FrozenSam, each
+from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, each
 from promptseg.models.sam.text import ClipText
 from promptseg.models.templates import TEMPLATES, fill_templates
 from promptseg.models.tokenizer import Tokenizer
@@ -128,10 +128,10 @@ class Sam3(FrozenSam):
         decoder = self.network.detr_decoder
         return torch.cat((decoder.query_embed.weight, decoder.reference_points.weight), dim=1).detach().clone()
 
-    def _features(self, pixels: Tensor) -> dict[str, Tensor]:
+    def _features(self, pixels: Tensor, canvas: Size, image_sizes: tuple[Size, ...]) -> SamFeatures:
         # The coarsest level is not read by the detector.
         levels = self.network.get_vision_features(pixels).fpn_hidden_states[:-1]
-        return {f"level_{index}": level for index, level in enumerate(levels)}
+        return SamFeatures(canvas, image_sizes, tuple(levels))
 
     def decode(self, features: ImageFeatures, prompts: Prompts) -> Prediction:
         """The likeliest queries of each class, C * keep rows, class by class.
@@ -162,10 +162,10 @@ class Sam3(FrozenSam):
         rows = torch.where(own[:, None], logits[..., None], other[:, None])
         return rows.reshape(batch, classes * keep, classes + 1)
 
-    def _answers(self, image: dict[str, Tensor], rows: Tensor, spatial: Tensor) -> tuple[Tensor, Tensor]:
+    def _answers(self, image: SamFeatures, rows: Tensor, spatial: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (C, keep) and masks (C, keep, h, w) of one image for rows (C, L * (D + 1))."""
         network, text, valid = self.network, *self._unpacked(rows)
-        levels = [image[f"level_{index}"].expand(len(rows), -1, -1, -1) for index in range(len(image))]
+        levels = [level.expand(len(rows), -1, -1, -1) for level in image.levels]
         coarse = levels[-1]
         position = network.vision_encoder.neck.position_encoding(coarse.shape, coarse.device, coarse.dtype)
         encoded = network.detr_encoder(

@@ -1,11 +1,13 @@
 """The numbers that shape one SEEM network, and the named networks."""
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.seem.backbone_config import BackboneConfig, DavitConfig, FocalConfig, SamVitConfig
-from promptseg.models.seem.json_config import from_json
+from promptseg.models.seem.backbones import BackboneConfig, DavitConfig, FocalConfig, SamVitConfig
+from promptseg.models.seem.variants import CLASSES_ONLY, DEMO, V0, V1, X_DECODER, Variant, find_variant
 
 PIXEL_MEAN = (123.675, 116.280, 103.530)
 """Mean of red, green and blue, for values 0..255."""
@@ -17,15 +19,6 @@ BUFFERS = "cpu"
 """Where buffers are made, even in a network that is built for its shapes only: files may leave them out."""
 PIXEL_DECODERS = ("fpn", "deformable")
 """`fpn`: a transformer on the stride-32 map, then a feature pyramid; `deformable`: a transformer over three maps."""
-FAMILIES = ("seem", "x-decoder")
-"""`x-decoder`: the last query sums up the image and keeps apart from the others, masks are resized bicubically with
-antialias, and parameters of a captioner stand in for those of spatial prompts."""
-PROMPTING = ("candidates", "copies", "shared", "choose")
-"""Which rows of the decoder answer what is pointed at or named, and whether they see the prompt.
-
-`candidates` (SEEM v1): a few copies of queries for each object; `copies` (SEEM v0): a copy of all queries for each
-kind of prompt; `shared` (SEEM demo): the object queries themselves, which see the prompt; `choose`: the object queries,
-which do not (X-Decoder, and weights trained on classes alone): prompts choose among their masks."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +63,9 @@ class SeemConfig:
         num_classes: classes of the official training data (shapes one buffer of the checkpoint).
         size_divisor: height and width of the padded input are multiples of it, pixels.
         short_side: shorter side that images are resized to by default, pixels.
-        family: one of `FAMILIES`.
-        prompting: one of `PROMPTING`.
+        variant: what this version of SEEM does differently from the others.
     """
 
-    ADDED_LATER: ClassVar = ("pixel_decoder", "family", "prompting")
     backbone: BackboneConfig
     text: TextConfig
     pixel_decoder: str = "fpn"
@@ -93,24 +84,18 @@ class SeemConfig:
     num_classes: int = 133
     size_divisor: int = 32
     short_side: int = 512
-    family: str = "seem"
-    prompting: str = "candidates"
+    variant: Variant = V1
 
     def __post_init__(self) -> None:
         """Refuse numbers that no network can be built from."""
         if self.pixel_decoder not in PIXEL_DECODERS:
             raise unknown_name("pixel decoder", self.pixel_decoder, PIXEL_DECODERS)
-        if isinstance(self.backbone, SamVitConfig) and self.backbone.canvas != self.size_divisor:
-            raise PromptsegError(f"size_divisor {self.size_divisor} is not backbone.canvas {self.backbone.canvas}")
-        if self.family not in FAMILIES:
-            raise unknown_name("family", self.family, FAMILIES)
-        prompting = PROMPTING if self.family == "seem" else ("choose",)
-        if self.prompting not in prompting:
-            raise unknown_name(f"prompting of family {self.family}", self.prompting, prompting)
-        if self.prompting != "choose" and self.text_dim != self.hidden_dim:
+        if self.backbone.fixed_canvas not in (None, self.size_divisor):
+            raise PromptsegError(f"size_divisor {self.size_divisor} is not the canvas {self.backbone.fixed_canvas}")
+        if self.variant.sees_whom is not None and self.text_dim != self.hidden_dim:
             raise PromptsegError(
-                f"text_dim {self.text_dim} is not hidden_dim {self.hidden_dim}: prompting {self.prompting} puts words"
-                " among the queries; make them equal, or take prompting choose"
+                f"text_dim {self.text_dim} is not hidden_dim {self.hidden_dim}: variant {self.variant.name} puts words"
+                f" among the queries; make them equal, or take variant {CLASSES_ONLY.name}"
             )
         for name, value, divisor in (
             ("hidden_dim", self.hidden_dim, 4),
@@ -126,14 +111,9 @@ class SeemConfig:
         """The least height and width, pixels, that hold an image and are multiples of the size divisor."""
         return -(-height // self.size_divisor) * self.size_divisor, -(-width // self.size_divisor) * self.size_divisor
 
-    @property
-    def largest_side(self) -> int | None:
-        """Longest side of an image that the backbone takes, pixels; None without a limit."""
-        return self.backbone.canvas if isinstance(self.backbone, SamVitConfig) else None
-
     def to_json(self) -> dict[str, Any]:
         """The numbers as a JSON object."""
-        return asdict(self)
+        return asdict(self) | {"variant": self.variant.name}
 
     @staticmethod
     def from_json(content: Any) -> "SeemConfig":
@@ -142,32 +122,111 @@ class SeemConfig:
         Raises:
             PromptsegError: a field is missing, unknown, of the wrong type, or the numbers do not fit together.
         """
-        config: SeemConfig = from_json(SeemConfig, content, "config")
+        config: SeemConfig = _from_json(SeemConfig, content, "config")
         return config
 
 
-_FOCAL_T = SeemConfig(FocalConfig("focal_dw", 96, (2, 2, 6, 2), 3), TextConfig())
-_FOCAL_L = replace(_FOCAL_T, backbone=FocalConfig("focal", 192, (2, 2, 18, 2), 4))
-_DAVIT_D3 = DavitConfig("davit", (128, 256, 512, 1024), (1, 1, 9, 1), (4, 8, 16, 32), (4, 8, 16, 32), (7, 2, 2, 2))
-_DAVIT_D5 = DavitConfig("davit", (256, 512, 1024, 2048), (1, 1, 9, 1), (8, 16, 32, 64), (8, 16, 32, 64), (7, 3, 3, 3))
-_SAM_B = replace(_FOCAL_T, backbone=SamVitConfig("sam_vit", 768, 12, 12), pixel_decoder="deformable", size_divisor=1024)
-_X_DECODER: dict[str, Any] = {"family": "x-decoder", "prompting": "choose"}
+def _from_json(cls: Any, content: Any, where: str) -> Any:
+    """An instance of a dataclass from what `dataclasses.asdict` made of one.
+
+    A field that is a union of dataclasses is told by its `kind`, one of the `KINDS` of a class.
+
+    Args:
+        cls: the dataclass.
+        content: parsed JSON.
+        where: what to call it in errors.
+
+    Raises:
+        PromptsegError: a field is missing, unknown or of the wrong type, or the class refuses the values.
+    """
+    if not isinstance(content, dict):
+        raise PromptsegError(f"{where} is {content!r}, expected a JSON object")
+    hints = get_type_hints(cls)
+    wanted = {field.name: field for field in fields(cls)}
+    for name in content:
+        if name not in wanted:
+            raise unknown_name(f"field in {where}", str(name), wanted)
+    missing = [name for name in wanted if name not in content]
+    if missing:
+        raise PromptsegError(f"{where} lacks the field {missing[0]}: write it with to_json")
+    least = {name: field.metadata.get("least", 1) for name, field in wanted.items()}
+    values = {name: _value(hints[name], value, f"{where}.{name}", least[name]) for name, value in content.items()}
+    return cls(**values)
+
+
+def _value(kind: Any, value: Any, where: str, least: int) -> Any:
+    """A value of a field, of which whole numbers are at least `least`."""
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise PromptsegError(f"{where} is {value!r}, expected a list of whole numbers")
+        return tuple(_value(get_args(kind)[0], item, where, least) for item in value)
+    if kind is str:
+        if not isinstance(value, str):
+            raise PromptsegError(f"{where} is {value!r}, expected text")
+        return value
+    if kind is int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise PromptsegError(f"{where} is {value!r}, expected a whole number of at least {least}")
+        return value
+    if kind is float:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+            raise PromptsegError(f"{where} is {value!r}, expected a number above 0")
+        return float(value)
+    if kind is Variant:
+        return find_variant(str(value))
+    if get_origin(kind) is UnionType:
+        kind = _class_of(get_args(kind), value, where)
+    return _from_json(kind, value, where)
+
+
+def _class_of(classes: Sequence[Any], value: Any, where: str) -> Any:
+    """The class whose kind the object names."""
+    by_kind = {kind: cls for cls in classes for kind in cls.KINDS}
+    name = value.get("kind") if isinstance(value, dict) else None
+    if name not in by_kind:
+        raise unknown_name(f"kind of {where}", str(name), by_kind)
+    return by_kind[name]
+
+
+_FOCAL_T = SeemConfig(FocalConfig("focal_dw", 96, (2, 2, 6, 2), (3, 3, 3, 3)), TextConfig())
+_FOCAL_L = replace(_FOCAL_T, backbone=FocalConfig("focal", 192, (2, 2, 18, 2), (4, 4, 4, 4)))
+_DAVIT_D3 = DavitConfig(
+    kind="davit",
+    dims=(128, 256, 512, 1024),
+    depths=(1, 1, 9, 1),
+    heads=(4, 8, 16, 32),
+    groups=(4, 8, 16, 32),
+    kernels=(7, 2, 2, 2),
+    paddings=(3, 0, 0, 0),
+)
+_DAVIT_D5 = DavitConfig(
+    kind="davit",
+    dims=(256, 512, 1024, 2048),
+    depths=(1, 1, 9, 1),
+    heads=(8, 16, 32, 64),
+    groups=(8, 16, 32, 64),
+    kernels=(7, 3, 3, 3),
+    paddings=(3, 1, 1, 1),
+)
+_VIT_B = SamVitConfig("sam_vit", dim=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11))
+_VIT_L = SamVitConfig("sam_vit", dim=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23))
+_SAM_B = replace(_FOCAL_T, backbone=_VIT_B, pixel_decoder="deformable", size_divisor=1024)
 NAMED: dict[str, SeemConfig] = {
     "seem-focal-t-v1": _FOCAL_T,
-    "seem-focal-t-v0": replace(_FOCAL_T, prompting="copies"),
-    "seem-focal-t-demo": replace(_FOCAL_T, prompting="shared"),
+    "seem-focal-t-v0": replace(_FOCAL_T, variant=V0),
+    "seem-focal-t-demo": replace(_FOCAL_T, variant=DEMO),
     "seem-focal-l-v1": _FOCAL_L,
-    "seem-focal-l-v0": replace(_FOCAL_L, prompting="copies"),
-    "seem-focal-l-demo": replace(_FOCAL_L, prompting="shared"),
+    "seem-focal-l-v0": replace(_FOCAL_L, variant=V0),
+    "seem-focal-l-demo": replace(_FOCAL_L, variant=DEMO),
     "seem-davit-d3-v1": replace(_FOCAL_T, backbone=_DAVIT_D3),
     "seem-davit-d5-v1": replace(_FOCAL_T, backbone=_DAVIT_D5),
     "seem-sam-vit-b-v1": _SAM_B,
-    "seem-sam-vit-l-v1": replace(_SAM_B, backbone=SamVitConfig("sam_vit", 1024, 24, 16)),
-    "xdecoder-focal-t": replace(_FOCAL_T, **_X_DECODER),
-    "xdecoder-focal-l": replace(_FOCAL_L, num_queries=201, **_X_DECODER),
-    "xdecoder-focal-l-oq101": replace(_FOCAL_L, **_X_DECODER),
+    "seem-sam-vit-l-v1": replace(_SAM_B, backbone=_VIT_L),
+    "xdecoder-focal-t": replace(_FOCAL_T, variant=X_DECODER),
+    "xdecoder-focal-l": replace(_FOCAL_L, num_queries=201, variant=X_DECODER),
+    "xdecoder-focal-l-oq101": replace(_FOCAL_L, variant=X_DECODER),
     "seem-nano": SeemConfig(
-        backbone=FocalConfig("focal_dw", 32, (2, 2, 4, 1), 3),
+        backbone=FocalConfig("focal_dw", 32, (2, 2, 4, 1), (3, 3, 3, 3)),
         text=TextConfig(width=128, heads=4, layers=2, context=24, vocab=1024),
         hidden_dim=128,
         mask_dim=128,
@@ -178,7 +237,7 @@ NAMED: dict[str, SeemConfig] = {
         decoder_layers=6,
         spatial_memories=8,
         short_side=128,
-        prompting="choose",
+        variant=CLASSES_ONLY,
     ),
 }
 """The networks that are known by name."""

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from promptseg.models.base import Size
 from promptseg.models.seem.config import SeemConfig
-from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.network.seem_network import SeemNetwork
 
 _Result = TypeVar("_Result")
 
@@ -62,7 +62,7 @@ def cost(config: SeemConfig, size: Size, classes: int = 20) -> ModelCost:
         canvas=canvas,
         encode_flops=encode_flops,
         decode_flops=decode_flops,
-        feature_bytes=sum(tensor.nbytes for tensor in features.values()),
+        feature_bytes=features.nbytes,
     )
 
 

@@ -7,8 +7,8 @@ import torch
 from promptseg.errors import PromptsegError
 from promptseg.models.base import UNKNOWN_LICENCE
 from promptseg.models.hub import hub_file
-from promptseg.models.seem.checkpoint import find_tokenizer, load_model_folder
-from promptseg.models.seem.importing import import_checkpoint
+from promptseg.models.seem.files.importing import import_checkpoint
+from promptseg.models.seem.files.model_folder import find_tokenizer, load_model_folder
 from promptseg.models.seem.names import SeemEntry
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.spec import Spec

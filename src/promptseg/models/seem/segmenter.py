@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Size, Upsampling
+from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import ObjectPrompt
 from promptseg.models.pixels import image_sizes, normalised
 from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
-from promptseg.models.seem.network import HeadOutputs, HeadStates, SeemNetwork
-from promptseg.models.seem.one_object import find_object, object_prompts
-from promptseg.models.seem.position import axis_code
+from promptseg.models.seem.network.attention import axis_code
+from promptseg.models.seem.network.features import DecoderStates, PreparedFeatures, SeemFeatures
+from promptseg.models.seem.network.seem_network import HeadOutputs, SeemNetwork
+from promptseg.models.seem.pointing.one_object import find_object, object_prompts
 from promptseg.models.seem.texts import SeemTexts
 from promptseg.models.sizes import long_side_size, short_side_size
 from promptseg.models.tokenizer import Tokenizer
@@ -46,7 +47,7 @@ class SeemSegmenter(SeemTexts):
 
     def input_size(self, size: Size, short_side: int | None = None) -> Size:
         """`size` scaled so that its shorter side is `short_side`, by default the model's own, or as large as fits."""
-        scaled, largest = short_side_size(size, short_side or self.short_side), self.config.largest_side
+        scaled, largest = short_side_size(size, short_side or self.short_side), self.config.backbone.fixed_canvas
         return long_side_size(size, largest) if largest is not None and max(scaled) > largest else scaled
 
     @property
@@ -68,8 +69,13 @@ class SeemSegmenter(SeemTexts):
         """All weights by official name (the live tensors, not copies)."""
         return dict(self.network.named_parameters())
 
+    @property
+    def features_type(self) -> type[SeemFeatures]:
+        """What `encode_image` gives."""
+        return SeemFeatures
+
     @torch.no_grad()
-    def encode_image(self, images: Sequence[Tensor] | Tensor) -> ImageFeatures:
+    def encode_image(self, images: Sequence[Tensor] | Tensor) -> SeemFeatures:
         """Features of B images (3, H, W), RGB, 0..255, any dtype; smaller ones are padded right and below.
 
         Raises:
@@ -78,7 +84,7 @@ class SeemSegmenter(SeemTexts):
         sizes = image_sizes(images)
         canvas = self.config.canvas(*(max(sides) for sides in zip(*sizes, strict=True)))
         batch = torch.stack([self._padded(image, canvas) for image in images])
-        return ImageFeatures(self.network.encode(batch), canvas, sizes)
+        return self.network.encode(batch, sizes)
 
     def _padded(self, image: Tensor, canvas: Size) -> Tensor:
         return normalised(image.to(self.device, torch.float32), PIXEL_MEAN, PIXEL_STD, canvas)
@@ -127,34 +133,39 @@ class SeemSegmenter(SeemTexts):
         return self.classify(self.decoder_states(features, prompts, all_heads=True), prompts)
 
     def _prediction(self, outputs: HeadOutputs, features: ImageFeatures) -> Prediction:
-        upsampling: Upsampling = "bicubic" if self.config.family == "x-decoder" else "bilinear"
-        return Prediction(outputs.class_logits, outputs.mask_logits, features.canvas, features.image_sizes, upsampling)
+        return Prediction(
+            outputs.class_logits,
+            outputs.mask_logits,
+            features.canvas,
+            features.image_sizes,
+            self.config.variant.upsampling,
+        )
 
     @property
     def object_prompts(self) -> tuple[str, ...]:
         """The fields of `ObjectPrompt` that the model takes."""
-        return object_prompts(self.config)
+        return object_prompts(self.config.variant)
 
     @torch.no_grad()
     def segment(self, features: ImageFeatures, prompt: ObjectPrompt, seed: int = 0) -> Prediction:
-        """The mask of one object that is pointed at or named (models/seem/one_object.py).
+        """The mask of one object that is pointed at or named (see pointing/one_object.py).
 
         Raises:
-            PromptsegError: a phrase, but no tokenizer, or the text encoder was dropped.
+            PromptsegError: a phrase, but no tokenizer.
         """
+        assert isinstance(features, SeemFeatures), "features of this model, not prepared"
         ids = None if prompt.text is None else self._token_ids([prompt.text])
         masks = find_object(self.network, features, prompt, ids, seed)
         return self._prediction(HeadOutputs(masks.new_zeros(1, 1, 1), masks), features)
 
     @torch.no_grad()
-    def prepare(self, features: ImageFeatures) -> ImageFeatures:
+    def prepare(self, features: ImageFeatures) -> PreparedFeatures:
         """The maps of the three levels replaced by the keys and values that each decoder layer makes of them."""
-        kept = {name: tensor for name, tensor in features.tensors.items() if not name.startswith("level_")}
-        memories = self.network.decoder.memories(features.tensors)
-        return ImageFeatures(kept | memories, features.canvas, features.image_sizes)
+        assert isinstance(features, SeemFeatures), "features of this model"
+        return self.network.decoder.prepare(features)
 
-    def decoder_states(self, features: ImageFeatures, prompts: Prompts, all_heads: bool) -> ImageFeatures:
-        """Captions `captions_0..` and masks `masks_0..` of the object queries, head by head.
+    def decoder_states(self, features: ImageFeatures, prompts: Prompts, all_heads: bool) -> DecoderStates:
+        """Captions and masks of the object queries, head by head.
 
         The class embeddings have no part in them: they are compared with the captions at the very end.
 
@@ -162,19 +173,14 @@ class SeemSegmenter(SeemTexts):
             PromptsegError: as `decode`.
         """
         self._check(prompts)
-        heads = self.network.states(features.tensors, *self._queries(prompts), all_heads)
-        tensors = {f"captions_{i}": head.captions for i, head in enumerate(heads)}
-        tensors |= {f"masks_{i}": head.mask_logits for i, head in enumerate(heads)}
-        return ImageFeatures(tensors, features.canvas, features.image_sizes)
+        assert isinstance(features, SeemFeatures | PreparedFeatures), "features of this model"
+        return self.network.states(features, *self._queries(prompts), all_heads)
 
     def classify(self, states: ImageFeatures, prompts: Prompts) -> list[Prediction]:
         """The answers of the heads in `states` to the semantic prompts."""
+        assert isinstance(states, DecoderStates), "states of this model's decoder"
         text = torch.cat((prompts.semantic, prompts.background))
-        answers = []
-        for i in range(len(states.tensors) // 2):
-            head = HeadStates(states.tensors[f"captions_{i}"], states.tensors[f"masks_{i}"])
-            answers.append(self._prediction(self.network.classify(head, text), states))
-        return answers
+        return [self._prediction(outputs, states) for outputs in self.network.classify(states, text)]
 
     def _queries(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
         """Start states and positions of the queries, with the spatial prompts in their places."""

@@ -9,8 +9,8 @@ from torch import Tensor
 from promptseg.errors import PromptsegError
 from promptseg.models.capabilities import EmbeddedTexts
 from promptseg.models.fingerprint import fingerprint
-from promptseg.models.seem.network import SeemNetwork
-from promptseg.models.seem.text import normalise
+from promptseg.models.seem.network.seem_network import SeemNetwork
+from promptseg.models.seem.network.text_encoder import normalise
 from promptseg.models.templates import fill_templates
 from promptseg.models.tokenizer import Tokenizer
 
@@ -36,7 +36,6 @@ class SeemTexts:
         self.config = network.config
         self._id = model_id
         self._texts: dict[tuple[tuple[str, ...], str], Tensor] = {}
-        self._has_text_encoder = True
 
     @property
     def id(self) -> str:
@@ -61,7 +60,7 @@ class SeemTexts:
             templates: `photo` (also for None), `raw`, or `official`, which also cleans the names.
 
         Raises:
-            PromptsegError: unknown templates, an empty name, no tokenizer, or the text encoder was dropped.
+            PromptsegError: unknown templates, an empty name, or no tokenizer.
         """
         key = (tuple(names), templates or TEMPLATES_USED)
         if key not in self._texts:
@@ -79,8 +78,6 @@ class SeemTexts:
 
     def _token_ids(self, texts: Sequence[str]) -> Tensor:
         """Ids (T, context) of texts."""
-        if not self._has_text_encoder:
-            raise PromptsegError(f"{self.id}: the text encoder was dropped to save memory: load the model again")
         if self.tokenizer is None:
             raise PromptsegError(
                 f"{self.id}: no tokenizer in the model folder, so class names cannot be encoded: put tokenizer.json of"
@@ -93,7 +90,7 @@ class SeemTexts:
         """Frozen word embeddings of texts; a text that is too long loses its end.
 
         Raises:
-            PromptsegError: no tokenizer, or the text encoder was dropped.
+            PromptsegError: no tokenizer.
         """
         ids = self._token_ids(texts)
         return EmbeddedTexts(self.network.text.embed_tokens(ids), ids.argmax(dim=1))
@@ -112,10 +109,3 @@ class SeemTexts:
     def background_prompt(self, templates: str | None = None) -> Tensor:
         """The semantic prompt (1, D_text) of the last, void column: a text class like any other."""
         return self.encode_text((BACKGROUND,), templates)
-
-    def drop_text_encoder(self) -> None:
-        """Free the text encoder's memory, for use with prompts that are already there."""
-        _ = self.fingerprint  # of the whole model: prompts know it by that
-        del self.network.text.lang_encoder
-        self._texts.clear()
-        self._has_text_encoder = False

@@ -1,15 +1,80 @@
 """SAM's vision transformer, with the neck that gives SEEM its four maps."""
 
+from dataclasses import dataclass, field
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from promptseg.errors import PromptsegError
-from promptseg.models.seem.backbone_config import SamVitConfig
-from promptseg.models.seem.maps import convolve, from_windows, start_linear_, to_windows
+from promptseg.models.seem.backbones.common import (
+    BackboneNumbers,
+    convolve,
+    from_windows,
+    start_linear_,
+    to_windows,
+)
 
-_MLP_RATIO = 4
 _EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class SamVitConfig(BackboneNumbers):
+    """SAM's vision transformer, with a neck of four branches in place of SAM's own.
+
+    Attributes:
+        kind: `sam_vit`.
+        dim: channels of the transformer.
+        depth: its blocks.
+        heads: attention heads.
+        global_blocks: numbers of the blocks, from 0, that attend everywhere; the others attend within windows.
+        canvas: height and width of the input, pixels; the table of positions fits no other size.
+        patch: side of the patches, pixels.
+        window: side of the windows, in patches.
+        mlp_ratio: hidden channels of the MLPs for each of their channels.
+    """
+
+    KINDS: ClassVar = ("sam_vit",)
+    kind: str
+    dim: int
+    depth: int
+    heads: int
+    global_blocks: tuple[int, ...] = field(metadata={"least": 0})
+    canvas: int = 1024
+    patch: int = 16
+    window: int = 14
+    mlp_ratio: float = 4.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no network can be built from."""
+        self.check()
+        for name, value, divisor in (
+            ("dim", self.dim, self.heads),
+            ("canvas", self.canvas, 32),
+        ):
+            if value % divisor:
+                raise PromptsegError(f"backbone.{name} {value} is not a multiple of {divisor}")
+        if self.patch != 16:
+            raise PromptsegError(f"backbone.patch is {self.patch}, expected 16: the neck makes its maps from stride 16")
+        if max(self.global_blocks, default=0) >= self.depth:
+            raise PromptsegError(
+                f"backbone.global_blocks {list(self.global_blocks)}: there are {self.depth} blocks, counted from 0"
+            )
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the neck's maps."""
+        return 128, 256, 512, 1024
+
+    def build(self) -> nn.Module:
+        """The network."""
+        return SamVit(self)
+
+    @property
+    def fixed_canvas(self) -> int:
+        """Height and width of its input, pixels."""
+        return self.canvas
 
 
 class PatchEmbed(nn.Module):
@@ -64,10 +129,11 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, by_rows: Tensor, by_colum
 class Mlp(nn.Module):
     """Two linear maps with a GELU between, under SAM's names."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, ratio: float) -> None:
         super().__init__()
-        self.lin1 = nn.Linear(dim, _MLP_RATIO * dim)
-        self.lin2 = nn.Linear(_MLP_RATIO * dim, dim)
+        hidden = int(dim * ratio)
+        self.lin1 = nn.Linear(dim, hidden)
+        self.lin2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to the same shape."""
@@ -78,13 +144,13 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Attention and MLP, each on the norm of its input; attention over everything or within windows."""
 
-    def __init__(self, dim: int, heads: int, side: int, window: int | None) -> None:
+    def __init__(self, dim: int, heads: int, side: int, window: int | None, mlp_ratio: float) -> None:
         super().__init__()
         self.window = window
         self.norm1 = nn.LayerNorm(dim, eps=_EPSILON)
         self.attn = Attention(dim, heads, window or side)
         self.norm2 = nn.LayerNorm(dim, eps=_EPSILON)
-        self.mlp = Mlp(dim)
+        self.mlp = Mlp(dim, mlp_ratio)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, side, side, D) to the same shape."""
@@ -131,14 +197,14 @@ class SamVit(nn.Module):
     def __init__(self, config: SamVitConfig) -> None:
         super().__init__()
         self.canvas = config.canvas
-        side, quarter = config.canvas // config.PATCH, config.depth // 4
+        side = config.canvas // config.patch
         self.pos_embed = nn.Parameter(torch.zeros(1, side, side, config.dim))
-        self.patch_embed = PatchEmbed(config.dim, config.PATCH)
+        self.patch_embed = PatchEmbed(config.dim, config.patch)
+        windows = [None if index in config.global_blocks else config.window for index in range(config.depth)]
         self.blocks = nn.ModuleList(
-            Block(config.dim, config.heads, side, config.window if (i + 1) % quarter else None)
-            for i in range(config.depth)
+            Block(config.dim, config.heads, side, window, config.mlp_ratio) for window in windows
         )
-        self.neck = Neck(config.dim, config.dims)
+        self.neck = Neck(config.dim, config.channels)
         start_linear_(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:

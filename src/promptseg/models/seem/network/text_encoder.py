@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptseg.models.seem.attention import MultiHeadAttention
 from promptseg.models.seem.config import SeemConfig, TextConfig
+from promptseg.models.seem.network.attention import MultiHeadAttention
 
 NORM_EPS = 1e-12
 """Of every layer norm in this encoder; CLIP's own value is 1e-5."""

@@ -3,35 +3,19 @@
 Which group of rows sees which is a table; the decoder loop knows no group by name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from promptseg.models.seem.variants import SeesWhom
+
 PADDING = -1
 """Candidate number of a row that only fills up the batch."""
 
-OWN_ROWS: Mapping[str, tuple[str, ...]] = {
-    "object": ("object",),
-    "grounding": ("grounding", "grounding_tokens"),
-    "spatial": ("spatial", "spatial_tokens", "memories"),
-    "memories": ("memories",),
-    "grounding_tokens": ("grounding", "grounding_tokens"),
-    "spatial_tokens": ("spatial_tokens",),
-}
-"""Who sees whom in self-attention where prompts have rows of their own: SEEM v0 and v1."""
-LISTENING: Mapping[str, tuple[str, ...]] = {**OWN_ROWS, "spatial": (*OWN_ROWS["spatial"], "grounding_tokens")}
-"""The same where what is pointed at is named too: the official switch STROKE_SAMPLER.EVAL.GROUNDING."""
-SHARED_ROWS: Mapping[str, tuple[str, ...]] = {
-    "object": ("object", "grounding_tokens", "spatial_tokens"),
-    "grounding_tokens": ("object", "grounding_tokens"),
-    "spatial_tokens": ("spatial_tokens",),
-}
-"""Who sees whom where object queries answer prompts: SEEM demo."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """Rows of one kind, in the order they take in self-attention.
 
@@ -49,7 +33,7 @@ class Group:
     present: Tensor | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerRows:
     """What one decoder layer adds to the rows that go through all layers.
 
@@ -65,7 +49,7 @@ class LayerRows:
     cross_blocked: Tensor | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """Everything the decoder loop needs besides image features.
 
@@ -113,9 +97,7 @@ def last_apart(count: int, device: torch.device) -> Tensor:
     return (last[:, None] != last)[None]
 
 
-def self_blocked(
-    looks_at: Mapping[str, tuple[str, ...]], groups: Sequence[Group], batch: int, device: torch.device
-) -> Tensor:
+def self_blocked(sees_whom: SeesWhom, groups: Sequence[Group], batch: int, device: torch.device) -> Tensor:
     """The mask (B, A, A) of self-attention among groups, by a table of who sees whom; True blocks."""
     total = sum(group.count for group in groups)
     blocked = torch.ones(batch, total, total, dtype=torch.bool, device=device)
@@ -123,7 +105,7 @@ def self_blocked(
     for row in groups:
         left = 0
         for seen in groups:
-            if seen.name in looks_at[row.name]:
+            if seen.name in sees_whom[row.name]:
                 blocked[:, top : top + row.count, left : left + seen.count] = _pair_blocked(row, seen)
             left += seen.count
         top += row.count

@@ -15,7 +15,7 @@ from torch import Tensor
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, read_json, write_json, write_text
 from promptseg.models.seem.config import SeemConfig
-from promptseg.models.seem.network import SeemNetwork
+from promptseg.models.seem.network.seem_network import SeemNetwork
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.tensor_files import read_safetensors
 

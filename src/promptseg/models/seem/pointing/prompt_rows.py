@@ -1,7 +1,7 @@
 """Prompts that point (strokes, clicks, boxes as masks) and prompts that refer (phrases).
 
 They are turned into rows and masks for the one decoder loop. Which rows answer, and what those see of the
-prompt, is `SeemConfig.prompting`.
+prompt, is a matter of the network's `Variant`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,25 +12,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from promptseg.models.seem.config import LEVELS, SeemConfig
-from promptseg.models.seem.decoder import Head, SeemDecoder, mask_logits
-from promptseg.models.seem.points import Points, points_from_masks
-from promptseg.models.seem.rows import (
-    LISTENING,
-    OWN_ROWS,
-    PADDING,
-    SHARED_ROWS,
-    Group,
-    LayerRows,
-    Rows,
-    per_image,
-    self_blocked,
-)
-from promptseg.models.seem.text import normalise
+from promptseg.models.seem.network.decoder import Head, SeemDecoder, mask_logits
+from promptseg.models.seem.network.features import SeemFeatures
+from promptseg.models.seem.network.rows import PADDING, Group, LayerRows, Rows, per_image, self_blocked
+from promptseg.models.seem.network.text_encoder import normalise
+from promptseg.models.seem.pointing.points import Points, points_from_masks
+from promptseg.models.seem.variants import SeesWhom
 
 _LARGEST_SCALE = 100.0
+_ANSWERING = ("object", "grounding", "spatial")
+"""Groups of rows that answer: to classes, to phrases, and to what is pointed at."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpatialPrompt:
     """Candidate objects that are pointed at, and the draws their rows start from.
 
@@ -47,7 +41,7 @@ class SpatialPrompt:
     memories: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GroundingPrompt:
     """Phrases, as the text encoder's vectors of their tokens.
 
@@ -60,7 +54,7 @@ class GroundingPrompt:
     present: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PromptRows:
     """Rows for the decoder.
 
@@ -93,7 +87,7 @@ def spatial_prompt(
     device, candidates = positive[0].device, len(positive[0])
     memories = (config.decoder_layers, config.spatial_memories)
     points = points_from_masks(positive, negative, config.max_points, generator)
-    if config.prompting == "candidates":
+    if config.variant.draws_queries:
         drawn = (candidates, config.queries_per_candidate)
         queries = torch.randint(config.num_queries, drawn, generator=generator, device=device)
     else:
@@ -104,7 +98,7 @@ def spatial_prompt(
 
 def prompt_rows(
     decoder: SeemDecoder,
-    features: Mapping[str, Tensor],
+    features: SeemFeatures,
     spatial: SpatialPrompt | None = None,
     grounding: GroundingPrompt | None = None,
     listening: bool = False,
@@ -118,33 +112,36 @@ def prompt_rows(
         grounding: what is named.
         listening: rows of `spatial` see the phrases too, where prompts have rows of their own.
     """
-    batch = len(features["mask_features"])
+    batch, variant = len(features), decoder.variant
     queries = (decoder.query_feat.weight, decoder.query_embed.weight)
-    everyone = slice(0, len(queries[0]))
-    spans = dict.fromkeys(("object", "grounding", "spatial"), everyone)
-    if decoder.prompting == "choose":
-        return PromptRows(decoder.object_rows(*queries, batch), spans)
-    table, looking = SHARED_ROWS, [("object", *queries)]
-    if decoder.prompting != "shared":
-        table, looking = LISTENING if listening else OWN_ROWS, _own_rows(decoder, spatial, grounding)
-        spans = _spans({name: len(rows) for name, rows, _ in looking})
-    counts = {name: len(rows) for name, rows, _ in looking}
-    layers = range(len(decoder.transformer_ffn_layers))
+    looking = [("object", *queries)]
+    sees_whom = variant.listening() if listening else variant.sees_whom
+    if sees_whom is None:
+        everyone = slice(0, len(queries[0]))
+        return PromptRows(decoder.object_rows(*queries, batch), dict.fromkeys(_ANSWERING, everyone))
+    if variant.own_rows:
+        looking += _own_rows(decoder, spatial, grounding)
+    counts = {name: len(states) for name, states, _ in looking}
+    spans = _spans(counts)
+    layers = [
+        _layer(decoder, features, counts, sees_whom, layer, spatial, grounding)
+        for layer in range(len(decoder.transformer_ffn_layers))
+    ]
     rows = Rows(
-        per_image(torch.cat([rows for _, rows, _ in looking]), batch),
-        per_image(torch.cat([rows for _, _, rows in looking]), batch),
-        None if grounding is None else grounding.tokens,
-        [_layer(decoder, features, counts, table, layer, spatial, grounding) for layer in layers],
+        states=per_image(torch.cat([states for _, states, _ in looking]), batch),
+        positions=per_image(torch.cat([positions for _, _, positions in looking]), batch),
+        tokens=None if grounding is None else grounding.tokens,
+        layers=layers,
     )
-    return PromptRows(rows, spans)
+    return PromptRows(rows, spans if variant.own_rows else dict.fromkeys(_ANSWERING, spans["object"]))
 
 
 def _own_rows(
     decoder: SeemDecoder, spatial: SpatialPrompt | None, grounding: GroundingPrompt | None
 ) -> list[tuple[str, Tensor, Tensor]]:
-    """Name, start states and positions of the looking rows of each prompt, after those of the object queries."""
+    """Name, start states and positions of the looking rows of each prompt."""
     states, positions = decoder.query_feat.weight, decoder.query_embed.weight
-    looking = [("object", states, positions)]
+    looking = []
     if grounding is not None:
         looking.append(("grounding", states, positions))
     if spatial is not None:
@@ -165,29 +162,29 @@ def _spans(counts: Mapping[str, int]) -> dict[str, slice]:
 
 def _layer(
     decoder: SeemDecoder,
-    features: Mapping[str, Tensor],
+    features: SeemFeatures,
     counts: Mapping[str, int],
-    table: Mapping[str, tuple[str, ...]],
+    sees_whom: SeesWhom,
     layer: int,
     spatial: SpatialPrompt | None,
     grounding: GroundingPrompt | None,
 ) -> LayerRows:
-    mask_features = features["mask_features"]
-    batch = len(mask_features)
-    candidates = {} if spatial is None or table is SHARED_ROWS else _row_candidates(spatial, layer, batch)
+    batch, level = len(features), features.levels[layer % LEVELS]
+    candidates = {}
+    if spatial is not None and decoder.variant.own_rows:
+        candidates = _row_candidates(spatial, layer, batch)
     groups = [Group(name, count, candidates.get(name)) for name, count in counts.items()]
     tokens = None
     if grounding is not None:
         groups.append(Group("grounding_tokens", grounding.tokens.shape[1], present=grounding.present))
     if spatial is not None:
-        tokens = spatial_tokens(decoder, features[f"level_{layer % LEVELS}"], layer % LEVELS, spatial.points)
+        tokens = spatial_tokens(decoder, level, layer % LEVELS, spatial.points)
         owners = spatial.points.candidates
         groups.append(Group("spatial_tokens", tokens.shape[1], owners, present=owners != PADDING))
     remembered = None
     if "memories" in counts and spatial is not None and spatial.previous is not None:
-        size = features[f"level_{layer % LEVELS}"].shape[2:]
-        remembered = _memory_blocked(spatial.previous, spatial.memories[layer], size)
-    return LayerRows(tokens, self_blocked(table, groups, batch, mask_features.device), remembered)
+        remembered = _memory_blocked(spatial.previous, spatial.memories[layer], level.shape[2:])
+    return LayerRows(tokens, self_blocked(sees_whom, groups, batch, level.device), remembered)
 
 
 def _row_candidates(spatial: SpatialPrompt, layer: int, batch: int) -> dict[str, Tensor]:
@@ -212,8 +209,7 @@ def _memory_blocked(previous: Tensor, candidates: Tensor, size: Sequence[int]) -
 
 def point_features(decoder: SeemDecoder, spatial: SpatialPrompt, mask_features: Tensor, positive: bool) -> Tensor:
     """Mean of the mask features (B, C, M) over each candidate's points of one sign."""
-    nothing = -1.0 if decoder.prompting == "candidates" else 0.0
-    return spatial.points.means(mask_features, positive, len(spatial.queries), nothing)
+    return spatial.points.means(mask_features, positive, len(spatial.queries), decoder.variant.no_points)
 
 
 def spatial_masks(

@@ -1,23 +1,98 @@
-"""The deformable pixel decoder: a transformer whose rows look at a few learned places of three maps.
+"""The pixel decoders: from backbone maps to mask features and to the three maps that the decoder attends to.
 
-Deformable attention as in Deformable DETR, with plain bilinear sampling in place of a compiled operator.
+`FpnPixelDecoder` is a transformer on the stride-32 map, then a feature pyramid. `DeformablePixelDecoder` is a
+transformer whose rows look at a few learned places of three maps: deformable attention as in Deformable DETR, with
+plain bilinear sampling in place of a compiled operator.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from promptseg.models.base import Size
-from promptseg.models.seem.attention import xavier_linear_
 from promptseg.models.seem.config import LEVELS, SeemConfig
-from promptseg.models.seem.pixel_decoder import ConvNorm, PixelFeatures
-from promptseg.models.seem.position import sine_positions
+from promptseg.models.seem.network.attention import EncoderLayer, sine_positions, xavier_linear_
 
 _POINTS = 4
 _FFN_DIM = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class PixelFeatures:
+    """What the pixel decoder makes of one batch.
+
+    Attributes:
+        mask_features: (B, M, H / 4, W / 4).
+        levels: maps (B, D, h, w) at strides 32, 16 and 8.
+        encoded: (B, D, H / 32, W / 32), the stride-32 map as the transformer leaves it.
+    """
+
+    mask_features: Tensor
+    levels: tuple[Tensor, ...]
+    encoded: Tensor
+
+
+class ConvNorm(nn.Conv2d):
+    """A convolution without bias, then a group norm (the checkpoint keeps the norm inside it)."""
+
+    def __init__(self, channels: int, dim: int, kernel: int, groups: int) -> None:
+        super().__init__(channels, dim, kernel, padding=kernel // 2, bias=False)
+        self.norm = nn.GroupNorm(groups, dim)
+        nn.init.kaiming_uniform_(self.weight, a=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to (B, dim, H, W)."""
+        out: Tensor = self.norm(super().forward(x))
+        return out
+
+
+class FpnEncoder(nn.Module):
+    """A stack of transformer layers over one map."""
+
+    def __init__(self, config: SeemConfig) -> None:
+        super().__init__()
+        sizes = (config.hidden_dim, config.heads, config.ffn_dim)
+        self.layers = nn.ModuleList(EncoderLayer(*sizes) for _ in range(config.encoder_layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D, H, W) to the same shape."""
+        height, width = x.shape[2:]
+        positions = sine_positions(height, width, x.shape[1], like=x)
+        rows = x.flatten(2).transpose(1, 2).contiguous()
+        for layer in self.layers:
+            rows = layer(rows, positions)
+        return rows.view(-1, height, width, x.shape[1]).permute(0, 3, 1, 2)
+
+
+class FpnPixelDecoder(nn.Module):
+    """From backbone maps to mask features and the maps the decoder attends to."""
+
+    def __init__(self, config: SeemConfig) -> None:
+        super().__init__()
+        dim, groups = config.hidden_dim, config.norm_groups
+        for i, channels in enumerate(config.backbone.channels[:-1], start=1):
+            self.add_module(f"adapter_{i}", ConvNorm(channels, dim, 1, groups))
+            self.add_module(f"layer_{i}", ConvNorm(dim, dim, 3, groups))
+        self.mask_features = nn.Conv2d(dim, config.mask_dim, 3, padding=1)
+        self.input_proj = nn.Conv2d(config.backbone.channels[-1], dim, 1)
+        self.transformer = nn.ModuleDict({"encoder": FpnEncoder(config)})
+        self.layer_4 = ConvNorm(dim, dim, 3, groups)
+
+    def forward(self, maps: list[Tensor]) -> PixelFeatures:
+        """Fuse backbone maps (B, C, h, w) at strides 4, 8, 16 and 32."""
+        encoded = self.transformer["encoder"](self.input_proj(maps[-1]))
+        x = self.layer_4(encoded).relu()
+        levels = [x]
+        for i in (3, 2, 1):
+            lateral = self.get_submodule(f"adapter_{i}")(maps[i - 1])
+            x = lateral + functional.interpolate(x, size=lateral.shape[2:], mode="nearest")
+            x = self.get_submodule(f"layer_{i}")(x).relu()
+            levels.append(x)
+        return PixelFeatures(self.mask_features(x), tuple(levels[:-1]), encoded)
 
 
 class DeformableAttention(nn.Module):
@@ -135,11 +210,11 @@ class DeformablePixelDecoder(nn.Module):
         dim, groups = config.hidden_dim, config.norm_groups
         self.input_proj = nn.ModuleList(
             nn.Sequential(nn.Conv2d(channels, dim, 1), nn.GroupNorm(groups, dim))
-            for channels in reversed(config.backbone.dims[1:])
+            for channels in reversed(config.backbone.channels[1:])
         )
         self.transformer = DeformableTransformer(config)
         self.mask_features = nn.Conv2d(dim, config.mask_dim, 1)
-        self.adapter_1 = ConvNorm(config.backbone.dims[0], dim, 1, groups)
+        self.adapter_1 = ConvNorm(config.backbone.channels[0], dim, 1, groups)
         self.layer_1 = ConvNorm(dim, dim, 3, groups)
 
     def forward(self, maps: list[Tensor]) -> PixelFeatures:

@@ -1,17 +1,26 @@
-"""Points of spatial prompts, and feature maps read at them."""
+"""What is pointed at: drawn as pixels, which is how SEEM takes it, and as points at which feature maps are read.
+
+A box is its area, a click a small square.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from promptseg.models.seem.rows import PADDING
+from promptseg.models.base import Size
+from promptseg.models.capabilities import ObjectPrompt, Place
+from promptseg.models.seem.network.rows import PADDING
+
+_PEN = 3
+"""Width of a click or stroke, pixels: that of the kernel in SEEM's checkpoints that widens points."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Points:
     """Points on B images, padded to equal number.
 
@@ -81,3 +90,31 @@ def _mask_points(mask: Tensor, limit: int, generator: torch.Generator | None) ->
         found = found[torch.multinomial(shares, limit, generator=generator).sort().values]
     size = torch.tensor(mask.shape[1:], device=mask.device)
     return found[:, 1:] / size, found[:, 0]
+
+
+def prompt_masks(prompt: ObjectPrompt, canvas: Size) -> tuple[Tensor, Tensor]:
+    """Pixels (1, H, W) of the canvas, bool: those that the prompt says are on the object, and those that are not."""
+    inside = Image.new("1", (canvas[1], canvas[0]))
+    outside = inside.copy()
+    pen = ImageDraw.Draw(inside)
+    for x0, y0, x1, y1 in prompt.boxes:
+        pen.rectangle([int(x0), int(y0), int(x1), int(y1)], fill=1)
+    for line in (*prompt.strokes, *((place,) for place in prompt.points)):
+        _draw(pen, line)
+    for place in prompt.negative:
+        _draw(ImageDraw.Draw(outside), (place,))
+    return _mask(inside), _mask(outside)
+
+
+def _draw(pen: ImageDraw.ImageDraw, places: tuple[Place, ...]) -> None:
+    """A line through places; one place alone is a dot."""
+    pixels = [(int(x), int(y)) for x, y in places]
+    pen.line(pixels, fill=1, width=_PEN)
+    reach = _PEN // 2
+    for x, y in pixels:
+        pen.rectangle([x - reach, y - reach, x + reach, y + reach], fill=1)
+
+
+def _mask(drawn: Image.Image) -> Tensor:
+    pixels = torch.frombuffer(bytearray(drawn.convert("L").tobytes()), dtype=torch.uint8)
+    return (pixels > 0).view(1, drawn.height, drawn.width)

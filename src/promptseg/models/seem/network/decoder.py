@@ -1,6 +1,5 @@
 """The prompt decoder: one loop over layers for every kind of rows."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,19 +7,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from promptseg.models.seem.attention import (
+from promptseg.models.seem.config import BUFFERS, LEVELS, SeemConfig
+from promptseg.models.seem.network.attention import (
     CrossAttentionLayer,
     FeedForwardLayer,
     Perceptron,
     SelfAttentionLayer,
+    sine_positions,
 )
-from promptseg.models.seem.config import BUFFERS, LEVELS, SeemConfig
-from promptseg.models.seem.position import sine_positions
-from promptseg.models.seem.rows import LayerRows, Rows, joined, last_apart, object_rows
-from promptseg.models.seem.text import TextEncoder, normalise
+from promptseg.models.seem.network.features import PreparedFeatures, SeemFeatures
+from promptseg.models.seem.network.rows import LayerRows, Rows, joined, last_apart, object_rows
+from promptseg.models.seem.network.text_encoder import TextEncoder, normalise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Head:
     """The rows that look at the image, after some layers.
 
@@ -43,7 +43,7 @@ class SeemDecoder(nn.Module):
     def __init__(self, config: SeemConfig) -> None:
         super().__init__()
         dim, heads, layers = config.hidden_dim, config.heads, range(config.decoder_layers)
-        self.prompting, self.image_query = config.prompting, config.family == "x-decoder"
+        self.variant = config.variant
         self.class_embed = nn.Parameter(torch.empty(dim, config.text_dim))
         self.transformer_self_attention_layers = nn.ModuleList(SelfAttentionLayer(dim, heads) for _ in layers)
         self.transformer_cross_attention_layers = nn.ModuleList(CrossAttentionLayer(dim, heads) for _ in layers)
@@ -55,7 +55,7 @@ class SeemDecoder(nn.Module):
         self.lang_encoder = TextEncoder(config)
         self.mask_embed = Perceptron(dim, config.mask_dim, depth=3)
         nn.init.trunc_normal_(self.class_embed, std=0.02)
-        if self.image_query:
+        if self.variant.captioner:
             self._add_captioner(config)
         else:
             self._add_spatial_prompts(config)
@@ -82,43 +82,51 @@ class SeemDecoder(nn.Module):
 
     def object_rows(self, states: Tensor, positions: Tensor, batch: int) -> Rows:
         """Rows of object queries alone; `states` and `positions` are (N, D) or (B, N, D)."""
-        blocked = last_apart(states.shape[-2], states.device) if self.image_query else None
+        blocked = last_apart(states.shape[-2], states.device) if self.variant.captioner else None
         return object_rows(states, positions, batch, len(self.transformer_ffn_layers), blocked)
 
-    def forward(self, rows: Rows, features: Mapping[str, Tensor], all_heads: bool = True) -> list[Head]:
+    def forward(self, rows: Rows, features: SeemFeatures | PreparedFeatures, all_heads: bool = True) -> list[Head]:
         """Run every layer; returns a head before the first layer and one after each.
 
         Args:
             rows: what goes through the layers.
-            features: as `SeemNetwork.encode` gives them, or with `memories` in place of the levels.
+            features: as `SeemNetwork.encode` gives them, or as `prepare` does.
             all_heads: keep gradients of all heads, not of the last one only.
         """
-        features = features if "keys_0" in features else {**features, **self.memories(features)}
-        shrunk = [features[f"shrunk_{i}"].flatten(2) for i in range(LEVELS)]
+        if isinstance(features, SeemFeatures):
+            features = self.prepare(features)
+        shrunk = [level.flatten(2) for level in features.shrunk]
         hidden, tokens, count = rows.states, rows.tokens, len(rows.layers)
         heads = [self._head(hidden, shrunk[0], all_heads)]
         for i, layer in enumerate(rows.layers):
             blocked = _cross_blocked(heads[-1].blocked, layer)
             cross = self.transformer_cross_attention_layers[i]
-            hidden = cross(hidden, rows.positions, features[f"keys_{i}"], features[f"values_{i}"], blocked)
+            hidden = cross(hidden, rows.positions, features.keys[i], features.values[i], blocked)
             hidden, tokens = self._mix(i, rows, hidden, tokens)
             heads.append(self._head(hidden, shrunk[(i + 1) % LEVELS], all_heads or i + 1 == count))
         return heads
 
-    def memories(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What each layer i looks at, `keys_i` and `values_i` (B, S, D); it depends on no prompt."""
-        maps = [self._memory(features[f"level_{i}"], i) for i in range(LEVELS)]
-        found: dict[str, Tensor] = {}
-        for i, layer in enumerate(self.transformer_cross_attention_layers):
-            attention = cast(CrossAttentionLayer, layer).multihead_attn
-            values, keys = maps[i % LEVELS]
-            found[f"keys_{i}"], found[f"values_{i}"] = attention.project(keys, values)
-        return found
+    def prepare(self, features: SeemFeatures) -> PreparedFeatures:
+        """Features with what each layer makes of the levels in their place; no prompt has a part in it."""
+        memories = [self._memory(level, index) for index, level in enumerate(features.levels)]
+        projected = [
+            cast(CrossAttentionLayer, layer).multihead_attn.project(*memories[i % LEVELS])
+            for i, layer in enumerate(self.transformer_cross_attention_layers)
+        ]
+        return PreparedFeatures(
+            features.canvas,
+            features.image_sizes,
+            features.mask_features,
+            features.shrunk,
+            keys=tuple(keys for keys, _ in projected),
+            values=tuple(values for _, values in projected),
+        )
 
     def _memory(self, level: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, S, D) of a map, before any layer projects them."""
         height, width = level.shape[2:]
         values = level.flatten(2).transpose(1, 2).contiguous() + self.level_embed.weight[index]
-        return values, values + sine_positions(height, width, level.shape[1], like=level)
+        return values + sine_positions(height, width, level.shape[1], like=level), values
 
     def _mix(self, index: int, rows: Rows, hidden: Tensor, tokens: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Self-attention and feed-forward over rows and tokens; new rows and new lasting tokens."""
@@ -134,7 +142,7 @@ class SeemDecoder(nn.Module):
     def _head(self, hidden: Tensor, shrunk: Tensor, keep_graph: bool) -> Head:
         with torch.set_grad_enabled(torch.is_grad_enabled() and keep_graph):
             normed = self.decoder_norm(hidden)
-            if self.image_query:
+            if self.variant.captioner:
                 normed = _summed_up(normed)
             mask_vectors = self.mask_embed(normed)
         return Head(hidden, normed, mask_vectors, mask_vectors.detach() @ shrunk.detach() < 0)

@@ -1,13 +1,50 @@
-"""What the backbones share: parts that work on maps with channels last, (B, H, W, D).
+"""What the image backbones share: how they are described, and parts that work on maps with channels last, (B, H, W, D).
 
 Linear maps and norms need no copy of such a map; a convolution sees the same memory as a
 channels-last (B, D, H, W).
 """
 
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.nn import functional
 
-_MLP_RATIO = 4
+from promptseg.errors import PromptsegError, unknown_name
+
+STAGES = 4
+"""Maps that every backbone gives, at strides 4, 8, 16 and 32."""
+
+
+class BackboneNumbers(ABC):
+    """The numbers that shape an image backbone; its subclasses are frozen dataclasses, told apart by `kind`."""
+
+    KINDS: ClassVar[tuple[str, ...]]
+    """Values of `kind` that a subclass describes."""
+    kind: str
+
+    @property
+    @abstractmethod
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the four maps."""
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """A network from images (B, 3, H, W) to four maps (B, D, h, w), D of `channels`, at strides 4 to 32."""
+
+    @property
+    def fixed_canvas(self) -> int | None:
+        """Height and width of the only input it takes, pixels; None where multiples of 32 will do."""
+        return None
+
+    def check(self, stages: tuple[str, ...] = ()) -> None:
+        """Refuse another kind, or fields named in `stages` that have not one entry for each stage."""
+        if self.kind not in self.KINDS:
+            raise unknown_name("backbone", self.kind, self.KINDS)
+        for name in stages:
+            values = getattr(self, name)
+            if len(values) != STAGES:
+                raise PromptsegError(f"{name} {list(values)} has not one entry for each of the {STAGES} stages")
 
 
 def convolve(convolution: nn.Module, x: Tensor) -> Tensor:
@@ -38,10 +75,11 @@ class PatchEmbed(nn.Module):
 class Mlp(nn.Module):
     """Two linear maps with a GELU between."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, ratio: float) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, _MLP_RATIO * dim)
-        self.fc2 = nn.Linear(_MLP_RATIO * dim, dim)
+        hidden = int(dim * ratio)
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to the same shape."""

@@ -1,12 +1,71 @@
 """DaViT: attention over places within windows, then over channels within groups, in turn."""
 
 from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from promptseg.models.seem.backbone_config import STAGES, DavitConfig
-from promptseg.models.seem.maps import Mlp, PatchEmbed, convolve, from_windows, start_linear_, to_windows
+from promptseg.errors import PromptsegError
+from promptseg.models.seem.backbones.common import (
+    STAGES,
+    BackboneNumbers,
+    Mlp,
+    PatchEmbed,
+    convolve,
+    from_windows,
+    start_linear_,
+    to_windows,
+)
+
+STRIDES = (4, 2, 2, 2)
+"""Of the convolution that opens each stage."""
+
+
+@dataclass(frozen=True)
+class DavitConfig(BackboneNumbers):
+    """A dual attention backbone: every unit attends over places, then over channels.
+
+    Attributes:
+        kind: `davit`.
+        dims: channels per stage.
+        depths: units per stage.
+        heads: heads of the attention over places, per stage.
+        groups: groups of the attention over channels, per stage.
+        kernels: of the convolution that opens each stage.
+        paddings: of the same convolution.
+        window: side of the windows within which places attend to each other.
+        mlp_ratio: hidden channels of the MLPs for each of their channels.
+    """
+
+    KINDS: ClassVar = ("davit",)
+    kind: str
+    dims: tuple[int, ...]
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    groups: tuple[int, ...]
+    kernels: tuple[int, ...]
+    paddings: tuple[int, ...] = field(metadata={"least": 0})
+    window: int = 7
+    mlp_ratio: float = 4.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no network can be built from."""
+        self.check(stages=("dims", "depths", "heads", "groups", "kernels", "paddings"))
+        for stage in range(STAGES):
+            for name, parts in (("heads", self.heads[stage]), ("groups", self.groups[stage])):
+                if self.dims[stage] % parts:
+                    raise PromptsegError(f"dims[{stage}] {self.dims[stage]} is not a multiple of its {parts} {name}")
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels per stage."""
+        return self.dims
+
+    def build(self) -> nn.Module:
+        """The network."""
+        return DaViT(self)
 
 
 class Branch(nn.Module):
@@ -38,9 +97,9 @@ class Depthwise(nn.Module):
 class FeedForward(nn.Module):
     """The MLP, one level deeper as the checkpoint nests it."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, mlp_ratio: float) -> None:
         super().__init__()
-        self.net = Mlp(dim)
+        self.net = Mlp(dim, mlp_ratio)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, D) to the same shape."""
@@ -84,12 +143,12 @@ class ChannelAttention(nn.Module):
         return out.view(x.shape)
 
 
-def _block(attention_name: str, attention: nn.Module, dim: int) -> nn.Sequential:
+def _block(attention_name: str, attention: nn.Module, dim: int, mlp_ratio: float) -> nn.Sequential:
     parts = (
         ("conv1", Branch(Depthwise(dim))),
         (attention_name, Branch(attention, dim)),
         ("conv2", Branch(Depthwise(dim))),
-        ("ffn", Branch(FeedForward(dim), dim)),
+        ("ffn", Branch(FeedForward(dim, mlp_ratio), dim)),
     )
     return nn.Sequential(OrderedDict(parts))
 
@@ -99,8 +158,8 @@ def _unit(config: DavitConfig, stage: int) -> nn.Sequential:
     places = WindowAttention(dim, config.heads[stage], config.window)
     channels = ChannelAttention(dim, config.groups[stage])
     parts = (
-        ("spatial_block", _block("window_attn", places, dim)),
-        ("channel_block", _block("channel_attn", channels, dim)),
+        ("spatial_block", _block("window_attn", places, dim, config.mlp_ratio)),
+        ("channel_block", _block("channel_attn", channels, dim, config.mlp_ratio)),
     )
     return nn.Sequential(OrderedDict(parts))
 
@@ -112,8 +171,10 @@ class DaViT(nn.Module):
         super().__init__()
         channels = (3, *config.dims)
         self.convs = nn.ModuleList(
-            PatchEmbed(channels[i], channels[i + 1], kernel, 2 if i else 4, (kernel - 1) // 2, norm_first=i > 0)
-            for i, kernel in enumerate(config.kernels)
+            PatchEmbed(
+                channels[i], channels[i + 1], config.kernels[i], STRIDES[i], config.paddings[i], norm_first=i > 0
+            )
+            for i in range(STAGES)
         )
         self.blocks = nn.ModuleList(
             nn.Sequential(*(_unit(config, stage) for _ in range(config.depths[stage]))) for stage in range(STAGES)

@@ -1,0 +1,1 @@
+"""The network, under the parameter names of the official checkpoints."""
