@@ -19,6 +19,8 @@ from promptseg.models.seem.variants import CLASSES_ONLY, DEMO, V0, V1, X_DECODER
 
 _VARIANTS = {"seem_v1": V1, "seem_v0": V0, "seem_demo": DEMO, "xdecoder": X_DECODER}
 _PIXEL_DECODERS = {"transformer_encoder_fpn": "fpn", "transformer_encoder_deform": "deformable"}
+_BACKBONES = {"focal": "FOCAL", "focal_dw": "FOCAL", "davit": "DAVIT"}
+"""Sections of their numbers; those of SAM's transformer are not in official files, but in the official code."""
 _MAPS = ["res2", "res3", "res4", "res5"]
 _GROUPS = {
     "queries_object": "object",
@@ -177,12 +179,10 @@ def _text(text: _Section, vocab: int) -> TextConfig:
 def _backbone(section: _Section) -> BackboneConfig:
     name = section.take("NAME")
     section.skip(("PRETRAINED", "LOAD_PRETRAINED", "PRETRAINED_LAYERS"))
-    readers = {"focal": _focal, "focal_dw": _focal, "davit": _davit}
-    part = {"focal": "FOCAL", "focal_dw": "FOCAL", "davit": "DAVIT"}
-    own = section.part(_named(part, name, "MODEL.BACKBONE.NAME"))
+    own = section.part(_named(_BACKBONES, name, "backbone MODEL.BACKBONE.NAME"))
     own.must_be(OUT_FEATURES=_MAPS, OUT_INDICES=[0, 1, 2, 3])
     own.skip(_TRAINING)
-    config = readers[name](name, own)
+    config = _davit(name, own) if name == "davit" else _focal(name, own)
     own.finish()
     section.finish()
     return config
@@ -221,17 +221,18 @@ def _check_attention(rows: _Section, variant: Variant) -> None:
     if variant is X_DECODER:
         return
     assert variant.sees_whom is not None, f"official files name no {CLASSES_ONLY.name}"
-    official = rows.take("SELF_ATTENTION")
-    for kind, groups in official.items():
-        for group, seen in groups.items():
-            name = _GROUPS.get(f"{kind}_{group}")
-            ours = set(variant.sees_whom.get(name, ())) if name else None
-            theirs = {_GROUPS[other] for other in seen if other in _GROUPS}
-            if ours is not None and ours != theirs:
-                raise PromptsegError(
-                    f"ATTENTION_ARCH.SELF_ATTENTION.{kind}.{group} is {seen}: in {variant.name} these rows see"
-                    f" {', '.join(sorted(ours))} only"
-                )
+    seen = {
+        _GROUPS.get(f"{kind}_{group}"): {_GROUPS[other] for other in others if other in _GROUPS}
+        for kind, groups in rows.take("SELF_ATTENTION").items()
+        for group, others in groups.items()
+    }
+    for name in {*seen, *variant.sees_whom} - {None}:
+        theirs, ours = seen.get(name, set()), set(variant.sees_whom.get(str(name), ()))
+        if theirs != ours:
+            raise PromptsegError(
+                f"ATTENTION_ARCH.SELF_ATTENTION lets {name} see {', '.join(sorted(theirs)) or 'nothing'}: in"
+                f" {variant.name} they see {', '.join(sorted(ours)) or 'nothing'}"
+            )
     looking = rows.take("CROSS_ATTENTION")
     for kind, groups in looking.items():
         for group, looks in groups.items():
