@@ -51,7 +51,7 @@ VERSIONS = {
             window=3,
         ),
     ),
-    "focal": replace(CONFIG, backbone=FocalConfig("focal", 8, (1, 1, 1, 1), 2)),
+    "focal": replace(CONFIG, backbone=FocalConfig("focal", 8, (1, 1, 1, 1), (2, 2, 2, 2))),
     "deformable": replace(CONFIG, pixel_decoder="deformable"),
     "sam-vit": replace(
         CONFIG,
