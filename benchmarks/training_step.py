@@ -46,7 +46,7 @@ from promptseg.models.seem.network.text_encoder import normalise
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.prompts import Prompts
-from promptseg.tasks.registry import find_task
+from promptseg.tasks.registry import TASKS
 
 Work = Callable[[], object]
 
@@ -135,7 +135,7 @@ def _ours(scene: Scene, features: ImageFeatures, prompts: Prompts) -> list[HeadO
 def our_step(scene: Scene, method: str, stride: int = 1) -> Work:
     """A step of the product's trainer, features at hand."""
     settings = replace(scene.settings.fit, loss_stride=stride)
-    module, task = module_of(scene, method, plain=False), find_task("semantic").build(scene.settings.task)
+    module, task = module_of(scene, method, plain=False), TASKS.find("semantic").build(scene.settings.task)
     trainer = Trainer(scene.model, module, task, settings, FeaturesCache(scene.model.device), 0, None)
     optimizer = build_optimizer(module, settings)
     decoder = CachedDecoder(scene.model, module.moves(), all_heads=settings.auxiliary > 0)

@@ -16,9 +16,9 @@ from shapes import SHAPES, SPACE
 from tiny import tiny_folder, tiny_segmenter
 
 import promptseg
-import promptseg.experiments.compare as engine
-import promptseg.experiments.compare as workbench
+import promptseg.experiments.compare as experiment
 from promptseg.cli.main import run
+from promptseg.data.images import write_labels
 from promptseg.data.sample import Dataset, Split
 from promptseg.engine.checkpoint import read_header
 from promptseg.errors import PromptsegError
@@ -26,7 +26,7 @@ from promptseg.experiments.compare import compare
 from promptseg.experiments.plan import Outcome, Plan, Score, Trial, Variant
 from promptseg.experiments.results import classes_table, csv_text, group_by_seed, summary_table
 from promptseg.models.seem.segmenter import SeemSegmenter
-from promptseg.reports.pictures import write_labels, write_picture
+from promptseg.reports.pictures import write_picture
 
 FEW = {"steps": 3, "batch_size": 2}
 DATA = Dataset(
@@ -87,7 +87,7 @@ def test_every_image_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_an_interrupted_comparison_goes_on_and_nothing_is_computed_twice(
     model: SeemSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit, fits = engine.fit, []
+    fit, fits = experiment.fit, []
 
     def counted(*args: object, **settings: object) -> object:
         fits.append(1)
@@ -95,7 +95,7 @@ def test_an_interrupted_comparison_goes_on_and_nothing_is_computed_twice(
             raise KeyboardInterrupt
         return fit(*args, **settings)
 
-    monkeypatch.setattr(engine, "fit", counted)
+    monkeypatch.setattr(experiment, "fit", counted)
     with pytest.raises(KeyboardInterrupt):
         quiet(model, plan(), tmp_path)
     assert len(list((tmp_path / "trials").iterdir())) == 2
@@ -132,8 +132,8 @@ def test_what_trains_nothing_is_evaluated_once(
     model: SeemSegmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluated = []
-    evaluate = workbench.evaluate
-    monkeypatch.setattr(workbench, "evaluate", lambda *a, **k: (evaluated.append(1), evaluate(*a, **k))[1])
+    evaluate = experiment.evaluate
+    monkeypatch.setattr(experiment, "evaluate", lambda *a, **k: (evaluated.append(1), evaluate(*a, **k))[1])
     outcomes = quiet(model, plan(Variant("zero-shot"), Variant("coop"), seeds=(0, 1, 2)), tmp_path)
     assert len(evaluated) == 1 + 3 and len(list((tmp_path / "trials").iterdir())) == 6
     scores = [outcome.score for outcome in outcomes[:3]]

@@ -6,13 +6,15 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from promptseg.data.images import write_labels
 from promptseg.engine.recorded import recorded_label_space
 from promptseg.errors import PromptsegError
 from promptseg.prompts import Prompts
-from promptseg.reports.outlines import Region, outlined
-from promptseg.reports.photos import class_shares, labelled_overlay
-from promptseg.reports.pictures import colorize, grid, legend, overlay, stack, write_labels, write_picture
+from promptseg.reports.outlines import labelled_overlay, outlined
+from promptseg.reports.pictures import colorize, grid, legend, overlay, stack, write_picture
 from promptseg.reports.tables import Table, change_table, class_table, percent, points
+from promptseg.tasks.base import Region
+from promptseg.tasks.semantic import class_shares
 
 RED, BLUE = (200, 0, 0), (0, 0, 100)
 LABELS = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 255], [1, 0, 0, 255]], np.uint8)

@@ -254,7 +254,7 @@ def test_a_comparison_shows_the_scores_of_its_task(model: SeemSegmenter, tmp_pat
     assert score is not None and (score.scores, score.per_class) == (expected.scores, expected.per_class)
     assert said[1] == f"zero-shot on cars, panoptic, 2 shots, seed 0: {100 * expected.scores['pq']:.1f} PQ"
     other = compare(model, [DATA], replace(plan, task="instance"), tmp_path, said.append)
-    assert other[0].cell != outcomes[0].cell and other[0].score is not None  # one folder, two tasks
+    assert other[0].trial != outcomes[0].trial and other[0].score is not None  # one folder, two tasks
 
 
 def test_table_4_has_a_column_for_each_task(model: SeemSegmenter, tmp_path: Path) -> None:
@@ -264,11 +264,11 @@ def test_table_4_has_a_column_for_each_task(model: SeemSegmenter, tmp_path: Path
     assert [row[f"Cityscapes, {name}: paper, tiny"] for name in ("mIoU", "AP50", "PQ")] == ["55.2", "37.7", "38.0"]
     for task, name in (("semantic", "mIoU"), ("instance", "AP50"), ("panoptic", "PQ")):
         found = [
-            o.score.scores for o in made.outcomes if (o.cell.task, o.cell.variant) == (task, "ssprompt") and o.score
+            o.score.scores for o in made.outcomes if (o.trial.task, o.trial.variant) == (task, "ssprompt") and o.score
         ]
         mean = np.mean([scores[TASKS[task].columns.headline] for scores in found])
         assert len(found) == 2 and row[f"streets:fog, {name}: ours"].startswith(f"{100 * mean:.1f} ± ")
-    records = [json.loads(path.read_text())["record"] for path in (tmp_path / "cells").iterdir()]
+    records = [json.loads(path.read_text())["record"] for path in (tmp_path / "trials").iterdir()]
     assert {record["settings"].get("rules") for record in records} == {None, "cityscapes"}
     one = RECIPES["table4"].of_task("instance")
     assert [row.paper["tiny"] for row in one.rows] == [(32.7,), (37.7,)]

@@ -31,6 +31,8 @@ class Registry(Mapping[str, T]):
         self.kind, self.group = kind, group
         self._expects = EntryPoint(name=kind, value=expects, group=group)
         self._builtin = [EntryPoint(name=name, value=value, group=group) for name, value in builtin.items()]
+        self.builtin = tuple(builtin)
+        """The names of this package's own, told without a look at what else is installed."""
 
     def find(self, name: str) -> T:
         """The thing of that name.

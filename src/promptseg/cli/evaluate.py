@@ -52,7 +52,7 @@ def evaluate(
     from promptseg.engine.evaluate import task_of
     from promptseg.features.features_cache import FeaturesCache
     from promptseg.features.memory import keep_freed_memory
-    from promptseg.tasks.registry import build_task, find_task
+    from promptseg.tasks.registry import TASKS, build_task
 
     use_threads(threads)
     keep_freed_memory()
@@ -74,7 +74,7 @@ def evaluate(
     else:
         from promptseg.reports.tables import class_table, percent
 
-        columns = find_task(scored.name).columns
+        columns = TASKS.find(scored.name).columns
         title = f"{prompts or ZERO_SHOT} on {data}, {split}: {result.num_images} images, {columns.classes} in percent"
         print_table(class_table(result.per_class, result.headline, title, columns.classes))
         typer.echo(", ".join(f"{header} {percent(result.scores[name])}" for name, header in columns.scores.items()))

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from promptseg.errors import PromptsegError
+from promptseg.tasks.registry import TASKS
 
 DEFAULT_MODEL = "seem-nano"
 
@@ -16,10 +17,11 @@ Data = Annotated[str, typer.Option("--data", metavar="SPEC", help=_SPEC_HELP)]
 DataArgument = Annotated[str, typer.Argument(metavar="SPEC", help=_SPEC_HELP)]
 Shots = Annotated[int, typer.Option("--shots", metavar="K", help="Labelled images per class.")]
 Rule = Annotated[str, typer.Option("--rule", help="How shots are drawn: cover or union.")]
-Task = Annotated[str, typer.Option("--task", help="semantic, instance or panoptic.")]
+_TASKS = ", ".join(TASKS.builtin)
+Task = Annotated[str, typer.Option("--task", metavar="NAME", help=f"{_TASKS}, or one of an installed package.")]
 LearnedTask = Annotated[
     str | None,
-    typer.Option("--task", help="semantic, instance or panoptic (default: as in the fit)."),
+    typer.Option("--task", metavar="NAME", help=f"{_TASKS}, or one of an installed package (default: as in the fit)."),
 ]
 TaskSettings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the task; repeatable.")

@@ -1,7 +1,7 @@
 """`promptseg predict` and `promptseg segment`: what prompts, or a person who points, say of photos."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,16 +47,19 @@ def predict(
     from promptseg.data.images import read_image
     from promptseg.engine.evaluate import task_of
     from promptseg.engine.recorded import recorded_label_space
-    from promptseg.reports.photos import WRITERS
+    from promptseg.reports.outlines import drawn
+    from promptseg.reports.pictures import write_picture
+    from promptseg.tasks.registry import TASKS
 
     chosen = parse_settings(settings or ())
     use_threads(threads)
-    photos = find_photos(images, out)
-    loaded = Prompts.load(prompts)
-    name_of_task = task_of(loaded, task, chosen).name
+    loaded, overlays = Prompts.load(prompts), out / "overlays"
+    space, asked = recorded_label_space(loaded), task_of(loaded, task, chosen)
+    writers = [kind.build(kind.presets["tuned"]).writer(out, space) for kind in TASKS.values()]
+    photos = find_photos(images, [overlays, *(file for writer in writers for file in writer.files)])
     frozen = load_model(model or loaded.model_id, device=device)
     loaded.check_model(frozen.id, frozen.fingerprint)
-    writer = WRITERS[name_of_task](out, recorded_label_space(loaded))
+    answers = asked.writer(out, space)
     done = 0
     for name, path in photos.items():
         try:
@@ -64,26 +67,36 @@ def predict(
         except PromptsegError as error:
             print(f"promptseg: {explain(error)}", file=sys.stderr)
             continue
-        answer = predict_photo(frozen, loaded, photo, name_of_task, **chosen)
-        typer.echo(f"{path}: {writer.add(name, f'{name}{path.suffix}', photo, answer)}")
+        answer = predict_photo(frozen, loaded, photo, asked.name, **chosen)
+        drawing = asked.drawing(answer, space)
+        answers.add(name, f"{name}{path.suffix}", answer)
+        write_picture(overlays / f"{name}.jpg", drawn(photo, drawing, space))
+        typer.echo(f"{path}: {drawing.summary}")
         done += 1
-    writer.finish()
-    typer.echo(f"{done} of {len(photos)} photos labelled: {', '.join(map(str, (*writer.files, out / 'overlays')))}")
+    answers.finish()
+    typer.echo(f"{done} of {len(photos)} photos labelled: {', '.join(map(str, (*answers.files, overlays)))}")
     if done < len(photos):
         raise typer.Exit(USER_ERROR)
 
 
-def find_photos(given: Sequence[Path], out: Path) -> dict[str, Path]:
+def find_photos(given: Sequence[Path], results: Iterable[Path] = ()) -> dict[str, Path]:
     """Photos by the name their results get: the path below the given folder, or the file's own name, no suffix.
 
-    Results of an earlier run in `out` are not taken for photos.
+    Args:
+        given: photos, and folders of photos.
+        results: folders whose pictures are no photos, but results of an earlier run.
 
     Raises:
         PromptsegError: a folder without photos, or two photos that would get the same name.
     """
     photos: dict[str, Path] = {}
+    left_out = {folder.resolve() for folder in results}
     for start in given:
-        found = [(_name(path, start), path) for path in _below(start, out)] if start.is_dir() else [(start.stem, start)]
+        found = (
+            [(_name(path, start), path) for path in _below(start, left_out)]
+            if start.is_dir()
+            else [(start.stem, start)]
+        )
         if not found:
             raise PromptsegError(f"{start}: no photos in this folder")
         for name, path in found:
@@ -93,15 +106,13 @@ def find_photos(given: Sequence[Path], out: Path) -> dict[str, Path]:
     return photos
 
 
-def _below(folder: Path, out: Path) -> list[Path]:
+def _below(folder: Path, left_out: set[Path]) -> list[Path]:
     from promptseg.data.images import IMAGE_SUFFIXES
-    from promptseg.reports.photos import FOLDERS
 
-    own = {out.resolve() / folder for folder in FOLDERS}
     return [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and own.isdisjoint(path.resolve().parents)
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and left_out.isdisjoint(path.resolve().parents)
     ]
 
 

@@ -56,7 +56,7 @@ def report(
     distances = relative_distances(prompts.spatial, before.spatial)
     most_changed = sorted(range(len(distances)), key=lambda index: -distances[index])[:top]
     looked_at = most_changed if max(distances) > 0 else []
-    photos = _photos(data, images, count, out) if looked_at else []
+    photos = _photos(data, images, count) if looked_at else []
     maps = [(attention_maps(frozen, before, photo), attention_maps(frozen, prompts, photo)) for photo in photos]
     learned = Learned(
         prompts=prompts,
@@ -72,7 +72,7 @@ def report(
     typer.echo(f"page: {out}/learned.html")
 
 
-def _photos(data: str | None, images: Path | None, count: int, out: Path) -> "list[Picture]":
+def _photos(data: str | None, images: Path | None, count: int) -> "list[Picture]":
     """The first photos of each source.
 
     Raises:
@@ -90,7 +90,7 @@ def _photos(data: str | None, images: Path | None, count: int, out: Path) -> "li
     if images is not None:
         if not images.exists():
             raise PromptsegError(f"{images}: no such folder; give a folder of photos")
-        found += [read_image(file) for file in list(find_photos([images], out).values())[:count]]
+        found += [read_image(file) for file in list(find_photos([images]).values())[:count]]
     return found
 
 

@@ -1,6 +1,6 @@
 """Photos and label maps: from files to arrays, and to other sizes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from promptseg.data.defects import DefectError
+from promptseg.files import atomic_path
+from promptseg.label_space import Color
 
 IdT = TypeVar("IdT", np.uint8, np.int32)
 
@@ -24,6 +26,9 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I")
 _IMAGE_MEND = "export it again as an 8-bit JPEG or PNG"
 _LABEL_MEND = "save it as an 8-bit grey or palette PNG whose values are the class ids"
+
+UNLABELLED: Color = (0, 0, 0)
+"""Colour of ignored pixels."""
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -105,6 +110,21 @@ def resize_image(array: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.
 def resize_labels(array: NDArray[IdT], size: tuple[int, int]) -> NDArray[IdT]:
     """Resize ids (H, W), uint8 or int32, to `size` = (h, w) by the nearest pixel, so no new id appears."""
     return np.array(Image.fromarray(array).resize((size[1], size[0]), Image.Resampling.NEAREST))
+
+
+def palette(colors: Sequence[Color]) -> NDArray[np.uint8]:
+    """All 256 label colours, (256, 3) uint8: classes first, every other id as `UNLABELLED`."""
+    table = np.full((256, 3), UNLABELLED, np.uint8)
+    table[: len(colors)] = np.asarray(colors, np.uint8).reshape(-1, 3)
+    return table
+
+
+def write_labels(path: Path, labels: NDArray[np.uint8], colors: Sequence[Color]) -> None:
+    """Write a label map atomically as a palette PNG: the values are the ids, viewers show the colours."""
+    image = Image.fromarray(labels)
+    image.putpalette(palette(colors).tobytes())
+    with atomic_path(path) as temporary:
+        image.save(temporary, format="PNG")
 
 
 def _expect_png(path: str | Path, picture: Image.Image) -> None:

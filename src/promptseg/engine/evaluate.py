@@ -17,7 +17,7 @@ from promptseg.models.base import ImageFeatures, PromptableSegmenter, Size
 from promptseg.progress import Progress
 from promptseg.prompts import Prompts
 from promptseg.tasks.base import Task
-from promptseg.tasks.registry import build_task, find_task
+from promptseg.tasks.registry import TASKS, build_task
 
 _AT_ONCE = {"cuda": 8}
 """Images decoded together, by device."""
@@ -31,7 +31,7 @@ class Result:
 
     Attributes:
         scores: by name, the headline first; none where nothing was to be found.
-        per_class: the headline's share of each class; none where it occurs neither in truth nor in prediction.
+        per_class: what the headline is the mean of, by class; none where it occurs neither in truth nor in prediction.
         num_images: how many images were evaluated.
         task: the task by name.
     """
@@ -44,7 +44,7 @@ class Result:
     @property
     def headline(self) -> float | None:
         """The score that stands for the whole: mIoU, AP50 or PQ."""
-        return self.scores[find_task(self.task).columns.headline]
+        return self.scores[TASKS.find(self.task).columns.headline]
 
     @property
     def miou(self) -> float | None:
@@ -152,5 +152,5 @@ def task_of(prompts: Prompts, name: str | None, settings: Mapping[str, Any]) -> 
     learned = str(prompts.record.get("task", "semantic"))
     chosen = name or learned
     of_fit = prompts.record.get("settings", {}) if chosen == learned else {}
-    names = find_task(chosen).setting_names
+    names = TASKS.find(chosen).setting_names
     return build_task(chosen, {n: value for n, value in of_fit.items() if n in names} | dict(settings))

@@ -17,7 +17,7 @@ from promptseg.label_space import LabelSpace
 from promptseg.methods.registry import find_method
 from promptseg.models.base import PromptableSegmenter
 from promptseg.progress import Progress
-from promptseg.tasks.registry import find_task
+from promptseg.tasks.registry import TASKS
 
 
 def fit(
@@ -60,7 +60,7 @@ def fit(
     resolved = resolve(preset, found, overrides, task)
     fit_settings = replace(resolved.fit, short_side=resolved.fit.short_side or model.short_side)
     resolved = resolved._replace(fit=fit_settings)
-    built_task = find_task(task).build(resolved.task)
+    built_task = TASKS.find(task).build(resolved.task)
     label_space = _label_space(shots)
     record = {
         "method": method,

@@ -1,7 +1,7 @@
 """What prompts say of a photo: a label map, objects or segments."""
 
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,35 +9,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from promptseg.data.images import read_image
-from promptseg.data.sample import PanopticLabels
 from promptseg.engine.evaluate import input_short_side, task_of
 from promptseg.engine.recorded import recorded_label_space
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import image_tensor
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
-from promptseg.tasks.base import Instances
 
 Photo = str | Path | Image.Image | NDArray[np.uint8]
 """A file, a PIL image, or (H, W, 3) uint8 RGB."""
 
 
-@overload
-def predict(
-    model: PromptableSegmenter, prompts: Prompts, image: Photo, task: Literal["semantic"], **settings: Any
-) -> NDArray[np.uint8]: ...
-@overload
-def predict(
-    model: PromptableSegmenter, prompts: Prompts, image: Photo, task: Literal["instance"], **settings: Any
-) -> Instances: ...
-@overload
-def predict(
-    model: PromptableSegmenter, prompts: Prompts, image: Photo, task: Literal["panoptic"], **settings: Any
-) -> PanopticLabels: ...
-@overload
-def predict(
-    model: PromptableSegmenter, prompts: Prompts, image: Photo, task: str | None = None, **settings: Any
-) -> Any: ...
 @torch.no_grad()
 def predict(
     model: PromptableSegmenter, prompts: Prompts, image: Photo, task: str | None = None, **settings: Any
@@ -52,8 +34,9 @@ def predict(
         settings: of the task, such as `object_threshold`; else those of the fit, else the task's own.
 
     Returns:
-        At the photo's own size, with class ids in the order of `prompts.class_names`: for `semantic` the class of
-        every pixel, (H, W) uint8; for `instance` its `Instances`, best first; for `panoptic` `PanopticLabels`.
+        What the task's `answer` gives, at the photo's own size, with class ids in the order of `prompts.class_names`:
+        for `semantic` the class of every pixel, (H, W) uint8; for `instance` its `tasks.base.Instances`, best first;
+        for `panoptic` its `data.sample.PanopticLabels`.
 
     Raises:
         PromptsegError: the image cannot be read, the prompts belong to another model, an unknown task or setting, or

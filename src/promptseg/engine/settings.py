@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.features.features_cache import DTYPES, PLACES
 from promptseg.methods.registry import Method
-from promptseg.tasks.registry import find_task
+from promptseg.tasks.registry import TASKS
 
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("float32", "bfloat16")
@@ -123,7 +123,7 @@ def resolve(preset: str, method: Method, overrides: Mapping[str, Any], task: str
     """
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
-    kind = find_task(task)
+    kind = TASKS.find(task)
     of_fit = {field.name for field in fields(FitSettings)}
     of_method = {field.name for field in fields(method.settings)}
     for name in overrides:

@@ -11,7 +11,7 @@ from typing import Any
 from promptseg.engine.runs import check_record
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json, write_json
-from promptseg.tasks.registry import find_task
+from promptseg.tasks.registry import TASKS
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Score:
 
     Attributes:
         scores: of the task, by name, as fractions.
-        per_class: the headline's share of each class by name, none where the class occurs nowhere.
+        per_class: what the headline is the mean of, by class; none where the class occurs nowhere.
         images: how many images were trained on.
         parameters: how many numbers were trained.
         ms_per_image: training time for each image in a batch, without encoding it; none without training.
@@ -119,7 +119,7 @@ class Outcome:
     def __str__(self) -> str:
         if self.score is None:
             return f"{self.trial}: failed: {self.error}"
-        return f"{self.trial}: {find_task(self.trial.task).columns.text(self.score.scores)}"
+        return f"{self.trial}: {TASKS.find(self.trial.task).columns.text(self.score.scores)}"
 
 
 def prompts_folder(out: Path, trial: Trial) -> Path:

@@ -12,7 +12,7 @@ from promptseg.experiments.plan import Outcome, Score
 from promptseg.files import write_json, write_text
 from promptseg.reports.tables import MISSING, Table
 from promptseg.tasks.base import Columns
-from promptseg.tasks.registry import find_task
+from promptseg.tasks.registry import TASKS
 
 Number = Callable[[Score], float | None]
 
@@ -46,7 +46,7 @@ def score_named(name: str) -> Number:
 
 def headline(task: str) -> Measure:
     """The score that stands for a task, in percent."""
-    columns = find_task(task).columns
+    columns = TASKS.find(task).columns
     return Measure(columns.title, score_named(columns.headline), PERCENT)
 
 
@@ -103,7 +103,7 @@ class TrialGroup:
     @property
     def columns(self) -> Columns:
         """How the task heads its scores."""
-        return find_task(self.task).columns
+        return TASKS.find(self.task).columns
 
     def shown(self, measure: Measure) -> str:
         """The measure, and how many trials failed."""
@@ -200,7 +200,7 @@ def _csv_row(outcome: Outcome) -> dict[str, Any]:
         return row
     content = asdict(outcome.score)
     scores, per_class = content.pop("scores"), content.pop("per_class")
-    header = find_task(trial.task).columns.classes
+    header = TASKS.find(trial.task).columns.classes
     row |= scores | content
     return row | {f"{header} {name}": score for name, score in per_class.items()}
 

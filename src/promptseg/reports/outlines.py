@@ -1,7 +1,6 @@
 """Regions on a photo that a person can tell apart: tinted, outlined, and labelled or marked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from promptseg.files import atomic_path
-from promptseg.label_space import IGNORE, Color
+from promptseg.label_space import IGNORE, Color, LabelSpace
 from promptseg.models.capabilities import ObjectPrompt
 from promptseg.reports.pictures import INK, PAPER, Picture, legend, overlay, stack
+from promptseg.tasks.base import Drawing, Region
 
 READABLE_WIDTH = 960
 """Smaller photos are enlarged to about this width, pixels: labels need room."""
@@ -22,13 +22,21 @@ _OPACITY, _PAD = 0.4, 2
 Box = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True)
-class Region:
-    """A mask (H, W) bool with the colour and the text it is shown by."""
+def drawn(photo: Picture, drawing: Drawing, label_space: LabelSpace) -> Picture:
+    """A photo (H, W, 3) with an answer: tinted by its label map over a legend, or with its regions outlined."""
+    if drawing.labels is not None:
+        return labelled_overlay(photo, drawing.labels, label_space.names, label_space.colors)
+    return outlined(photo, drawing.regions)
 
-    mask: NDArray[np.bool_]
-    color: Color
-    text: str
+
+def labelled_overlay(
+    photo: Picture, labels: NDArray[np.uint8], names: tuple[str, ...], colors: tuple[Color, ...]
+) -> Picture:
+    """The photo under its label colours, with a legend of the classes that occur below it."""
+    seen = [i for i in range(len(names)) if (labels == i).any()]
+    width = photo.shape[1]
+    strip = legend([names[i] for i in seen], [colors[i] for i in seen], max(width, 160), max(13, width // 70))
+    return stack([overlay(photo, labels, colors), strip])
 
 
 def outlined(photo: Picture, regions: Sequence[Region], width: int = READABLE_WIDTH) -> Picture:

@@ -7,22 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from promptseg.data.images import palette
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path
 from promptseg.label_space import IGNORE, Color
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
-
-UNLABELLED: Color = (0, 0, 0)
-"""Colour of ignored pixels."""
-
-
-def palette(colors: Sequence[Color]) -> NDArray[np.uint8]:
-    """All 256 label colours, (256, 3) uint8: classes first, every other id as `UNLABELLED`."""
-    table = np.full((256, 3), UNLABELLED, np.uint8)
-    table[: len(colors)] = np.asarray(colors, np.uint8).reshape(-1, 3)
-    return table
 
 
 def colorize(labels: NDArray[np.uint8], colors: Sequence[Color]) -> Picture:
@@ -57,14 +48,6 @@ def write_picture(path: Path, picture: Picture) -> None:
     """Write an RGB picture atomically; the suffix of `path` names the format."""
     with atomic_path(path) as temporary:
         Image.fromarray(picture).save(temporary, quality=90)
-
-
-def write_labels(path: Path, labels: NDArray[np.uint8], colors: Sequence[Color]) -> None:
-    """Write a label map atomically as a palette PNG: the values are the ids, viewers show the colours."""
-    image = Image.fromarray(labels)
-    image.putpalette(palette(colors).tobytes())
-    with atomic_path(path) as temporary:
-        image.save(temporary, format="PNG")
 
 
 PAPER: Color = (255, 255, 255)

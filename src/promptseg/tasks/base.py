@@ -1,16 +1,23 @@
 """What a task is to the rest: targets, a loss, answers, and a metric. It never asks which model."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from promptseg.data.sample import Sample
-from promptseg.label_space import LabelSpace
+from promptseg.label_space import Color, LabelSpace
 from promptseg.models.base import Prediction, Size
 
 TargetT = TypeVar("TargetT")
+
+SUMMARY_ITEMS = 3
+"""How many classes the line about an answer names."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +50,77 @@ class Columns:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores by name, and the headline's share of each class: fractions (0..1), none where nothing was to be found."""
+    """Scores of a split, as fractions (0..1); none where nothing was to be found.
+
+    Attributes:
+        values: by name.
+        per_class: what the headline is the mean of, by class.
+    """
 
     values: dict[str, float | None]
     per_class: dict[str, float | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """D detections of one image, best score first.
+
+    Attributes:
+        class_ids: (D,) int64.
+        scores: (D,) float, 0..1.
+        masks: (D, H, W) bool.
+    """
+
+    class_ids: Tensor
+    scores: Tensor
+    masks: Tensor
+
+    def __len__(self) -> int:
+        return len(self.class_ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A mask (H, W) bool with the colour and the text it is shown by."""
+
+    mask: NDArray[np.bool_]
+    color: Color
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """How an answer is shown to people.
+
+    Attributes:
+        summary: a line about it.
+        labels: (H, W) uint8, what its photo is tinted with: class ids, 255 = nothing; none where regions are drawn.
+        regions: what is outlined on the photo, the first on top.
+    """
+
+    summary: str
+    labels: NDArray[np.uint8] | None = None
+    regions: tuple[Region, ...] = ()
+
+
+class AnswerWriter(Protocol):
+    """Writes answers for programs, for one photo after the other."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files and folders it writes."""
+
+    def add(self, name: str, file_name: str, answer: Any) -> None:
+        """Write the answer for a photo, or keep it for `finish`.
+
+        Args:
+            name: what the files of the photo are called, without suffix.
+            file_name: what the photo is called.
+            answer: of the writer's task.
+        """
+
+    def finish(self) -> None:
+        """Write what is told about all photos together."""
 
 
 class Metric(Protocol):
@@ -85,26 +159,46 @@ class Task(Protocol, Generic[TargetT]):
     def metric(self, label_space: LabelSpace) -> Metric:
         """A fresh metric."""
 
+    def drawing(self, answer: Any, label_space: LabelSpace) -> Drawing:
+        """How an answer is shown on its photo."""
+
+    def writer(self, out: Path, label_space: LabelSpace) -> AnswerWriter:
+        """A writer of answers below a folder."""
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """What is registered of a task.
+
+    Attributes:
+        build: makes it from its settings.
+        presets: its settings (a dataclass) by name of the preset; `tuned` are its defaults.
+        columns: how its scores are headed.
+    """
+
+    build: Callable[[Any], Task[Any]]
+    presets: Mapping[str, Any]
+    columns: Columns
+
+    @property
+    def setting_names(self) -> tuple[str, ...]:
+        """The names of its settings."""
+        return tuple(field.name for field in fields(self.presets["tuned"]))
+
+    def settings(self, overrides: Mapping[str, Any], preset: str = "tuned") -> Any:
+        """Its settings with some overridden; what is no setting of it is left alone."""
+        own = {name: value for name, value in overrides.items() if name in self.setting_names}
+        return replace(self.presets[preset], **own)
+
+
+def counted(names: Iterable[str], what: str) -> str:
+    """How many there are, and of what: `5 objects: 3 car, 2 person`."""
+    counts = Counter(names)
+    listed = ", ".join(f"{count} {name}" for name, count in counts.most_common(SUMMARY_ITEMS))
+    return f"{counts.total()} {what}" + (f": {listed}" if listed else "")
+
 
 def mean(values: Iterable[float | None]) -> float | None:
     """Mean of the values that are there; none without any."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
-
-
-@dataclass(frozen=True)
-class Instances:
-    """D detections of one image, best score first.
-
-    Attributes:
-        class_ids: (D,) int64.
-        scores: (D,) float, 0..1.
-        masks: (D, H, W) bool.
-    """
-
-    class_ids: Tensor
-    scores: Tensor
-    masks: Tensor
-
-    def __len__(self) -> int:
-        return len(self.class_ids)

@@ -6,20 +6,26 @@ of Cityscapes.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from promptseg.data.sample import PanopticLabels, Sample
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.label_space import LabelSpace
+from promptseg.files import write_json
+from promptseg.label_space import LabelSpace, default_colors
 from promptseg.models.base import Prediction, Size
+from promptseg.tasks.answer_files import categories, image_entry, instance_entries
 from promptseg.tasks.average_precision import CityscapesAP, CocoAP
-from promptseg.tasks.base import Columns, Instances
+from promptseg.tasks.base import Columns, Drawing, Instances, Region, TaskKind, counted
 from promptseg.tasks.masks import masks_at
 from promptseg.tasks.matched_loss import MatchedSettings, SegmentTarget, check_whole, segment_target, segments_loss
 
 RULES = ("coco", "cityscapes")
+SHOWN_SCORE = 0.5
+"""Objects less sure than this are written, but not drawn: they would hide the photo."""
 COLUMNS = Columns({"ap50": "AP50", "ap": "AP"}, "AP50")
 
 
@@ -91,6 +97,42 @@ class InstanceTask:
             return CityscapesAP(label_space)
         return CocoAP(label_space, self.settings.max_detections)
 
+    def drawing(self, answer: Instances, label_space: LabelSpace) -> Drawing:
+        """The sure objects, each in a colour of its own, with its class and score."""
+        sure = answer.scores >= SHOWN_SCORE
+        names = [label_space.names[class_id] for class_id in answer.class_ids[sure].tolist()]
+        things = zip(names, answer.scores[sure].tolist(), answer.masks[sure].cpu().numpy(), strict=True)
+        regions = tuple(
+            Region(mask, color, f"{name} {score:.2f}")
+            for color, (name, score, mask) in zip(default_colors(len(names)), things, strict=True)
+        )
+        return Drawing(counted(names, "objects"), regions=regions)
+
+    def writer(self, out: Path, label_space: LabelSpace) -> "InstanceWriter":
+        """All objects in `instances.json`."""
+        return InstanceWriter(out, label_space)
+
+
+class InstanceWriter:
+    """All objects in one JSON that COCO's tools read."""
+
+    def __init__(self, out: Path, label_space: LabelSpace) -> None:
+        self._json, self._space = out / "instances.json", label_space
+        self._images: list[dict[str, Any]] = []
+        self._objects: list[dict[str, Any]] = []
+        self.files = (self._json,)
+
+    def add(self, name: str, file_name: str, answer: Instances) -> None:
+        """Note the objects of a photo."""
+        number = len(self._images) + 1
+        self._images.append(image_entry(number, file_name, answer.masks.shape[1:]))
+        self._objects += instance_entries(answer, number, len(self._objects) + 1)
+
+    def finish(self) -> None:
+        """Write the JSON."""
+        content = {"images": self._images, "annotations": self._objects, "categories": categories(self._space)}
+        write_json(self._json, content)
+
 
 def _things(label_space: LabelSpace) -> tuple[int, ...]:
     if not label_space.thing_ids:
@@ -138,3 +180,6 @@ def _quality(mask_logits: Tensor, masks: Tensor) -> Tensor:
     # Query by query: all at once would hold the N masks twice more, gigabytes for a large photo.
     inside = torch.stack([logits[mask].sigmoid().sum() for logits, mask in zip(mask_logits, masks, strict=True)])
     return inside / (masks.flatten(1).sum(1) + 1e-6)
+
+
+TASK = TaskKind(InstanceTask, PRESETS, COLUMNS)

@@ -5,6 +5,7 @@ Loss: that of predictions matched with the labelled segments, objects and stuff 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from promptseg.data.sample import PanopticLabels, Sample, Segment
-from promptseg.label_space import LabelSpace
+from promptseg.files import write_json
+from promptseg.label_space import LabelSpace, default_colors
 from promptseg.models.base import Prediction, Size
-from promptseg.tasks.base import Columns, Scores, mean
+from promptseg.tasks.answer_files import categories, image_entry, segment_entries, write_segment_ids
+from promptseg.tasks.base import Columns, Drawing, Region, Scores, TaskKind, counted, mean
 from promptseg.tasks.masks import masks_at
 from promptseg.tasks.matched_loss import (
     MatchedSettings,
@@ -148,6 +151,46 @@ class PanopticTask:
         """Panoptic quality."""
         return PanopticQuality(label_space)
 
+    def drawing(self, answer: PanopticLabels, label_space: LabelSpace) -> Drawing:
+        """Stuff in the colour of its class, every object in a colour of its own."""
+        things, names = set(label_space.thing_ids), label_space.names
+        regions = tuple(
+            Region(
+                answer.map == segment.id,
+                color if segment.class_id in things else label_space.colors[segment.class_id],
+                names[segment.class_id],
+            )
+            for segment, color in zip(answer.segments, default_colors(len(answer.segments)), strict=True)
+        )
+        return Drawing(counted((region.text for region in regions), "segments"), regions=regions)
+
+    def writer(self, out: Path, label_space: LabelSpace) -> "PanopticWriter":
+        """Maps of segment ids in `panoptic/`, and `panoptic.json`."""
+        return PanopticWriter(out, label_space)
+
+
+class PanopticWriter:
+    """Maps of segment ids with their JSON, as COCO panoptic has them."""
+
+    def __init__(self, out: Path, label_space: LabelSpace) -> None:
+        self._maps, self._json, self._space = out / "panoptic", out / "panoptic.json", label_space
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+        self.files = (self._maps, self._json)
+
+    def add(self, name: str, file_name: str, answer: PanopticLabels) -> None:
+        """Write the map of a photo."""
+        number = len(self._images) + 1
+        self._images.append(image_entry(number, file_name, answer.map.shape))
+        entry = {"image_id": number, "file_name": f"{name}.png", "segments_info": segment_entries(answer)}
+        self._annotations.append(entry)
+        write_segment_ids(self._maps / f"{name}.png", answer)
+
+    def finish(self) -> None:
+        """Write the JSON."""
+        content = {"images": self._images, "annotations": self._annotations, "categories": categories(self._space)}
+        write_json(self._json, content)
+
 
 @torch.no_grad()
 def panoptic_inference(
@@ -227,3 +270,6 @@ def _number(
                 stuff[class_id] = len(segments)
         ids[query] = stuff.get(class_id, len(segments))
     return ids, tuple(segments)
+
+
+TASK = TaskKind(PanopticTask, PRESETS, COLUMNS)

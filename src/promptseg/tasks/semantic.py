@@ -7,6 +7,7 @@ from one confusion matrix over the whole split.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from promptseg.data.images import resize_labels
+from promptseg.data.images import resize_labels, write_labels
 from promptseg.data.sample import Sample
 from promptseg.errors import unknown_name
+from promptseg.files import write_json
 from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.models.base import Prediction, Size
-from promptseg.tasks.base import Columns, Scores, mean
+from promptseg.tasks.base import SUMMARY_ITEMS, Columns, Drawing, Scores, TaskKind, mean
 from promptseg.tasks.masks import masks_at, semantic_map
 from promptseg.tasks.semantic_loss import semantic_loss
 
@@ -77,12 +79,46 @@ class SemanticTask:
         """A fresh confusion matrix."""
         return MeanIoU(label_space.names, label_space.thing_ids)
 
+    def drawing(self, answer: NDArray[np.uint8], label_space: LabelSpace) -> Drawing:
+        """The label map, and the classes that fill most of it."""
+        largest = list(class_shares(answer, label_space.names).items())[:SUMMARY_ITEMS]
+        return Drawing(", ".join(f"{name} {100 * share:.0f} %" for name, share in largest), labels=answer)
+
+    def writer(self, out: Path, label_space: LabelSpace) -> "LabelMapWriter":
+        """Label maps in `labels/`, and the share of every class in `shares.json`."""
+        return LabelMapWriter(out, label_space)
+
 
 @torch.no_grad()
 def label_map(prediction: Prediction, index: int, size: Size) -> NDArray[np.uint8]:
     """The most likely class of every pixel of image `index`: (H, W) uint8 at `size`."""
     class_map = semantic_map(prediction.class_logits[index], masks_at(prediction, index, size))
     return class_map.argmax(0).to("cpu", torch.uint8).numpy()
+
+
+def class_shares(labels: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, float]:
+    """Share of the pixels of a label map (H, W) for each class that occurs, largest first; they add up to 1."""
+    counts = np.bincount(labels.ravel(), minlength=len(names))
+    order = np.argsort(-counts, kind="stable")
+    return {names[i]: float(counts[i] / labels.size) for i in order if counts[i]}
+
+
+class LabelMapWriter:
+    """Label maps as palette PNGs whose values are the class ids, and the share of every class as JSON."""
+
+    def __init__(self, out: Path, label_space: LabelSpace) -> None:
+        self._labels, self._json, self._space = out / "labels", out / "shares.json", label_space
+        self._shares: dict[str, dict[str, float]] = {}
+        self.files = (self._labels, self._json)
+
+    def add(self, name: str, file_name: str, answer: NDArray[np.uint8]) -> None:
+        """Write the label map."""
+        write_labels(self._labels / f"{name}.png", answer, self._space.colors)
+        self._shares[name] = class_shares(answer, self._space.names)
+
+    def finish(self) -> None:
+        """Write the shares."""
+        write_json(self._json, {"classes": list(self._space.names), "images": self._shares})
 
 
 class MeanIoU:
@@ -117,3 +153,6 @@ class MeanIoU:
             "stuff": mean(score for i, score in enumerate(scores) if i not in self.thing_ids),
         }
         return Scores(values, dict(zip(self.class_names, scores, strict=True)))
+
+
+TASK = TaskKind(SemanticTask, PRESETS, COLUMNS)
