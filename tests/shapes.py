@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.sample import PanopticLabels
+from promptseg.data.sample import PanopticLabels, Segment
 from promptseg.errors import PromptsegError
 from promptseg.label_space import ClassInfo, LabelSpace
 
@@ -52,3 +52,17 @@ class ShapeSample:
 
 
 SHAPES = [ShapeSample(number) for number in range(6)]
+
+
+@dataclass(frozen=True)
+class CarSample(ShapeSample):
+    """A shape with instance labels: ground, sky and one car."""
+
+    def panoptic(self) -> PanopticLabels:
+        """Three segments."""
+        labels = self.semantic()
+        map_ = np.where(labels == 255, 0, labels.astype(np.int32) + 11)
+        return PanopticLabels(map_.astype(np.int32), (Segment(11, 0), Segment(12, 1), Segment(13, 2)))
+
+
+CARS = [CarSample(number) for number in range(4)]
