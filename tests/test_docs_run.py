@@ -14,8 +14,9 @@ from tiny import tiny_folder
 
 import promptseg
 from promptseg.cli.main import run
+from promptseg.data.images import write_labels
 from promptseg.models.registry import list_models
-from promptseg.reports.pictures import write_labels, write_picture
+from promptseg.reports.pictures import write_picture
 
 SMALL = "train=4&val=2&size=128x64"
 TWO_STEPS = ("--steps", "2", "--shots", "1")
