@@ -74,12 +74,12 @@ def plain_decode(model: SeemSegmenter, maps: PixelFeatures, prompts: Prompts) ->
     Every head computes its class logits and its masks at full resolution, and shrinks the masks for the next layer.
     """
     network, decoder = model.network, model.network.decoder
-    queries, positions, spatial = decoder.query_feat.weight, decoder.query_embed.weight, prompts.spatial
-    if prompts.spatial_kind == "queries":
-        queries = torch.cat((spatial, queries[len(spatial) :]))
-    else:
-        positions = torch.cat((spatial, positions[len(spatial) :]))
-    text = torch.cat((prompts.semantic, prompts.background))
+    queries, positions = decoder.query_feat.weight, decoder.query_embed.weight
+    if "spatial" in prompts.kinds:
+        queries = torch.cat((prompts.kinds["spatial"], queries[len(prompts.kinds["spatial"]) :]))
+    if "position" in prompts.kinds:
+        positions = torch.cat((prompts.kinds["position"], positions[len(prompts.kinds["position"]) :]))
+    text = torch.cat((prompts.kinds["semantic"], prompts.kinds["background"]))
     hidden = queries.expand(len(maps.mask_features), -1, -1)
     answers = [_head(decoder, hidden, text, maps.mask_features)]
     for i in range(network.config.decoder_layers):
@@ -151,6 +151,7 @@ def plain_step_loss(
 
 def plain_fit(
     model: SeemSegmenter,
+    defaults: Prompts,
     module: PromptModule,
     views: Sequence[Sequence[tuple[Tensor, Tensor]]],
     settings: Resolved,
@@ -169,7 +170,7 @@ def plain_fit(
         set_rate(optimizer, (1 - step / fit.steps) ** fit.power)
         images, targets = zip(*(views[index][view] for index, view in next(draws)), strict=True)
         optimizer.zero_grad()
-        loss = plain_step_loss(model, module(), images, targets, settings)
+        loss = plain_step_loss(model, defaults.updated(module()), images, targets, settings)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

@@ -58,16 +58,17 @@ def step(model: Any, classes: int) -> tuple[float, int]:
     """Processor seconds of decoding, loss and gradient from the features of a photo, and their bytes."""
     import torch
 
+    from promptseg.label_space import ClassInfo, LabelSpace
     from promptseg.models.sam.frozen import SamFeatures
     from promptseg.prompts import Prompts
     from promptseg.tasks.semantic import SemanticTask
 
     side = model.size // PATCH
     features = SamFeatures((model.size, model.size), (PHOTO,), (torch.randn(1, model.dim, side, side),))
-    spatial = model.default_spatial_prompts().requires_grad_()
-    semantic = torch.randn(classes, model.dim).requires_grad_()
-    names = tuple(map(str, range(classes)))
-    prompts = Prompts(spatial, semantic, model.background_prompt(), names, model.id, "", "grid")
+    kinds = model.default_spatial_prompts() | {"semantic": torch.randn(classes, model.dim)}
+    kinds = {name: tensor.requires_grad_() for name, tensor in kinds.items()}
+    space = LabelSpace("numbers", tuple(ClassInfo(str(index), (0, 0, 0)) for index in range(classes)))
+    prompts = Prompts(model.prompt_spec, kinds, {}, space, model.id, "")
     target = torch.randint(0, classes, PHOTO)
 
     def run() -> None:

@@ -25,7 +25,6 @@ import torch
 from plain_way import encode_plainly, plain_decode, plain_losses
 from torch import Tensor
 
-from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.trainer import Trainer, build_optimizer
 from promptseg.features.cached_decoder import CachedDecoder
@@ -35,9 +34,10 @@ from promptseg.features.memory import PeakMemory, keep_freed_memory
 from promptseg.files import write_json
 from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.methods.module import PromptModule
-from promptseg.methods.registry import find_method
+from promptseg.methods.registry import METHODS
 from promptseg.models.base import ImageFeatures
 from promptseg.models.capabilities import EmbeddedTexts
+from promptseg.models.defaults import default_prompts
 from promptseg.models.registry import load_model
 from promptseg.models.seem.config import NAMED
 from promptseg.models.seem.names import NANO_FOLDER
@@ -46,6 +46,7 @@ from promptseg.models.seem.network.text_encoder import normalise
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.prompts import Prompts
+from promptseg.record import Draw, FitRecord
 from promptseg.tasks.registry import TASKS
 
 Work = Callable[[], object]
@@ -76,7 +77,7 @@ def build_scene(options: argparse.Namespace, config: str, classes: int) -> Scene
     patches = torch.randint(0, min(classes, 12), (options.batch, height // 16, width // 16), dtype=torch.uint8)
     labels = patches.repeat_interleave(16, 1).repeat_interleave(16, 2)
     images = torch.randint(0, 256, (options.batch, 3, height, width), dtype=torch.uint8)
-    return Scene(model, space, images, labels, resolve(options.preset, find_method("ssprompt"), {}))
+    return Scene(model, space, images, labels, resolve(options.preset, METHODS.find("ssprompt"), {}))
 
 
 class FullContext:
@@ -88,29 +89,30 @@ class FullContext:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def encode_embedded(self, texts: EmbeddedTexts) -> Tensor:
+    def encode_embedded(self, texts: EmbeddedTexts) -> dict[str, Tensor]:
         """Semantic prompts of texts."""
-        return normalise(self._model.network.text.encode_embedded(texts.words, texts.ends))
+        return {"semantic": normalise(self._model.network.text.encode_embedded(texts.words, texts.ends))}
 
 
-def module_of(scene: Scene, method: str, plain: bool) -> PromptModule:
-    """A method at its start."""
-    settings = resolve("paper", find_method(method), {})
-    defaults = default_prompts(scene.model, scene.space, settings.fit.spatial_kind, settings.fit.templates)
+def start(scene: Scene, method: str, plain: bool) -> tuple[Prompts, PromptModule]:
+    """Default prompts, and a method that starts from them."""
+    settings = resolve("paper", METHODS.find(method), {})
+    defaults = default_prompts(scene.model, scene.space, settings.fit.spatial, settings.fit.templates)
     model: Any = FullContext(scene.model) if plain else scene.model
-    return find_method(method).build(model, defaults.to(scene.model.device), settings.method, 0)
+    defaults = defaults.to(scene.model.device)
+    return defaults, METHODS.find(method).build(model, defaults, settings.method, 0)
 
 
 def plain_step(scene: Scene, method: str, decoder: str = "plain", cached: bool = False) -> Work:
     """A step with the plain loss; `decoder` is plain, ours, or ours with keys and values at hand."""
-    module = module_of(scene, method, plain=True)
+    defaults, module = start(scene, method, plain=True)
     optimizer = build_optimizer(module, scene.settings.fit)
     maps = encode_plainly(scene.model, scene.images) if cached and decoder == "plain" else None
     ready = None if decoder == "plain" else _features(scene, prepared=decoder == "prepared")
 
     def work() -> None:
         optimizer.zero_grad()
-        prompts = module()
+        prompts = defaults.updated(module())
         if ready is None:
             pixels = encode_plainly(scene.model, scene.images) if maps is None else maps
             heads = plain_decode(scene.model, pixels, prompts)
@@ -135,10 +137,11 @@ def _ours(scene: Scene, features: ImageFeatures, prompts: Prompts) -> list[HeadO
 def our_step(scene: Scene, method: str, stride: int = 1) -> Work:
     """A step of the product's trainer, features at hand."""
     settings = replace(scene.settings.fit, loss_stride=stride)
-    module, task = module_of(scene, method, plain=False), TASKS.find("semantic").build(scene.settings.task)
-    trainer = Trainer(scene.model, module, task, settings, FeaturesCache(scene.model.device), 0, None)
+    (defaults, module), task = start(scene, method, plain=False), TASKS.find("semantic").build(scene.settings.task)
+    record = FitRecord(method, "semantic", "tuned", 0, settings, {}, {}, Draw(("random numbers",)), "none")
+    trainer = Trainer(scene.model, defaults, module, task, record, FeaturesCache(scene.model.device), None)
     optimizer = build_optimizer(module, settings)
-    decoder = CachedDecoder(scene.model, module.moves(), all_heads=settings.auxiliary > 0)
+    decoder = CachedDecoder(scene.model, module.learned_kinds, all_heads=settings.auxiliary > 0)
     batch = [_encoded(scene, index) for index in range(len(scene.images))]
     return lambda: trainer.step(optimizer, decoder, batch)
 
@@ -151,8 +154,8 @@ def _encoded(scene: Scene, index: int) -> Encoded:
 def decoder_only(scene: Scene, decoder: str) -> Work:
     """Decoder forward and backward, under a loss on the last head that costs nothing itself."""
     prompts = default_prompts(scene.model, scene.space).to(scene.model.device)
-    leaves = [getattr(prompts, name).clone().requires_grad_() for name in ("spatial", "semantic")]
-    prompts = replace(prompts, spatial=leaves[0], semantic=leaves[1])
+    moved = {name: prompts.kinds[name].clone().requires_grad_() for name in ("spatial", "semantic")}
+    prompts, leaves = prompts.updated(moved), list(moved.values())
     maps = encode_plainly(scene.model, scene.images) if decoder == "plain" else None
     ready = None if decoder == "plain" else _features(scene, prepared=decoder == "prepared")
 

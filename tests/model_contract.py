@@ -22,8 +22,10 @@ from torch import Tensor
 
 import promptseg
 from promptseg.errors import PromptsegError
+from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
 from promptseg.models.capabilities import ObjectPrompt
+from promptseg.models.defaults import default_prompts as prompts_of_model
 from promptseg.prompts import Prompts
 from promptseg.tasks.masks import semantic_map
 
@@ -36,14 +38,11 @@ OBJECT = {
     "strokes": (((5.0, 6.0), (12.0, 20.0)),),
 }
 """A value for every field of `ObjectPrompt` but `previous`."""
-ALL_PROMPTS = ("spatial", "semantic", "background")
 
 
 class ModelContract:
     """Tests of the interface in models/base.py; optional parts are skipped where a model has none."""
 
-    leaves: tuple[str, ...] = ALL_PROMPTS
-    """The prompts that the answer depends on."""
     sizes: tuple[tuple[int, int], ...] = ((64, 96), (50, 71), (96, 33))
     """Image sizes (height, width) to go through, pixels."""
     tolerance: float = 1e-4
@@ -80,7 +79,13 @@ class ModelContract:
         return model.encode_image([picture(*cls.sizes[0]), picture(*cls.sizes[0], seed=1)])
 
     def test_it_says_what_it_is(self, model):
-        assert model.id and model.licence and model.spatial_kinds and isinstance(model.device, torch.device)
+        assert (
+            model.id
+            and model.licence
+            and model.spatial_choices
+            and model.prompt_spec
+            and isinstance(model.device, torch.device)
+        )
         assert model.short_side is None or model.short_side >= 1
         assert len(model.fingerprint) == 64 and int(model.fingerprint, 16)
 
@@ -156,7 +161,7 @@ class ModelContract:
         self.assert_same(answers[-1], model.decode(features, prompts))
 
     def test_classes_follow_the_class_prompts(self, model, prompts, features):
-        turned = changed(prompts, semantic=prompts.semantic.flip(0))
+        turned = prompts.updated({n: t.flip(0) for n, t in (prompts.of_role("class") | prompts.fixed).items()})
         plain_map, turned_map = (
             semantic_map(answer.class_logits, answer.mask_logits)
             for answer in (model.decode(features, p) for p in (prompts, turned))
@@ -165,31 +170,37 @@ class ModelContract:
         assert not torch.equal(turned_map, plain_map)
 
     def test_default_prompts_are_copies(self, model):
-        for kind in model.spatial_kinds:
-            first = model.default_spatial_prompts(kind)
-            assert first.ndim == 2 and not first.requires_grad
-            kept = first.clone()
-            first.zero_()
-            assert torch.equal(model.default_spatial_prompts(kind), kept)
+        for choice in model.spatial_choices:
+            for kind, first in model.default_spatial_prompts(choice).items():
+                assert first.ndim == 2 and not first.requires_grad
+                kept = first.clone()
+                first.zero_()
+                assert torch.equal(model.default_spatial_prompts(choice)[kind], kept)
+
+    def test_its_own_prompts_are_what_it_says_it_takes(self, model):
+        for choice in model.spatial_choices:
+            prompts = default_prompts(model, choice)
+            prompts.check(model.prompt_spec, "here")
+            assert prompts.of_role("mask") and prompts.of_role("class")
+            assert set(prompts.fixed) == {kind.name for kind in model.prompt_spec if not kind.learned}
 
     def test_texts_differ_by_name_and_are_copies(self, model):
         vectors = model.encode_text(NAMES)
         assert vectors.shape[0] == len(NAMES) and not vectors.requires_grad
-        assert model.background_prompt().shape == (1, vectors.shape[1])
         assert not torch.allclose(vectors[0], vectors[1], atol=1e-3)
         kept = vectors.clone()
         vectors.zero_()
         assert torch.equal(model.encode_text(list(NAMES)), kept)
 
     def test_gradients_reach_the_prompts_and_no_weight(self, model, features):
-        for kind in model.spatial_kinds:
-            prompts = default_prompts(model, kind)
-            leaves = {name: getattr(prompts, name).clone().requires_grad_(True) for name in self.leaves}
-            answer = model.decode(features, changed(prompts, **leaves))
+        for choice in model.spatial_choices:
+            prompts = default_prompts(model, choice)
+            leaves = {name: tensor.clone().requires_grad_(True) for name, tensor in prompts.kinds.items()}
+            answer = model.decode(features, prompts.updated(leaves))
             (answer.class_logits.square().mean() + answer.mask_logits.square().mean()).backward()
             for name, leaf in leaves.items():
-                assert leaf.grad is not None and torch.isfinite(leaf.grad).all(), (kind, name)
-                assert bool((leaf.grad.abs().sum(dim=1) > 0).all()), (kind, name)
+                assert leaf.grad is not None and torch.isfinite(leaf.grad).all(), (choice, name)
+                assert bool((leaf.grad.abs().sum(dim=1) > 0).all()), (choice, name)
         assert all(weight.grad is None for weight in model.parameter_tensors().values())
         assert not any(tensor.requires_grad or tensor.is_inference() for tensor in features.tensors().values())
 
@@ -201,16 +212,17 @@ class ModelContract:
         self.assert_same(again.decode(features, prompts), model.decode(features, prompts))
 
     def test_what_does_not_fit_is_refused_in_one_line(self, model, prompts, features):
-        narrow = {name: torch.zeros(1, getattr(prompts, name).shape[1] + 1) for name in ALL_PROMPTS}
+        given = prompts.kinds | prompts.fixed
+        wide = {name: torch.cat((tensor, tensor[:, :1]), dim=1) for name, tensor in given.items()}
+        needed = [kind.name for kind in model.prompt_spec if not kind.optional]
         calls = [
             lambda: model.encode_image([]),
             lambda: model.encode_image([torch.zeros(64, 64, 3)]),
             lambda: model.encode_text(NAMES, "no-such-templates"),
-            lambda: model.default_spatial_prompts("no-such-kind"),
-            *(
-                lambda name=name: model.decode(features, changed(prompts, **{name: narrow[name]}))
-                for name in ALL_PROMPTS
-            ),
+            lambda: model.default_spatial_prompts("no-such-choice"),
+            *(lambda name=name: model.decode(features, prompts.updated({name: wide[name]})) for name in wide),
+            *(lambda name=name: model.decode(features, without(prompts, name)) for name in needed),
+            lambda: model.decode(features, replace(prompts, label_space=space(NAMES[:2]))),
         ]
         for call in calls:
             with pytest.raises(PromptsegError) as caught:
@@ -220,15 +232,17 @@ class ModelContract:
     def test_words_lead_to_the_same_texts(self, model):
         if not hasattr(model, "embed_texts"):
             pytest.skip("this model has no way in at its word embeddings")
-        embedded = model.embed_texts(NAMES)
-        assert relative_error(model.encode_embedded(embedded), model.encode_text(NAMES, "raw")) <= self.tolerance
+        found, expected = model.encode_embedded(model.embed_texts(NAMES)), model.default_text_prompts(NAMES, "raw")
+        assert model.text_kinds <= set(found) <= set(expected)
+        for kind, tensor in found.items():
+            assert relative_error(tensor.float(), expected[kind].float()) <= self.tolerance
 
     def test_points_lead_to_the_default_grid(self, model):
         if not hasattr(model, "encode_points"):
             pytest.skip("this model does not encode points")
         points = model.default_points().requires_grad_(True)
         codes = model.encode_points(points)
-        torch.testing.assert_close(codes, model.default_spatial_prompts("grid"))
+        torch.testing.assert_close({model.point_kind: codes}, model.default_spatial_prompts("grid"))
         codes.square().sum().backward()
         assert points.grad is not None
 
@@ -259,23 +273,20 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
     return torch.randint(256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
-def default_prompts(model: PromptableSegmenter, kind: str | None = None) -> Prompts:
-    """What the frozen prompt encoders give for `NAMES`."""
-    kind = kind or model.spatial_kinds[0]
-    return Prompts(
-        spatial=model.default_spatial_prompts(kind),
-        semantic=model.encode_text(NAMES),
-        background=model.background_prompt(),
-        class_names=NAMES,
-        model_id=model.id,
-        model_fingerprint=model.fingerprint,
-        spatial_kind=kind,
-    )
+def space(names: tuple[str, ...]) -> LabelSpace:
+    """Classes of these names."""
+    return LabelSpace("contract", tuple(ClassInfo(name, (index, 0, 0)) for index, name in enumerate(names)))
 
 
-def changed(prompts: Prompts, **fields: Tensor) -> Prompts:
-    """The prompts with some tensors replaced."""
-    return Prompts(**{**vars(prompts), **fields})
+def default_prompts(model: PromptableSegmenter, spatial: str | None = None, names: tuple[str, ...] = NAMES) -> Prompts:
+    """What the frozen prompt encoders give."""
+    return prompts_of_model(model, space(names), spatial)
+
+
+def without(prompts: Prompts, name: str) -> Prompts:
+    """The prompts without one kind."""
+    kinds, fixed = ({n: t for n, t in group.items() if n != name} for group in (prompts.kinds, prompts.fixed))
+    return replace(prompts, kinds=kinds, fixed=fixed)
 
 
 def check_prediction(answer: Prediction, features: ImageFeatures, prompts: Prompts) -> None:

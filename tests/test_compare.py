@@ -72,7 +72,7 @@ def test_a_cell_is_the_same_as_fit_and_evaluate(model: SeemSegmenter, tmp_path: 
         assert score.parameters == alone.parameters
         assert (score.ms_per_image is None) == (method == "zero-shot")
         kept = promptseg.Prompts.load(tmp_path / "prompts" / outcome.trial.name)
-        assert torch.equal(kept.semantic, alone.prompts.semantic)
+        assert torch.equal(kept.kinds["semantic"], alone.prompts.kinds["semantic"])
 
 
 def test_every_image_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

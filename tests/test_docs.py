@@ -28,11 +28,12 @@ from documents import (
 import promptseg
 from promptseg.cli.experiments import read_variant
 from promptseg.data.registry import FORMATS
-from promptseg.engine.settings import PRESETS, FitSettings, resolve
-from promptseg.methods.registry import METHODS, find_method
+from promptseg.engine.settings import PRESETS, resolve
+from promptseg.methods.registry import METHODS
 from promptseg.models.registry import list_models
 from promptseg.recipes.paper import find_recipe
 from promptseg.recipes.reproduce import choose_data
+from promptseg.record import FitSettings
 from promptseg.tasks.registry import TASKS
 
 COMMANDS = [command for document in DOCUMENTS for command in commands(document)]
@@ -123,7 +124,7 @@ def test_a_comparison_is_of_methods_with_settings_that_exist(command):
     _, given = parsed(command.promptseg)
     for text in given["methods"].split(","):
         variant = read_variant(text)
-        resolve("tuned", find_method(variant.method), variant.settings)
+        resolve("tuned", METHODS.find(variant.method), variant.settings)
 
 
 @pytest.mark.parametrize("command", [command for command in WHOLE if command.promptseg[0] == "reproduce"], ids=ids)

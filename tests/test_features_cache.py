@@ -147,8 +147,8 @@ def test_prompts_do_not_depend_on_the_place(place: str, tmp_path: Path, monkeypa
     monkeypatch.setenv("PROMPTSEG_CACHE", str(tmp_path))
     model = tiny_segmenter()
     runs = [promptseg.fit(model, SHAPES, steps=3, progress=False, features=where) for where in ("memory", place)]
-    assert torch.equal(runs[0].prompts.spatial, runs[1].prompts.spatial)
-    assert torch.equal(runs[0].prompts.semantic, runs[1].prompts.semantic)
+    assert torch.equal(runs[0].prompts.kinds["spatial"], runs[1].prompts.kinds["spatial"])
+    assert torch.equal(runs[0].prompts.kinds["semantic"], runs[1].prompts.kinds["semantic"])
 
 
 def test_evaluate_takes_features_of_a_cache(model: Counting) -> None:

@@ -133,7 +133,7 @@ def test_small_regions_do_not_count_unless_nothing_larger_is_there():
     large[9, 9] = 4  # class 4 is nowhere larger than one pixel
     shots = draw_shots([Toy("large", large), Toy("small", small)], 2, min_frac=0.1)
     assert shots.ids == ("large",)
-    assert shots.record["n"]["class 1"] == 1 and shots.record["n"]["class 4"] == 1
+    assert shots.draw.available["class 1"] == 1 and shots.draw.available["class 4"] == 1
 
 
 @pytest.mark.parametrize(("pixels", "shown"), [(209, 1), (210, 2)])
@@ -142,37 +142,35 @@ def test_the_threshold_is_rounded_up(pixels, shown):
     labels.ravel()[:pixels] = 2
     assert math.ceil(1e-4 * labels.size) == 210
     full = Toy("full", np.full((10, 10), 2, np.uint8))
-    assert draw_shots([full, Toy("x", labels)], 2).record["n"]["class 2"] == shown
+    assert draw_shots([full, Toy("x", labels)], 2).draw.available["class 2"] == shown
 
 
 def test_record_tells_the_whole_draw(tmp_path):
     samples = toys(3)
     there = available(samples)
     shots = draw_shots(Split(samples, "toy town", "train"), 9, 2)
-    record = shots.record
-    assert (record["dataset"], record["split"], record["rule"]) == ("toy town", "train", "cover")
-    assert (record["k"], record["seed"], record["min_frac"]) == (9, 2, 1e-4)
-    assert tuple(record["ids"]) == shots.ids and record["n"] == {f"class {c}": there[c] for c in range(6)}
-    assert record["got"] == {f"class {c}": sum(c in classes_of(s) for s in shots) for c in range(6)}
-    assert record["short"] == [
-        {"class": f"class {c}", "wanted": 9, "found": there[c]} for c in range(6) if there[c] < 9
-    ]
-    assert record["short"], "the toy set should have a rare class"
-    assert record["sha256"] == hashlib.sha256("\n".join(shots.ids).encode()).hexdigest()
+    draw = shots.draw
+    assert (draw.dataset, draw.split, draw.rule) == ("toy town", "train", "cover")
+    assert (draw.k, draw.seed, draw.min_frac) == (9, 2, 1e-4)
+    assert draw.ids == shots.ids and draw.available == {f"class {c}": there[c] for c in range(6)}
+    assert draw.drawn == {f"class {c}": sum(c in classes_of(s) for s in shots) for c in range(6)}
+    assert draw.short == {f"class {c}": there[c] for c in range(6) if there[c] < 9}
+    assert draw.short, "the toy set should have a rare class"
+    assert draw.sha256 == hashlib.sha256("\n".join(shots.ids).encode()).hexdigest()
     shots.save(tmp_path / "shots.json")
-    assert json.loads((tmp_path / "shots.json").read_text()) == record
+    content = json.loads((tmp_path / "shots.json").read_text())
+    assert content["ids"] == list(shots.ids) and content["sha256"] == draw.sha256 and content["k"] == 9
 
 
 def test_exactly_k_images_are_not_short():
     rarest = min(n for n in available(toys(3)) if n)
-    short = [row["found"] for row in draw_shots(toys(3), rarest).record["short"]]
-    assert all(found < rarest for found in short)
-    assert rarest in [row["found"] for row in draw_shots(toys(3), rarest + 1).record["short"]]
+    assert all(found < rarest for found in draw_shots(toys(3), rarest).draw.short.values())
+    assert rarest in draw_shots(toys(3), rarest + 1).draw.short.values()
 
 
 def test_a_plain_list_has_no_name():
-    record = draw_shots(toys(0), 2).record
-    assert record["dataset"] is None and record["split"] is None
+    draw = draw_shots(toys(0), 2).draw
+    assert draw.dataset is None and draw.split is None
 
 
 def test_shots_are_a_sequence_of_the_samples():
@@ -185,9 +183,9 @@ def test_restore_gives_the_same_shots_whatever_the_order(tmp_path):
     samples = toys(1)
     shots = draw_shots(samples, 4, 3, "union")
     shots.save(tmp_path / "shots.json")
-    for record in (shots.record, tmp_path / "shots.json", str(tmp_path / "shots.json")):
-        again = restore_shots(samples[::-1], record)
-        assert again.ids == shots.ids and list(again) == list(shots) and again.record == shots.record
+    for draw in (shots.draw, tmp_path / "shots.json", str(tmp_path / "shots.json")):
+        again = restore_shots(samples[::-1], draw)
+        assert again.ids == shots.ids and list(again) == list(shots) and again.draw == shots.draw
 
 
 @pytest.mark.parametrize(
@@ -195,24 +193,27 @@ def test_restore_gives_the_same_shots_whatever_the_order(tmp_path):
     [
         ({"ids": ["part 0/000"]}, "its ids do not fit its sha256"),
         ({"sha256": "0"}, "its ids do not fit its sha256"),
-        ({"ids": []}, "not the record of a draw"),
-        ({"ids": [1]}, "not the record of a draw"),
-        ({"ids": None}, "not the record of a draw"),
+        ({"ids": []}, r"shots\.json: a draw without images: draw again"),
+        ({"ids": [1]}, r"shots\.json: field ids\[0\] is 1, expected text"),
+        ({"ids": None}, r"shots\.json: field ids is None, expected a list"),
+        ({"got": {}}, r"shots\.json: unknown field got, expected one of ids, sha256"),
     ],
 )
-def test_damaged_records_are_refused(change, said):
-    samples = toys(1)
+def test_damaged_files_of_draws_are_refused(tmp_path, change, said):
+    samples, path = toys(1), tmp_path / "shots.json"
+    draw_shots(samples, 2).save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(PromptsegError, match=said):
-        restore_shots(samples, draw_shots(samples, 2).record | change)
+        restore_shots(samples, path)
 
 
 def test_restore_needs_all_samples(tmp_path):
     samples = toys(1)
     shots = draw_shots(samples, 2)
     with pytest.raises(PromptsegError, match=f"1 of its {len(shots)} ids are not in the data, first '{shots.ids[0]}'"):
-        restore_shots([s for s in samples if s.id != shots.ids[0]], shots.record)
+        restore_shots([s for s in samples if s.id != shots.ids[0]], shots.draw)
     (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(PromptsegError, match=r"list\.json: no list of ids"):
+    with pytest.raises(PromptsegError, match=r"list\.json: found \[\], expected a JSON object"):
         restore_shots(samples, tmp_path / "list.json")
 
 
@@ -262,11 +263,11 @@ def test_camvid_vectors(split, rule, k, images, digest):
 
 @needs_camvid
 def test_camvid_counts():
-    day = draw_shots(load_dataset(f"{CAMVID}?train=day_train").train).record
-    assert list(day["got"].values()) == [22, 22, 22, 22, 21, 16, 22, 16, 22, 22, 17]
-    assert list(day["n"].values()) == [304, 303, 303, 305, 287, 257, 288, 160, 298, 257, 153]
-    dusk = draw_shots(load_dataset(f"{CAMVID}?train=dusk_train").train).record
-    assert dusk["short"] == [{"class": "fence", "wanted": 16, "found": 13}]
+    day = draw_shots(load_dataset(f"{CAMVID}?train=day_train").train).draw
+    assert list(day.drawn.values()) == [22, 22, 22, 22, 21, 16, 22, 16, 22, 22, 17]
+    assert list(day.available.values()) == [304, 303, 303, 305, 287, 257, 288, 160, 298, 257, 153]
+    dusk = draw_shots(load_dataset(f"{CAMVID}?train=dusk_train").train).draw
+    assert dusk.short == {"fence": 13}
 
 
 @needs_camvid

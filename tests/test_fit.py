@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,17 @@ from shapes import SHAPES, SPACE, ShapeSample
 from tiny import tiny_folder, tiny_segmenter
 
 import promptseg
-from promptseg.engine.defaults import default_prompts
-from promptseg.engine.settings import PRESETS, FitSettings
+from promptseg.engine.settings import PRESETS
 from promptseg.engine.trainer import draw_batches
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.methods.registry import METHODS
+from promptseg.models.defaults import default_prompts
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.progress import Progress
+from promptseg.record import FitSettings
 from promptseg.tasks.registry import TASKS
 from promptseg.tasks.semantic import SemanticTask
 
@@ -36,8 +36,8 @@ def model() -> SeemSegmenter:
 
 
 def same(first: promptseg.Prompts, second: promptseg.Prompts) -> bool:
-    names = ("spatial", "semantic", "background")
-    return all(torch.equal(getattr(first, name), getattr(second, name)) for name in names)
+    assert first.kinds.keys() == second.kinds.keys()
+    return all(torch.equal(tensor, second.kinds[name]) for name, tensor in first.kinds.items())
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -71,14 +71,14 @@ def test_the_prompt_gradient_agrees_with_finite_differences() -> None:
     features = features.to("cpu", torch.float64)
     prompts = default_prompts(model, SPACE)
     model.network.double()
-    prompts = replace(prompts, **{n: getattr(prompts, n).double() for n in ("spatial", "semantic", "background")})
+    prompts = prompts.updated({name: tensor.double() for name, tensor in prompts.kinds.items()})
     target = [SemanticTask().target(sample, (48, 80), flip=False)]
 
     def loss(spatial: torch.Tensor, semantic: torch.Tensor) -> torch.Tensor:
-        prediction = model.decode(features, replace(prompts, spatial=spatial, semantic=semantic))
+        prediction = model.decode(features, prompts.updated({"spatial": spatial, "semantic": semantic}))
         return SemanticTask().loss(prediction, target)
 
-    leaves = [prompts.spatial.clone().requires_grad_(), prompts.semantic.clone().requires_grad_()]
+    leaves = [prompts.kinds["spatial"].clone().requires_grad_(), prompts.kinds["semantic"].clone().requires_grad_()]
     gradients = torch.autograd.grad(loss(*leaves), leaves)
     generator = torch.Generator().manual_seed(0)
     for index, gradient in enumerate(gradients):
@@ -179,7 +179,7 @@ def test_a_finished_run_is_kept_and_read_back(tmp_path: Path, model: SeemSegment
     assert same(first.prompts, promptseg.Prompts.load(tmp_path / "prompts"))
     content = json.loads((tmp_path / "run.json").read_text())
     assert content["record"]["settings"]["steps"] == 6
-    assert content["record"]["data"]["ids"] == [sample.id for sample in SHAPES]
+    assert content["record"]["draw"]["ids"] == [sample.id for sample in SHAPES]
 
 
 def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
@@ -205,7 +205,7 @@ def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
         ({"loss_stride": 0}, "loss_stride is 0: give a whole number of at least 1"),
         ({"rate": -1.0}, "rate is -1.0: give a number of at least 0"),
         ({"optimizer": "lion"}, "unknown optimizer 'lion': choose one of adamw, sgd"),
-        ({"spatial_kind": "dots"}, "unknown spatial kind 'dots'"),
+        ({"spatial": "dots"}, "unknown spatial 'dots': choose one of both, grid, queries"),
         ({"templates": "poem"}, "unknown templates 'poem'"),
         ({"flip": "yes"}, "flip is 'yes': give true or false"),
     ],

@@ -1,7 +1,6 @@
 """The page of what prompts have learned: numbers against hand-made prompts, heat against the decoder's masks."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,10 @@ from tiny import tiny_folder, tiny_segmenter
 
 import promptseg
 from promptseg.cli.main import run
-from promptseg.engine.defaults import default_prompts
 from promptseg.engine.inspect import attention_maps, class_changes, relative_distances, starting_prompts, vocabulary
 from promptseg.features.encode import image_tensor
 from promptseg.methods.registry import METHODS
+from promptseg.models.defaults import default_prompts
 from promptseg.models.registry import model_words
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts
@@ -31,15 +30,15 @@ def model() -> SeemSegmenter:
 def test_a_prompt_moved_to_a_word_is_nearest_to_it(model: SeemSegmenter) -> None:
     before = default_prompts(model, SPACE).detached()
     words = ("tree", "bus", *SPACE.names)
-    semantic = before.semantic.clone()
+    semantic = before.kinds["semantic"].clone()
     semantic[1] = 3 * model.encode_text(["bus"])[0]
-    semantic[2] = before.semantic[0]
-    found = {row.name: row for row in class_changes(model, replace(before, semantic=semantic), before, words)}
+    semantic[2] = before.kinds["semantic"][0]
+    found = {row.name: row for row in class_changes(model, before.updated({"semantic": semantic}), before, words)}
     assert found["car"].words[0][0] == ("car", pytest.approx(1, abs=1e-5))
     assert found["car"].words[1][0] == ("bus", pytest.approx(1, abs=1e-5))
     assert found["sky"].classes[0][0][0] == "sky" and found["sky"].classes[1][0][0] == "ground"
     assert found["ground"].cosine == pytest.approx(1, abs=1e-5) and found["ground"].words[0] == found["ground"].words[1]
-    assert found["car"].cosine == pytest.approx(float(before.semantic[1] @ semantic[1] / 3), abs=1e-5)
+    assert found["car"].cosine == pytest.approx(float(before.kinds["semantic"][1] @ semantic[1] / 3), abs=1e-5)
     assert found["ground"].default_share is None
 
 
@@ -53,14 +52,14 @@ def test_what_prompts_started_from_is_found_again(model: SeemSegmenter, method: 
     settings = {"start": "copy"} if "prompt" in method else {}
     prompts = promptseg.fit(model, SHAPES[:2], method, steps=1, rate=0.0, progress=False, **settings).prompts
     before = starting_prompts(model, prompts)
-    assert torch.allclose(before.semantic, prompts.semantic, atol=1e-5)
-    assert torch.allclose(before.spatial, prompts.spatial, atol=1e-5)
+    torch.testing.assert_close(dict(before.kinds), dict(prompts.kinds), rtol=0, atol=1e-5)
 
 
 def test_heat_is_the_probability_of_the_mask(model: SeemSegmenter) -> None:
     before = default_prompts(model, SPACE).detached()
     generator = torch.Generator().manual_seed(0)
-    after = replace(before, spatial=before.spatial + torch.randn(before.spatial.shape, generator=generator))
+    spatial = before.kinds["spatial"]
+    after = before.updated({"spatial": spatial + torch.randn(spatial.shape, generator=generator)})
     photo = np.zeros((64, 96, 3), np.uint8)
     maps = (attention_maps(model, before, photo), attention_maps(model, after, photo))
     picture = attention_picture([photo], [maps], [3], width=96)

@@ -1,24 +1,26 @@
 """The fusion equations and the methods over them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from promptseg.errors import PromptsegError
+from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.methods.fusion import Fusion, FusionSettings
 from promptseg.methods.ssprompt import SSPrompt, SSPromptSettings
-from promptseg.prompts import Prompts
+from promptseg.prompts import PromptKind, Prompts, Role
+
+BOTH: tuple[Role, ...] = ("mask", "class")
+SPEC = (PromptKind("spatial", "mask", 4), PromptKind("semantic", "class", 4), PromptKind("background", "void", 4))
+SPACE = LabelSpace("toy", tuple(ClassInfo(name, (0, 0, 0)) for name in ("road", "sky", "car")))
 
 
-def defaults(n: int = 5, c: int = 3, d: int = 4) -> Prompts:
+def defaults() -> Prompts:
     generator = torch.Generator().manual_seed(7)
-    return Prompts(
-        spatial=torch.randn(n, d, generator=generator),
-        semantic=torch.randn(c, d, generator=generator),
-        background=torch.randn(1, d, generator=generator),
-        class_names=("road", "sky", "car"),
-        model_id="tiny",
-        model_fingerprint="0" * 64,
-    )
+    rows = {"spatial": 5, "semantic": 3, "background": 1}
+    kinds = {name: torch.randn(count, 4, generator=generator) for name, count in rows.items()}
+    return Prompts(SPEC, kinds, {}, SPACE, "tiny", "0" * 64)
 
 
 def fusion(**settings: object) -> Fusion:
@@ -72,44 +74,54 @@ def test_settings_out_of_range_are_one_line(settings: dict[str, object], message
 
 
 @pytest.mark.parametrize(
-    ("spatial", "semantic", "count"),
-    [(False, False, 0), (True, False, 5 * 4 + 5), (False, True, 3 * 4 + 3), (True, True, 5 * 4 + 5 + 3 * 4 + 3)],
+    ("roles", "kinds", "count"),
+    [
+        ((), set(), 0),
+        (("mask",), {"spatial"}, 5 * 4 + 5),
+        (("class",), {"semantic"}, 3 * 4 + 3),
+        (("mask", "class"), {"spatial", "semantic"}, 5 * 4 + 5 + 3 * 4 + 3),
+    ],
 )
-def test_only_what_a_method_names_is_trained(spatial: bool, semantic: bool, count: int) -> None:
-    given = defaults()
-    module = SSPrompt(given, SSPromptSettings(), seed=0, spatial=spatial, semantic=semantic)
-    prompts = module()
+def test_only_what_a_method_names_is_trained(roles: tuple[Role, ...], kinds: set[str], count: int) -> None:
+    module = SSPrompt(defaults(), SSPromptSettings(), 0, roles)
     assert module.num_parameters() == count
-    assert torch.equal(prompts.spatial, given.spatial) != spatial
-    assert torch.equal(prompts.semantic, given.semantic) != semantic
-    assert torch.equal(prompts.background, given.background)
-    assert prompts.class_names == given.class_names
+    assert set(module()) == module.learned_kinds == kinds
 
 
 def test_parts_fuse_to_the_prompts() -> None:
-    module = SSPrompt(defaults(), SSPromptSettings(), seed=3)
+    module = SSPrompt(defaults(), SSPromptSettings(), 3, BOTH)
     parts, prompts = module.parts(), module()
     for kind in ("spatial", "semantic"):
         weight = parts[f"{kind}.weight"]
         fused = weight * parts[f"{kind}.learned"] + (1 - weight) * parts[f"{kind}.default"]
-        assert torch.allclose(fused, getattr(prompts, kind))
+        assert torch.allclose(fused, prompts[kind])
 
 
 def test_renormalise_keeps_the_length_of_the_semantic_defaults_only() -> None:
-    given = defaults()
-    prompts = SSPrompt(given, SSPromptSettings(renormalise=True), seed=0)()
-    assert torch.allclose(prompts.semantic.norm(dim=1), given.semantic.norm(dim=1), rtol=1e-5)
-    assert not torch.allclose(prompts.spatial.norm(dim=1), given.spatial.norm(dim=1), rtol=1e-3)
+    given = defaults().kinds
+    fused = SSPrompt(defaults(), SSPromptSettings(renormalise=True), 0, BOTH)()
+    lengths = {kind: (fused[kind].norm(dim=1), given[kind].norm(dim=1)) for kind in fused}
+    assert torch.allclose(*lengths["semantic"], rtol=1e-5)
+    assert not torch.allclose(*lengths["spatial"], rtol=1e-3)
 
 
 def test_a_learnable_background_is_trained_with_the_semantic_prompts() -> None:
-    module = SSPrompt(defaults(), SSPromptSettings(learn_background=True), seed=0, spatial=False)
+    settings = SSPromptSettings(learn_background=True)
+    module = SSPrompt(defaults(), settings, 0, ("class",))
     assert module.num_parameters() == 3 * 4 + 3 + 4 + 1
-    module().background.sum().backward()
-    assert module.background is not None and module.background.learned.grad is not None
+    module()["background"].sum().backward()
+    assert set(module.learned_kinds) == {"semantic", "background"}
+    assert all(p.grad is not None for name, p in module.named_parameters() if "background" in name)
+    assert SSPrompt(defaults(), settings, 0, ("mask",)).learned_kinds == {"spatial"}
+
+
+def test_a_model_without_background_prompts_has_none_to_learn() -> None:
+    bare = replace(defaults(), kinds={n: t for n, t in defaults().kinds.items() if n != "background"})
+    with pytest.raises(PromptsegError, match="learn_background is true: tiny has no background prompt"):
+        SSPrompt(bare, SSPromptSettings(learn_background=True), 0, ("class",))
 
 
 def test_the_seed_decides_the_start() -> None:
-    first, again, other = (SSPrompt(defaults(), SSPromptSettings(), seed=s)() for s in (1, 1, 2))
-    assert torch.equal(first.spatial, again.spatial)
-    assert not torch.equal(first.spatial, other.spatial)
+    first, again, other = (SSPrompt(defaults(), SSPromptSettings(), s, BOTH)()["spatial"] for s in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

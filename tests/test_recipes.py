@@ -19,7 +19,7 @@ from promptseg.data.sample import Dataset, Split
 from promptseg.engine.settings import PRESETS, resolve
 from promptseg.errors import PromptsegError
 from promptseg.experiments.plan import Plan
-from promptseg.methods.registry import find_method
+from promptseg.methods.registry import METHODS
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.recipes.caption_counts import CaptionCounts
 from promptseg.recipes.paper import RECIPES, Recipe
@@ -43,7 +43,7 @@ def model() -> SeemSegmenter:
 @EVERY
 def test_a_recipe_can_run(recipe: Recipe) -> None:
     for row in recipe.rows:
-        resolve("tuned", find_method(row.variant.method), row.variant.settings)
+        resolve("tuned", METHODS.find(row.variant.method), row.variant.settings)
         assert set(row.paper) in (set(recipe.sizes), set())
         for figures in row.paper.values():
             assert len(figures) == len(recipe.columns) * len(recipe.shown) + recipe.mean

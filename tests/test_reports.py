@@ -2,14 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from rich.console import Console
 
 from promptseg.data.images import write_labels
-from promptseg.engine.recorded import recorded_label_space
 from promptseg.errors import PromptsegError
-from promptseg.prompts import Prompts
 from promptseg.reports.outlines import labelled_overlay, outlined
 from promptseg.reports.pictures import colorize, grid, legend, overlay, stack, write_picture
 from promptseg.reports.tables import Table, change_table, class_table, percent, points
@@ -118,36 +115,6 @@ def test_change_table_on_a_terminal():
 def test_table_refuses_a_row_of_another_length():
     with pytest.raises(ValueError, match="2 cells"):
         Table(("a",), (("1", "2"),))
-
-
-def prompts_of(record):
-    ones = torch.ones(1, 4)
-    return Prompts(ones, ones.expand(2, 4), ones, ("road", "car"), "model", "0" * 64, record=record)
-
-
-def test_the_classes_come_from_the_record():
-    classes = [{"name": "road", "color": list(RED)}, {"name": "car", "color": list(BLUE), "is_thing": True}]
-    space = recorded_label_space(prompts_of({"label_space": {"name": "streets", "classes": classes}}))
-    assert (space.name, space.names, space.colors, space.thing_ids) == ("streets", ("road", "car"), (RED, BLUE), (1,))
-
-
-def test_colours_are_made_up_where_the_record_has_no_classes():
-    space = recorded_label_space(prompts_of({}))
-    assert space.names == ("road", "car") and len(set(space.colors)) == 2 and space.thing_ids == ()
-
-
-@pytest.mark.parametrize(
-    "space",
-    [
-        {},
-        [],
-        {"classes": [{"name": "road", "color": [1, 2, 3]}]},
-        {"classes": [{"name": "road", "color": [1, 2, 999]}] * 2},
-    ],
-)
-def test_a_damaged_record_is_refused(space):
-    with pytest.raises(PromptsegError, match="no name and RGB color for each of the 2 classes"):
-        recorded_label_space(prompts_of({"label_space": space}))
 
 
 def test_class_shares_are_sorted_and_leave_out_what_is_not_there():

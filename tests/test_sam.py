@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from model_contract import NAMES, changed, default_prompts, picture
+from model_contract import NAMES, default_prompts, picture, space
 from safetensors.torch import save_file
 from tiny import TOKENIZER
 from tiny_sam import (
@@ -30,7 +30,7 @@ from promptseg.errors import PromptsegError
 from promptseg.features.encode import image_tensor
 from promptseg.models.registry import load_model
 from promptseg.models.sam.points import Sam, projection
-from promptseg.models.sam.sam3 import both
+from promptseg.models.sam.sam3 import logit_of_both
 from promptseg.prompts import Prompts
 from promptseg.tasks.instance import instance_inference
 from promptseg.tasks.masks import semantic_map
@@ -69,9 +69,8 @@ def test_masks_are_bit_equal_to_the_librarys_when_prompts_are_points(models, kin
     with torch.no_grad():
         expected = library(pixels(model, square(model)), points, labels, multimask_output=False).pred_masks
         tokens = library.prompt_encoder(points, labels, None, None)[0][0, 0]
-    prompts = Prompts(
-        tokens[:-1], tokens[-1:].repeat(3, 1), torch.zeros(1, DIM), NAMES, model.id, model.fingerprint, "grid"
-    )
+    kinds = {"spatial": tokens[:-1], "semantic": tokens[-1:].repeat(3, 1)}
+    prompts = Prompts(model.prompt_spec, kinds, {}, space(NAMES), model.id, model.fingerprint)
     prediction = model.decode(model.encode_image([square(model)]), prompts)
     assert torch.equal(prediction.mask_logits, expected[:, :, 0])
 
@@ -80,7 +79,7 @@ def test_sam3_answers_as_the_library_does_for_each_class(specs):
     """All queries kept: masks, logits and presence of every class, whatever the length of its name."""
     model, library = load_model(f"{specs['sam3']}?keep={QUERIES}", "cpu"), tiny_sam3()
     names = ("road", "a very tall traffic light")
-    prompts = replace(default_prompts(model), semantic=model.encode_text(names), class_names=names)
+    prompts = default_prompts(model, names=names)
     prediction = model.decode(model.encode_image([square(model)]), prompts)
     ids = model.embed_texts(names).ends
     for index, name in enumerate(names):
@@ -116,8 +115,8 @@ def test_chunks_change_neither_answer_nor_gradient(specs, kind):
         model = load_model(f"{specs[kind]}{joint}chunk={chunk}", "cpu")
         features = model.encode_image([square(model), square(model, 1)])
         prompts = default_prompts(model)
-        leaves = {name: getattr(prompts, name).clone().requires_grad_() for name in ("spatial", "semantic")}
-        answer = model.decode(features, changed(prompts, **leaves))
+        leaves = {name: tensor.clone().requires_grad_() for name, tensor in prompts.kinds.items()}
+        answer = model.decode(features, prompts.updated(leaves))
         # Signs vary, so that gradients of different rows do not cancel or add up by chance.
         (answer.mask_logits.sin().mean() + answer.class_logits.clamp(min=-9).sin().mean()).backward()
         answers.append((answer.mask_logits.detach(), answer.class_logits.detach(), *(t.grad for t in leaves.values())))
@@ -165,14 +164,14 @@ def test_the_default_grid_is_the_librarys_own_encoding_of_its_points(models, kin
     points = torch.tensor([[x - 0.5, y - 0.5] for y in middles for x in middles])[None, None]
     with torch.no_grad():
         tokens = library.prompt_encoder(points, torch.ones(1, 1, 100, dtype=torch.int), None, None)[0][0, 0, :-1]
-    torch.testing.assert_close(model.default_spatial_prompts(), tokens)
+    torch.testing.assert_close(model.default_spatial_prompts()["spatial"], tokens)
 
 
 def test_class_tokens_are_text_embeddings_through_a_fixed_map_to_the_length_of_points(models):
     """JL-like: lengths and angles of the text embeddings survive, up to the spread of a random map."""
     model = models["sam"]
     vectors = model.text.encode(NAMES, "photo")
-    length = model.default_spatial_prompts().norm(dim=1).mean()
+    length = model.default_spatial_prompts()["spatial"].norm(dim=1).mean()
     torch.testing.assert_close(model.encode_text(NAMES), length * vectors @ projection(TEXT_DIM, DIM))
     wide = torch.nn.functional.normalize(torch.randn(50, 512, generator=torch.Generator().manual_seed(0)), dim=1)
     mapped = wide @ projection(512, 256)
@@ -228,12 +227,12 @@ def test_gradients_reach_words_and_points_through_the_frozen_encoders(models):
         model = models[kind]
         texts = model.embed_texts(NAMES)
         words = texts.words.clone().requires_grad_()
-        model.encode_embedded(replace(texts, words=words)).sin().sum().backward()
+        model.encode_embedded(replace(texts, words=words))["semantic"].sin().sum().backward()
         for row, end in enumerate(texts.ends):
             assert (words.grad[row, : end + 1].abs().sum(1) > 0).all() and not words.grad[row, end + 1 :].any()
     points = models["sam"].default_points().requires_grad_()
     features = models["sam"].encode_image([square(models["sam"])])
-    prompts = replace(default_prompts(models["sam"]), spatial=models["sam"].encode_points(points))
+    prompts = default_prompts(models["sam"]).updated({"spatial": models["sam"].encode_points(points)})
     models["sam"].decode(features, prompts).mask_logits.mean().backward()
     assert (points.grad.abs().sum(1) > 0).all()
 
@@ -248,22 +247,19 @@ def test_half_precision_features_decode_nearly_the_same(models):
         assert ours.dtype == torch.float32 and (whole - ours).abs().max() < 0.05 * whole.abs().max()
 
 
-def test_sam3_padding_is_marked_and_masked(models):
+def test_sam3_padding_is_fixed_and_masked(models):
     model = models["sam3"]
-    rows = model.encode_text(("road",))
+    prompts = default_prompts(model, names=("road",))
     length = int(model.embed_texts(("road",)).ends[0]) + 1
-    features, marks = rows[0, : CONTEXT * DIM].view(CONTEXT, DIM), rows[0, CONTEXT * DIM :]
-    assert (marks[:length] > 0).all() and (marks[length:] < 0).all() and not features[length:].any()
-    torch.testing.assert_close(marks[0], features[:length].square().mean().sqrt())
-    other = rows.clone()
-    other[0, length * DIM : CONTEXT * DIM] = 7.0  # padding may hold anything
+    features, tokens = prompts.kinds["semantic"].view(CONTEXT, DIM), prompts.fixed["tokens"][0]
+    assert tokens[:length].all() and not tokens[length:].any() and not features[length:].any()
+    other = features.clone()
+    other[length:] = 7.0  # padding may hold anything
     image = model.encode_image([square(model)])
-    answers = [
-        model.decode(image, replace(default_prompts(model), semantic=r, class_names=("road",))) for r in (rows, other)
-    ]
+    answers = [model.decode(image, p) for p in (prompts, prompts.updated({"semantic": other.view(1, -1)}))]
     assert torch.equal(answers[0].mask_logits, answers[1].mask_logits)
-    with pytest.raises(PromptsegError, match="mark every token of a class as padding"):
-        model.decode(image, replace(default_prompts(model), semantic=-rows.abs(), class_names=("road",)))
+    with pytest.raises(PromptsegError, match="tokens of a class are all padding, expected at least one"):
+        model.decode(image, prompts.updated({"tokens": torch.zeros(1, CONTEXT, dtype=torch.bool)}))
     with pytest.raises(PromptsegError, match="takes one text per class; give raw or photo"):
         model.encode_text(NAMES, "official")
 
@@ -271,15 +267,15 @@ def test_sam3_padding_is_marked_and_masked(models):
 def test_both_is_the_logit_of_a_product():
     a, b = torch.tensor([-30.0, -2.0, 0.0, 5.0, 30.0]), torch.tensor([10.0, 0.5, 0.0, -40.0, 10.0])
     product = a.double().sigmoid() * b.double().sigmoid()
-    torch.testing.assert_close(both(a, b).double(), product.log() - (-product).log1p(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logit_of_both(a, b).double(), product.log() - (-product).log1p(), rtol=1e-5, atol=1e-5)
 
 
 def test_sam3_instances_and_segments_follow_from_the_prediction(models):
     """The likeliest instance is the likeliest row; matching learns from it with finite losses and gradients."""
     model = models["sam3"]
     prompts = default_prompts(model)
-    leaves = {name: getattr(prompts, name).clone().requires_grad_() for name in ("spatial", "semantic")}
-    answer = model.decode(model.encode_image([square(model)]), changed(prompts, **leaves))
+    leaves = {name: tensor.clone().requires_grad_() for name, tensor in prompts.kinds.items()}
+    answer = model.decode(model.encode_image([square(model)]), prompts.updated(leaves))
     classes, masks = answer.class_logits[0], answer.mask_logits[0]
     found = instance_inference(classes, masks, None)
     probabilities = classes.softmax(-1)[:, :-1]

@@ -16,9 +16,7 @@ LICENCE = "Apache-2.0"
 
 
 class SamContract(ModelContract):
-    """What the three share: prompts for the void class have no part in the answer, and the input is fixed."""
-
-    leaves = ("spatial", "semantic")
+    """What the three share: the input is fixed."""
 
     def test_a_short_side_is_refused(self, model):
         with pytest.raises(PromptsegError, match="short_side is 32: .* leave it out"):

@@ -38,9 +38,8 @@ def test_prompts_are_learned_kept_and_used(specs, kind, tmp_path):
     for method in METHODS[kind]:
         run = promptseg.fit(model, SHAPES, method=method, out=tmp_path / method, **FEW)
         assert len(run.losses) == 2 and all(map(torch.isfinite, map(torch.tensor, run.losses)))
-        assert not (
-            torch.equal(run.prompts.spatial, defaults.spatial) and torch.equal(run.prompts.semantic, defaults.semantic)
-        )
+        assert not all(torch.equal(tensor, defaults.kinds[kind]) for kind, tensor in run.prompts.kinds.items())
+        assert set(run.prompts.fixed) == set(defaults.fixed)
     for name, tensor in model.parameter_tensors().items():
         assert torch.equal(tensor, before[name]) and tensor.grad is None, name
     saved = promptseg.Prompts.load(tmp_path / "ssprompt" / "prompts")
@@ -48,6 +47,16 @@ def test_prompts_are_learned_kept_and_used(specs, kind, tmp_path):
     assert 0 <= promptseg.evaluate(again, saved, SHAPES).miou <= 1
     labels = promptseg.predict(again, saved, SHAPES[0].image())
     assert labels.shape == SHAPES[0].image().shape[:2]
+
+
+@pytest.mark.parametrize("settings", [{"start": "normal", "weight": 1.0}, {"start_noise": 9.0, "rate": 5.0}])
+def test_no_learning_reaches_what_is_fixed(specs, settings):
+    """SAM 3 knows the padding of its texts by truth values beside the numbers that are learned."""
+    model = promptseg.load_model(specs["sam3"], "cpu")
+    defaults = promptseg.fit(model, SHAPES, method="zero-shot", progress=False).prompts
+    prompts = promptseg.fit(model, SHAPES, **FEW, **settings).prompts
+    assert not torch.allclose(prompts.kinds["semantic"], defaults.kinds["semantic"], atol=0.1)
+    assert defaults.fixed.keys() == {"tokens"} and torch.equal(prompts.fixed["tokens"], defaults.fixed["tokens"])
 
 
 def test_the_card_says_the_bases_licence(specs, tmp_path):

@@ -1,6 +1,5 @@
 """Every saving of the trainer against the plain way: encode at every step, full decoder, full maps in the loss."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from shapes import SPACE, ShapeSample
 from tiny import tiny_segmenter
 
 import promptseg
-from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.features.cached_decoder import CachedDecoder
 from promptseg.features.encode import encode_samples, image_tensor
@@ -18,6 +16,7 @@ from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
 from promptseg.methods.registry import METHODS
 from promptseg.models.base import ImageFeatures
+from promptseg.models.defaults import default_prompts
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.progress import Progress
 from promptseg.prompts import Prompts
@@ -37,10 +36,10 @@ def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
     assert (found - expected).abs().max() <= CLOSE * expected.abs().max()
 
 
-def build(model: SeemSegmenter, method: str, overrides: dict[str, Any]) -> tuple[PromptModule, Resolved]:
+def build(model: SeemSegmenter, method: str, overrides: dict[str, Any]) -> tuple[Prompts, PromptModule, Resolved]:
     settings = resolve("tuned", METHODS[method], overrides)
-    defaults = default_prompts(model, SPACE, settings.fit.spatial_kind, settings.fit.templates)
-    return METHODS[method].build(model, defaults, settings.method, 0), settings
+    defaults = default_prompts(model, SPACE, settings.fit.spatial, settings.fit.templates)
+    return defaults, METHODS[method].build(model, defaults, settings.method, 0), settings
 
 
 def views(model: SeemSegmenter, settings: Resolved) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
@@ -58,26 +57,27 @@ def views(model: SeemSegmenter, settings: Resolved) -> list[list[tuple[torch.Ten
 )
 def test_prompts_are_those_of_the_plain_way(model: SeemSegmenter, method: str, overrides: dict[str, Any]) -> None:
     chosen = {"steps": 5, "batch_size": 3} | overrides
-    module, settings = build(model, method, chosen)
-    losses = plain_fit(model, module, views(model, settings), settings, seed=0)
+    defaults, module, settings = build(model, method, chosen)
+    losses = plain_fit(model, defaults, module, views(model, settings), settings, seed=0)
     run = promptseg.fit(model, SHAPES, method=method, progress=False, **chosen)
     assert run.losses == pytest.approx(losses, rel=CLOSE)
-    plain = module().detached()
-    for name in ("spatial", "semantic", "background"):
-        assert_close(getattr(run.prompts, name), getattr(plain, name))
+    plain = defaults.updated(module()).detached()
+    assert run.prompts.kinds.keys() == plain.kinds.keys()
+    for name, tensor in plain.kinds.items():
+        assert_close(run.prompts.kinds[name], tensor)
 
 
 @pytest.mark.parametrize("auxiliary", [0.0, 0.3])
 def test_gradients_are_those_of_the_plain_way(model: SeemSegmenter, auxiliary: float) -> None:
-    module, settings = build(model, "ssprompt", {"auxiliary": auxiliary})
+    defaults, module, settings = build(model, "ssprompt", {"auxiliary": auxiliary})
     pairs = [sample_views[0] for sample_views in views(model, settings)]
     images, targets = zip(*pairs, strict=True)
-    plain = plain_step_loss(model, module(), images, targets, settings)
+    plain = plain_step_loss(model, defaults.updated(module()), images, targets, settings)
     cache = FeaturesCache(model.device, "memory")
     fit, silent = settings.fit, Progress(False)
     rows = encode_samples(model, SHAPES, SemanticTask(), cache=cache, progress=silent, short_side=fit.short_side)
     encoded = [row[0] for row in rows]
-    *earlier, last = CachedDecoder(model, module.moves(), all_heads=auxiliary > 0)(encoded, module())
+    *earlier, last = CachedDecoder(model, module.learned_kinds, auxiliary > 0)(encoded, defaults.updated(module()))
     task = SemanticTask()
     loss = task.loss(last, targets) + sum(auxiliary * task.loss(head, targets, 4) for head in earlier)
     found, expected = (torch.autograd.grad(value, list(module.parameters())) for value in (loss, plain))
@@ -106,7 +106,7 @@ def test_states_answer_to_other_classes_as_decode_does(model: SeemSegmenter) -> 
     features = model.encode_image([image_tensor(model, SHAPES[0].image(), 64)])
     prompts = default_prompts(model, SPACE)
     states = model.decoder_states(features, prompts, all_heads=False)
-    other: Prompts = replace(prompts, semantic=prompts.semantic.flip(0))
+    other = prompts.updated({"semantic": prompts.kinds["semantic"].flip(0)})
     (answer,) = model.classify(states, other)
     expected = model.decode(features, other)
     assert torch.equal(answer.class_logits, expected.class_logits)

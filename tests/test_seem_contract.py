@@ -2,7 +2,7 @@
 
 import torch
 from golden import error, golden_cases, load_case
-from model_contract import ModelContract
+from model_contract import ModelContract, space
 from tiny import TOKENIZER, VERSIONS, tiny_segmenter
 
 from promptseg.models.seem.files.model_folder import save_model_folder
@@ -33,9 +33,8 @@ class SeemContract(ModelContract):
             features = model.encode_image([case.tensors[f"input/{index}/image"] for index in range(batch)])
             texts = case.tensors["input/class_text_embeddings"]
             names = tuple(case.record["class_names"][:-1])
-            answer = model.decode(
-                features, Prompts(model.default_spatial_prompts(), texts[:-1], texts[-1:], names, "", "")
-            )
+            kinds = model.default_spatial_prompts() | {"semantic": texts[:-1], "background": texts[-1:]}
+            answer = model.decode(features, Prompts(model.prompt_spec, kinds, {}, space(names), "", ""))
             last = f"decoder/{model.config.decoder_layers}"
             found[f"{path.stem} classes"] = error(answer.class_logits, case.tensors[f"{last}/logits"])
             found[f"{path.stem} masks"] = error(answer.mask_logits, case.tensors[f"{last}/masks"])

@@ -2,20 +2,22 @@
 
 import math
 import os
+from dataclasses import replace
 
 import pytest
 import torch
 from golden import GoldenCase, error, golden_cases, load_case
+from model_contract import default_prompts, space
 from tiny import DIM, NUM_PROMPTS, TEXT_DIM, TOKENIZER, VERSIONS, tiny_network, tiny_segmenter
 
 from promptseg.errors import PromptsegError
-from promptseg.models.base import ImageFeatures, PromptableSegmenter
+from promptseg.models.base import ImageFeatures
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.prompts import Prompts
 
 TOLERANCE = 1e-4
-NAMES = ("road", "sky", "traffic light")
+NAMES = ("road", "traffic light", "sky")
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +32,6 @@ def features(segmenter) -> ImageFeatures:
 
 def image(height: int, width: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
-
-
-def default_prompts(segmenter: PromptableSegmenter, kind: str = "queries", names: tuple[str, ...] = NAMES) -> Prompts:
-    return Prompts(
-        spatial=segmenter.default_spatial_prompts(kind),
-        semantic=segmenter.encode_text(names),
-        background=segmenter.background_prompt(),
-        class_names=names,
-        model_id=segmenter.id,
-        model_fingerprint=segmenter.fingerprint,
-        spatial_kind=kind,
-    )
-
-
-def changed(prompts: Prompts, **fields) -> Prompts:
-    return Prompts(**{**vars(prompts), **fields})
 
 
 def golden_case(name: str) -> GoldenCase:
@@ -69,9 +55,8 @@ def test_images_to_logits_are_the_official_ones(name):
     expected = case.tensors["stage/pixel_decoder/mask_features"]
     assert error(features.mask_features, expected) < TOLERANCE
     texts = case.tensors["input/class_text_embeddings"]
-    prompts = Prompts(
-        segmenter.default_spatial_prompts(), texts[:-1], texts[-1:], tuple(map(str, range(len(texts) - 1))), "", ""
-    )
+    kinds = segmenter.default_spatial_prompts() | {"semantic": texts[:-1], "background": texts[-1:]}
+    prompts = Prompts(segmenter.prompt_spec, kinds, {}, space(tuple(map(str, range(len(texts) - 1)))), "", "")
     prediction = segmenter.decode(features, prompts)
     last = f"decoder/{network.config.decoder_layers}"
     queries = network.config.num_queries
@@ -147,7 +132,7 @@ def test_default_prompts_give_the_network_as_it_is(segmenter, features):
     prompts = default_prompts(segmenter)
     prediction = segmenter.decode(features, prompts)
     decoder = segmenter.network.decoder
-    text = torch.cat((prompts.semantic, prompts.background))
+    text = torch.cat((prompts.kinds["semantic"], prompts.kinds["background"]))
     expected = segmenter.network.decode(features, decoder.query_feat.weight, decoder.query_embed.weight, text)
     assert prediction.class_logits.shape == (2, NUM_PROMPTS + 1, len(NAMES) + 1)
     assert prediction.mask_logits.shape == (2, NUM_PROMPTS + 1, 16, 24)
@@ -158,17 +143,20 @@ def test_default_prompts_give_the_network_as_it_is(segmenter, features):
 
 def test_background_is_the_last_column(segmenter, features):
     prompts = default_prompts(segmenter)
-    swapped = changed(prompts, background=prompts.semantic[:1], semantic=prompts.background, class_names=("x",))
+    semantic, background = prompts.kinds["semantic"], prompts.kinds["background"]
+    swapped = replace(prompts, label_space=space(("x",))).updated({"background": semantic[:1], "semantic": background})
     both = [segmenter.decode(features, p).class_logits for p in (prompts, swapped)]
     torch.testing.assert_close(both[0][..., -1], both[1][..., 0])
     torch.testing.assert_close(both[0][..., 0], both[1][..., -1])
 
 
-@pytest.mark.parametrize(("kind", "row"), [("queries", "query_feat"), ("grid", "query_embed")])
+@pytest.mark.parametrize(("kind", "row"), [("spatial", "query_feat"), ("position", "query_embed")])
 def test_prompts_replace_the_first_rows_of_their_kind(segmenter, features, kind, row):
     generator = torch.Generator().manual_seed(3)
     spatial = torch.randn(5, DIM, generator=generator)
-    prompts = changed(default_prompts(segmenter), spatial=spatial, spatial_kind=kind)
+    plain = default_prompts(segmenter)
+    texts = {name: plain.kinds[name] for name in ("semantic", "background")}
+    prompts = replace(plain, kinds={kind: spatial, **texts})
     patched = tiny_segmenter()
     getattr(patched.network.decoder, row).weight[:5] = spatial
     expected = patched.decode(features, default_prompts(patched))
@@ -177,12 +165,23 @@ def test_prompts_replace_the_first_rows_of_their_kind(segmenter, features, kind,
     torch.testing.assert_close(actual.mask_logits, expected.mask_logits)
 
 
+def test_contents_and_positions_can_be_given_at_once_and_are_the_networks_own_by_default(segmenter, features):
+    plain, both = (segmenter.decode(features, default_prompts(segmenter, choice)) for choice in ("queries", "both"))
+    torch.testing.assert_close(both.mask_logits, plain.mask_logits)
+    generator = torch.Generator().manual_seed(3)
+    given = {kind: torch.randn(5, DIM, generator=generator) for kind in ("spatial", "position")}
+    patched = tiny_segmenter()
+    patched.network.decoder.query_feat.weight[:5] = given["spatial"]
+    patched.network.decoder.query_embed.weight[:5] = given["position"]
+    expected = patched.decode(features, default_prompts(patched))
+    actual = segmenter.decode(features, default_prompts(segmenter, "both").updated(given))
+    torch.testing.assert_close(actual.mask_logits, expected.mask_logits)
+
+
 def test_gradients_reach_the_prompts_and_nothing_else(segmenter, features):
     prompts = default_prompts(segmenter)
-    leaves = {
-        name: getattr(prompts, name).clone().requires_grad_(True) for name in ("spatial", "semantic", "background")
-    }
-    prediction = segmenter.decode(features, changed(prompts, **leaves))
+    leaves = {name: tensor.clone().requires_grad_(True) for name, tensor in prompts.kinds.items()}
+    prediction = segmenter.decode(features, prompts.updated(leaves))
     (prediction.class_logits.square().mean() + prediction.mask_logits.square().mean()).backward()
     for name, leaf in leaves.items():
         assert bool((leaf.grad.abs().sum(dim=1) > 0).all()), name
@@ -191,7 +190,7 @@ def test_gradients_reach_the_prompts_and_nothing_else(segmenter, features):
 
 
 def test_grid_is_sine_codes_of_cell_middles_row_by_row(segmenter):
-    codes = segmenter.default_spatial_prompts("grid")
+    codes = segmenter.default_spatial_prompts("grid")["position"]
     assert codes.shape == (NUM_PROMPTS, DIM)
     half = DIM // 2
     for index in (0, 3, 6, 15):
@@ -216,7 +215,8 @@ def test_text_prompts_have_length_one_and_depend_on_name_and_templates(segmenter
         torch.testing.assert_close(prompts.norm(dim=1), torch.ones(len(NAMES)))
     assert not torch.allclose(photo, raw, atol=1e-3) and not torch.allclose(photo, official, atol=1e-3)
     assert not torch.allclose(photo[0], photo[1], atol=1e-3)
-    torch.testing.assert_close(segmenter.background_prompt("raw"), segmenter.encode_text(["background"], "raw"))
+    background = segmenter.default_text_prompts(NAMES, "raw")["background"]
+    torch.testing.assert_close(background, segmenter.encode_text(["background"], "raw"))
 
 
 def test_many_texts_are_the_same_as_few(segmenter):
@@ -248,15 +248,18 @@ def test_without_tokenizer_names_are_refused_with_the_mend():
 def test_prompts_that_do_not_fit_are_refused(segmenter, features):
     prompts = default_prompts(segmenter)
     for fields, message in (
-        ({"spatial": torch.zeros(NUM_PROMPTS + 1, DIM)}, r"shape \(17, 32\), tiny-0 takes \(N, 32\) with N <= 16"),
+        (
+            {"spatial": torch.zeros(NUM_PROMPTS + 1, DIM)},
+            r"tiny-0: .* \(17, 32\), expected \(N, 32\) with N <= 16",
+        ),
         ({"spatial": torch.zeros(2, DIM + 1)}, r"spatial prompts have shape \(2, 33\)"),
-        ({"semantic": torch.zeros(3, DIM)}, r"semantic prompts have shape \(3, 32\), tiny-0 takes \(C, 48\)"),
+        ({"semantic": torch.zeros(3, DIM)}, r"semantic prompts have shape \(3, 32\), expected \(3, 48\)"),
         ({"background": torch.zeros(1, DIM)}, "background prompts have shape"),
-        ({"spatial_kind": "points"}, "unknown spatial kind 'points': choose one of grid, queries"),
+        ({"points": torch.zeros(2, DIM)}, "unexpected prompts 'points', expected spatial, position, semantic"),
     ):
         with pytest.raises(PromptsegError, match=message):
-            segmenter.decode(features, changed(prompts, **fields))
-    with pytest.raises(PromptsegError, match="unknown spatial kind 'points'"):
+            segmenter.decode(features, prompts.updated(fields))
+    with pytest.raises(PromptsegError, match="unknown spatial 'points': choose one of both, grid, queries"):
         segmenter.default_spatial_prompts("points")
 
 

@@ -14,13 +14,13 @@ import promptseg
 from promptseg.cli.main import run as run_command
 from promptseg.data.registry import load_dataset
 from promptseg.data.sample import Dataset, PanopticLabels, Segment, Split
-from promptseg.engine.defaults import default_prompts
 from promptseg.errors import PromptsegError
 from promptseg.experiments.compare import compare
 from promptseg.experiments.plan import Plan, Variant
 from promptseg.label_space import LabelSpace
 from promptseg.methods.registry import METHODS
 from promptseg.models.base import Prediction
+from promptseg.models.defaults import default_prompts
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.recipes.paper import RECIPES
 from promptseg.recipes.reproduce import reproduce
@@ -165,7 +165,7 @@ def test_an_image_without_segments_teaches_background() -> None:
 @pytest.mark.parametrize(("task", "method"), [*(("panoptic", m) for m in sorted(METHODS)), ("instance", "ssprompt")])
 def test_every_method_learns_every_task(model: SeemSegmenter, task: str, method: str) -> None:
     run = promptseg.fit(model, CARS[:2], method, task, progress=False, steps=1, batch_size=2)
-    assert run.record["task"] == task and all(np.isfinite(run.losses))
+    assert run.record.task == task and all(np.isfinite(run.losses))
     result = promptseg.evaluate(model, run.prompts, CARS[:2])
     assert result.task == task and result.headline is not None and 0 <= result.headline <= 1
 

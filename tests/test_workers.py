@@ -37,7 +37,7 @@ def test_two_processes_learn_what_one_does(method: str, tmp_path: Path) -> None:
     alone = promptseg.fit(tiny_segmenter(), SHAPES, method=method, **FEW)
     together = promptseg.Prompts.load(tmp_path / "run" / "prompts")
     for name in ("spatial", "semantic"):
-        one, other = getattr(alone.prompts, name), getattr(together, name)
+        one, other = alone.prompts.kinds[name], together.kinds[name]
         assert (one - other).abs().max() <= 1e-4 * one.abs().max()
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
 
@@ -49,7 +49,7 @@ def test_bfloat16_learns_nearly_what_float32_does(method: str) -> None:
     runs = [promptseg.fit(model, SHAPES, method=method, precision=p, **settings) for p in ("float32", "bfloat16")]
     assert runs[0].losses != runs[1].losses
     assert runs[1].losses == pytest.approx(runs[0].losses, rel=0.02)
-    assert all(tensor.dtype == torch.float32 for tensor in (runs[1].prompts.spatial, runs[1].prompts.semantic))
+    assert all(tensor.dtype == torch.float32 for tensor in runs[1].prompts.kinds.values())
 
 
 @pytest.mark.slow

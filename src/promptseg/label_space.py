@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from promptseg.errors import PromptsegError
+
 IGNORE = 255
 """Label of pixels that no class, loss or metric counts."""
 
@@ -20,6 +22,11 @@ class ClassInfo:
     color: Color
     is_thing: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a colour that is none."""
+        if not all(0 <= level <= 255 for level in self.color):
+            raise PromptsegError(f"class {self.name!r} has the color {list(self.color)}: give [r, g, b], each 0..255")
+
 
 @dataclass(frozen=True)
 class LabelSpace:
@@ -31,10 +38,10 @@ class LabelSpace:
     def __len__(self) -> int:
         return len(self.classes)
 
-    def to_json(self) -> dict[str, Any]:
-        """Name and classes, as a record keeps them."""
-        classes = [{"name": c.name, "color": list(c.color), "is_thing": c.is_thing} for c in self.classes]
-        return {"name": self.name, "classes": classes}
+    def __post_init__(self) -> None:
+        """Refuse a label space without classes."""
+        if not self.classes:
+            raise PromptsegError(f"label space {self.name!r} has no classes: give at least one")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,13 +1,14 @@
-"""`Prompts`: what is learned, kept and shared.
+"""`Prompts`: what is learned, kept and shared, by kind.
 
+A model says once which kinds of prompts it takes (`PromptKind`), and everything is checked against that in one place.
 A saved prompt is a folder of `prompts.safetensors`, `prompts.json` and `README.md` (a model card).
 The fused tensors are plain: using them costs what zero-shot costs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 from safetensors.torch import save_file
@@ -15,58 +16,137 @@ from torch import Tensor
 
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, read_json, write_json, write_text
+from promptseg.label_space import LabelSpace
+from promptseg.record import FitRecord
 from promptseg.tensor_files import read_safetensors
+from promptseg.typed_json import from_json, to_json
 from promptseg.version import __version__
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 TENSOR_FILE = "prompts.safetensors"
 RECORD_FILE = "prompts.json"
 CARD_FILE = "README.md"
-_FUSED = ("spatial", "semantic", "background")
+
+Role = Literal["mask", "class", "void", "pixel"]
+"""What a row stands for: `mask` asks for a mask, `class` is a class as the text encoder gives it, `void` is what no
+class claims, `pixel` is a class over the model's dense maps."""
 
 
 @dataclass(frozen=True)
+class PromptKind:
+    """One kind of prompts that a model takes: a tensor (K, D).
+
+    Attributes:
+        name: of the kind.
+        role: what a row stands for. It gives K: one row for each class where that is `class` or `pixel`, a single one
+            where it is `void`, any number from 1 where it is `mask`.
+        dim: D.
+        most: largest K of role `mask`; none = any.
+        optional: whether the model does without, in which case it uses what it has itself.
+        learned: whether it is numbers that a method may learn; else it is truth values (K, D) that belong to the
+            prompts beside them, and no method can reach them.
+    """
+
+    name: str
+    role: Role
+    dim: int
+    most: int | None = None
+    optional: bool = False
+    learned: bool = True
+
+    def expected(self, classes: int) -> str:
+        """The shape it must have, in words."""
+        if self.role == "mask":
+            return f"(N, {self.dim})" if self.most is None else f"(N, {self.dim}) with N <= {self.most}"
+        return f"({1 if self.role == 'void' else classes}, {self.dim})"
+
+    def fits(self, shape: tuple[int, ...], classes: int) -> bool:
+        """Whether a tensor of that shape is of this kind."""
+        if len(shape) != 2 or shape[1] != self.dim:
+            return False
+        if self.role == "mask":
+            return shape[0] >= 1 and (self.most is None or shape[0] <= self.most)
+        return shape[0] == (1 if self.role == "void" else classes)
+
+
+PromptSpec = tuple[PromptKind, ...]
+"""The kinds of prompts that a model takes, in the order in which methods go through them."""
+
+
+@dataclass(frozen=True, eq=False)
 class Prompts:
     """The prompts of one model for one list of classes.
 
     Attributes:
-        spatial: (N, D), the embeddings that ask for masks.
-        semantic: (C, D), one embedding per class.
-        background: (1, D), the embedding of the void column.
-        class_names: C names, in the order of `semantic`.
+        spec: the kinds that the model takes.
+        kinds: the learnable kinds that are there, each (K, D), by name.
+        fixed: the kinds that no method learns, each (K, D) truth values, by name.
+        label_space: the C classes, in the order of the rows of role `class`.
         model_id: the model they belong to.
         model_fingerprint: SHA-256 of that model's weights; prompts mean nothing to another model.
-        spatial_kind: what of the model the spatial prompts stand for (see the model's docs).
-        parts: tensors kept for reports only: learned prompts, weights and defaults before fusion.
-        record: how they came about (method, settings, data, draw, metrics), JSON-able.
+        parts: tensors for reports only, such as `KIND.learned`, `KIND.weight` and `KIND.default` of what was fused.
+        record: how they came about; none where nothing was fitted.
     """
 
-    spatial: Tensor
-    semantic: Tensor
-    background: Tensor
-    class_names: tuple[str, ...]
+    spec: PromptSpec
+    kinds: Mapping[str, Tensor]
+    fixed: Mapping[str, Tensor]
+    label_space: LabelSpace
     model_id: str
     model_fingerprint: str
-    spatial_kind: str = "queries"
-    parts: dict[str, Tensor] = field(default_factory=dict)
-    record: dict[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    record: FitRecord | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The C names."""
+        return self.label_space.names
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the fused tensors."""
-        return sum(getattr(self, name).nbytes for name in _FUSED)
+        """Bytes of what the model is given."""
+        return sum(tensor.nbytes for tensor in (*self.kinds.values(), *self.fixed.values()))
+
+    def of_role(self, role: Role) -> dict[str, Tensor]:
+        """The learnable kinds of a role that are there, by name, in the order of the spec."""
+        return {kind.name: self.kinds[kind.name] for kind in self.spec if kind.role == role and kind.name in self.kinds}
+
+    def rows(self, role: Role) -> Tensor:
+        """The learnable kinds of a role side by side, (K, sum of D)."""
+        return torch.cat(list(self.of_role(role).values()), dim=1)
+
+    def default_share(self, role: Role) -> Tensor | None:
+        """How much of the default every fused prompt of a role keeps, 1 - w of each; none if none was fused."""
+        weights = [self.parts[key].flatten() for name in self.of_role(role) if (key := f"{name}.weight") in self.parts]
+        return 1 - torch.cat(weights) if weights else None
+
+    def updated(self, tensors: Mapping[str, Tensor], parts: Mapping[str, Tensor] | None = None) -> "Prompts":
+        """The same prompts with some kinds, learnable or fixed, in place of those that were there.
+
+        Args:
+            tensors: by the name of the kind.
+            parts: for reports; none keeps those that are there.
+        """
+        fixed = {kind.name for kind in self.spec if not kind.learned}
+        return replace(
+            self,
+            kinds={**self.kinds, **{name: tensor for name, tensor in tensors.items() if name not in fixed}},
+            fixed={**self.fixed, **{name: tensor for name, tensor in tensors.items() if name in fixed}},
+            parts=self.parts if parts is None else dict(parts),
+        )
 
     def to(self, device: torch.device | str) -> "Prompts":
         """The same prompts on another device."""
         return self._map(lambda tensor: tensor.to(device))
 
     def detached(self) -> "Prompts":
-        """A copy on the CPU, in float32, cut from any graph."""
+        """A copy on the CPU, numbers in float32, cut from any graph."""
         return self._map(_plain)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Prompts":
-        fused: dict[str, Any] = {name: change(getattr(self, name)) for name in _FUSED}
-        return replace(self, parts={name: change(part) for name, part in self.parts.items()}, **fused)
+        groups = (self.kinds, self.fixed, self.parts)
+        kinds, fixed, parts = ({name: change(tensor) for name, tensor in group.items()} for group in groups)
+        return replace(self, kinds=kinds, fixed=fixed, parts=parts)
 
     def check_model(self, model_id: str, fingerprint: str) -> None:
         """Refuse a model other than the one these prompts were learned on.
@@ -80,15 +160,43 @@ class Prompts:
                 f"not to {model_id} (weights {fingerprint[:12]}): load that model, or fit again"
             )
 
+    def check(self, spec: PromptSpec, where: str) -> None:
+        """Refuse prompts that a model of `spec` cannot take.
+
+        Raises:
+            PromptsegError: a kind is missing, unknown, or of another shape; the line starts with `where`.
+        """
+        classes, given = len(self.label_space), {**self.kinds, **self.fixed}
+        for kind in spec:
+            tensor = (self.kinds if kind.learned else self.fixed).get(kind.name)
+            if tensor is None:
+                if not kind.optional:
+                    raise PromptsegError(
+                        f"{where}: {kind.name} prompts are missing, expected {kind.expected(classes)}: fit again"
+                    )
+            elif not kind.fits(tuple(tensor.shape), classes):
+                raise PromptsegError(
+                    f"{where}: {kind.name} prompts have shape {tuple(tensor.shape)}, expected {kind.expected(classes)}"
+                )
+        if unknown := sorted(set(given) - {kind.name for kind in spec}):
+            raise PromptsegError(
+                f"{where}: unexpected prompts {unknown[0]!r}, expected {', '.join(kind.name for kind in spec)}"
+            )
+
     def save(self, folder: str | Path) -> Path:
-        """Write the prompt folder, each file atomically; returns its path."""
+        """Write the prompt folder, each file atomically; returns its path.
+
+        Raises:
+            PromptsegError: they hold what `load` would refuse.
+        """
         folder = Path(folder)
         plain = self.detached()
-        tensors = {name: getattr(plain, name) for name in _FUSED}
-        tensors |= {f"parts.{name}": tensor for name, tensor in plain.parts.items()}
+        _check_saved(plain, str(folder))
+        parts = {f"parts.{name}": part for name, part in plain.parts.items()}
+        tensors = {name: tensor.contiguous() for name, tensor in {**plain.kinds, **plain.fixed, **parts}.items()}
         with atomic_path(folder / TENSOR_FILE) as path:
             save_file(tensors, path)
-        write_json(folder / RECORD_FILE, _header(plain) | {"record": plain.record})
+        write_json(folder / RECORD_FILE, to_json(_Header.of(plain)))
         write_text(folder / CARD_FILE, model_card(plain))
         return folder
 
@@ -102,79 +210,77 @@ class Prompts:
         folder = Path(folder)
         if not folder.is_dir():
             raise PromptsegError(f"{folder}: no such prompt folder; give the folder that fit or Prompts.save wrote")
-        header = read_json(folder / RECORD_FILE)
+        header = _read_header(folder / RECORD_FILE)
         tensors = read_safetensors(folder / TENSOR_FILE)
-        prompts = _assemble(folder, header, tensors)
-        _check(folder, prompts)
+        fixed = {kind.name for kind in header.spec if not kind.learned}
+        parts = {name for name in tensors if name.startswith("parts.")}
+        prompts = Prompts(
+            header.spec,
+            kinds={name: tensors[name] for name in tensors if name not in fixed | parts},
+            fixed={name: tensors[name] for name in tensors if name in fixed},
+            label_space=header.label_space,
+            model_id=header.model_id,
+            model_fingerprint=header.model_fingerprint,
+            parts={name.removeprefix("parts."): tensors[name] for name in tensors if name in parts},
+            record=header.record,
+        )
+        _check_saved(prompts, str(folder / TENSOR_FILE))
         return prompts
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", torch.float32).clone().contiguous()
+    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    return tensor.detach().to("cpu", dtype, copy=True)
 
 
-def _header(prompts: Prompts) -> dict[str, Any]:
-    return {
-        "format_version": FORMAT_VERSION,
-        "promptseg_version": __version__,
-        "model_id": prompts.model_id,
-        "model_fingerprint": prompts.model_fingerprint,
-        "spatial_kind": prompts.spatial_kind,
-        "class_names": list(prompts.class_names),
-    }
+@dataclass(frozen=True)
+class _Header:
+    """`prompts.json`."""
+
+    format_version: int
+    promptseg_version: str
+    model_id: str
+    model_fingerprint: str
+    spec: tuple[PromptKind, ...]
+    label_space: LabelSpace
+    record: FitRecord | None
+
+    @staticmethod
+    def of(prompts: Prompts) -> "_Header":
+        return _Header(
+            FORMAT_VERSION,
+            __version__,
+            prompts.model_id,
+            prompts.model_fingerprint,
+            prompts.spec,
+            prompts.label_space,
+            prompts.record,
+        )
 
 
-def _assemble(folder: Path, header: Any, tensors: dict[str, Tensor]) -> Prompts:
-    if not isinstance(header, dict):
-        raise PromptsegError(f"{folder / RECORD_FILE}: expected a JSON object, got {type(header).__name__}")
-    version = header.get("format_version")
+def _read_header(path: Path) -> _Header:
+    content = read_json(path)
+    version = content.get("format_version") if isinstance(content, dict) else FORMAT_VERSION
     if version != FORMAT_VERSION:
-        raise PromptsegError(
-            f"{folder / RECORD_FILE}: format_version is {version!r}, this package reads {FORMAT_VERSION}"
-        )
-    fields: dict[str, Any] = {}
-    for name in ("model_id", "model_fingerprint", "spatial_kind"):
-        if not isinstance(header.get(name), str):
-            raise PromptsegError(f"{folder / RECORD_FILE}: field {name} is {header.get(name)!r}, expected text")
-        fields[name] = header[name]
-    names = header.get("class_names")
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise PromptsegError(f"{folder / RECORD_FILE}: field class_names is {names!r}, expected a list of names")
-    record = header.get("record")
-    if not isinstance(record, dict):
-        raise PromptsegError(f"{folder / RECORD_FILE}: field record is {record!r}, expected a JSON object")
-    for name in _FUSED:
-        if name not in tensors:
-            raise PromptsegError(f"{folder / TENSOR_FILE}: tensor {name} is missing")
-        fields[name] = tensors[name]
-    parts = {name.removeprefix("parts."): t for name, t in tensors.items() if name.startswith("parts.")}
-    unknown = sorted(set(tensors) - set(_FUSED) - {f"parts.{name}" for name in parts})
-    if unknown:
-        raise PromptsegError(f"{folder / TENSOR_FILE}: unexpected tensor {unknown[0]}")
-    return Prompts(class_names=tuple(names), parts=parts, record=record, **fields)
+        raise PromptsegError(f"{path}: format_version is {version!r}, this package reads {FORMAT_VERSION}: fit again")
+    return from_json(_Header, content, str(path))
 
 
-def _check(folder: Path, prompts: Prompts) -> None:
-    path = folder / TENSOR_FILE
-    for name in (*_FUSED, *(f"parts.{part}" for part in prompts.parts)):
-        tensor = prompts.parts[name.removeprefix("parts.")] if name.startswith("parts.") else getattr(prompts, name)
-        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
-            raise PromptsegError(f"{path}: tensor {name} ({tensor.dtype}) holds values that are not finite numbers")
-    rows = {"semantic": len(prompts.class_names), "background": 1, "spatial": None}
-    for name, count in rows.items():
-        shape = tuple(getattr(prompts, name).shape)
-        if len(shape) != 2 or (count is not None and shape[0] != count):
-            wanted = "N" if count is None else str(count)
-            raise PromptsegError(f"{path}: tensor {name} has shape {shape}, expected ({wanted}, D)")
-    if prompts.semantic.shape[1] != prompts.background.shape[1]:
-        raise PromptsegError(
-            f"{path}: background has D = {prompts.background.shape[1]}, semantic has D = {prompts.semantic.shape[1]}"
-        )
+def _check_saved(prompts: Prompts, where: str) -> None:
+    """Refuse what does not belong into a file: other shapes, other types of numbers, numbers that are not finite."""
+    prompts.check(prompts.spec, where)
+    numbers = {**prompts.kinds, **{f"parts.{name}": part for name, part in prompts.parts.items()}}
+    for name, tensor in {**numbers, **prompts.fixed}.items():
+        wanted = torch.float32 if name in numbers else torch.bool
+        if tensor.dtype != wanted or tensor.layout != torch.strided:
+            raise PromptsegError(f"{where}: tensor {name} is {tensor.dtype} ({tensor.layout}), expected dense {wanted}")
+        if not torch.isfinite(tensor).all():
+            raise PromptsegError(f"{where}: tensor {name} holds values that are not finite numbers: fit again")
 
 
 def model_card(prompts: Prompts) -> str:
     """A model card in the model hub's form: what the prompts are, where they come from, how to use them."""
-    record = prompts.record
+    shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in prompts.kinds.items())
     lines = [
         "---",
         "library_name: promptseg",
@@ -184,13 +290,11 @@ def model_card(prompts: Prompts) -> str:
         "",
         f"# Prompts for {len(prompts.class_names)} classes on {prompts.model_id}",
         "",
-        f"Learned with promptseg on the frozen weights `{prompts.model_fingerprint}`.",
+        f"For the frozen weights `{prompts.model_fingerprint}`.",
         "",
         f"- classes: {', '.join(prompts.class_names)}",
-        f"- spatial prompts: {tuple(prompts.spatial.shape)}, semantic prompts: {tuple(prompts.semantic.shape)}",
-    ]
-    lines += [f"- {key}: {record[key]}" for key in ("method", "task", "data", "metrics", "licence") if key in record]
-    lines += [
+        f"- prompts: {shapes}",
+        *(_card_of_fit(prompts.record) if prompts.record else ()),
         "",
         "```python",
         "import promptseg",
@@ -200,3 +304,16 @@ def model_card(prompts: Prompts) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _card_of_fit(record: FitRecord) -> list[str]:
+    draw = record.draw
+    source = "" if draw.dataset is None else f" of {draw.dataset}, {draw.split} (rule {draw.rule}, k {draw.k})"
+    metrics = [f"{name} {value:.4g}" for name, value in record.metrics.items() if value is not None]
+    return [
+        f"- method: {record.method}, {record.settings.steps} steps, seed {record.seed}",
+        f"- task: {record.task}",
+        f"- data: {len(draw.ids)} images{source}",
+        *([f"- metrics: {', '.join(metrics)}"] if metrics else []),
+        f"- licence: {record.licence}",
+    ]

@@ -85,8 +85,8 @@ def draw(
         return
     drawn = draw_shots(samples, k=shots, seed=seed, rule=rule)
     _print_ids(drawn)
-    for short in drawn.record["short"]:
-        typer.echo(f"{short['class']}: wanted {short['wanted']} images, found {short['found']}", err=True)
+    for name, found in drawn.draw.short.items():
+        typer.echo(f"{name}: wanted {shots} images, found {found}", err=True)
     typer.echo(f"{len(drawn)} images of {data}, {split}; rule {rule}, {shots} shots, seed {seed}", err=True)
     if out is not None:
         drawn.save(out)
@@ -129,8 +129,8 @@ def _print_again(samples: "Split", record: Path, where: str) -> None:
 
     shots = restore_shots(samples, record)
     _print_ids(shots)
-    about = ", ".join(f"{key} {shots.record.get(key)}" for key in ("rule", "k", "seed"))
-    typer.echo(f"{len(shots)} images of {where}, all there; {about}", err=True)
+    draw = shots.draw
+    typer.echo(f"{len(shots)} images of {where}, all there; rule {draw.rule}, k {draw.k}, seed {draw.seed}", err=True)
 
 
 cache_app = new_app("Image features on disk, which fit and compare keep where memory is short.")

@@ -51,10 +51,10 @@ def fit(
     from promptseg import fit as fit_prompts
     from promptseg.engine.settings import resolve
     from promptseg.features.memory import keep_freed_memory
-    from promptseg.methods.registry import find_method
+    from promptseg.methods.registry import METHODS
 
     chosen = common_settings(settings, steps)
-    resolve(preset, find_method(method), chosen, task)  # a mistake in a name costs no loading
+    resolve(preset, METHODS.find(method), chosen, task)  # a mistake in a name costs no loading
     use_threads(threads)
     keep_freed_memory()
     dataset = load_dataset(data)

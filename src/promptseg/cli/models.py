@@ -54,7 +54,7 @@ def info(
         "memory": f"{cost.weight_bytes / 1e6:.0f} MB of weights,"
         f" {cost.feature_bytes / 1e6:.0f} MB of features for {image}",
         "classes by": "class names, or learned semantic prompts",
-        "masks by": f"spatial prompts of kind {' or '.join(found.spatial_kinds)}",
+        "masks by": f"spatial prompts: {' or '.join(found.spatial_choices)}",
         "one object by": f"{', '.join(found.object_prompts)} (variant {config.variant.name})",
         "weights": f"in {found.folder}, fingerprint {found.fingerprint}" if found.folder else "not on this machine",
     }

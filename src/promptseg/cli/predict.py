@@ -46,7 +46,6 @@ def predict(
     from promptseg import predict as predict_photo
     from promptseg.data.images import read_image
     from promptseg.engine.evaluate import task_of
-    from promptseg.engine.recorded import recorded_label_space
     from promptseg.reports.outlines import drawn
     from promptseg.reports.pictures import write_picture
     from promptseg.tasks.registry import TASKS
@@ -54,7 +53,7 @@ def predict(
     chosen = parse_settings(settings or ())
     use_threads(threads)
     loaded, overlays = Prompts.load(prompts), out / "overlays"
-    space, asked = recorded_label_space(loaded), task_of(loaded, task, chosen)
+    space, asked = loaded.label_space, task_of(loaded, task, chosen)
     writers = [kind.build(kind.presets["tuned"]).writer(out, space) for kind in TASKS.values()]
     photos = find_photos(images, [overlays, *(file for writer in writers for file in writer.files)])
     frozen = load_model(model or loaded.model_id, device=device)

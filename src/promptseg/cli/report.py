@@ -34,7 +34,6 @@ def report(
     from promptseg.engine.inspect import (
         attention_maps,
         class_changes,
-        default_shares,
         relative_distances,
         starting_prompts,
         vocabulary,
@@ -53,7 +52,8 @@ def report(
     prompts.check_model(frozen.id, frozen.fingerprint)
     candidates = read_lines(words) if words else model_words(model or prompts.model_id) or vocabulary()
     before = starting_prompts(frozen, prompts)
-    distances = relative_distances(prompts.spatial, before.spatial)
+    distances = relative_distances(prompts.rows("mask"), before.rows("mask"))
+    spatial_shares = prompts.default_share("mask")
     most_changed = sorted(range(len(distances)), key=lambda index: -distances[index])[:top]
     looked_at = most_changed if max(distances) > 0 else []
     photos = _photos(data, images, count) if looked_at else []
@@ -62,7 +62,7 @@ def report(
         prompts=prompts,
         classes=class_changes(frozen, prompts, before, candidates),
         distances=distances,
-        spatial_shares=default_shares(prompts, "spatial"),
+        spatial_shares=None if spatial_shares is None else spatial_shares.tolist(),
         losses=run.losses if run else [],
         looked_at=looked_at,
         heat=attention_picture(photos, maps, looked_at) if photos else None,

@@ -12,10 +12,10 @@ The order of images comes from SHA-256 digests of "SEED:ID", so no generator and
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +24,19 @@ from promptseg.data.sample import Sample, Split
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.files import read_json, write_json
 from promptseg.label_space import LabelSpace
+from promptseg.record import Draw
+from promptseg.typed_json import from_json, to_json
 
 Rule = Callable[[Sequence[str], NDArray[np.bool_], int, int], list[int]]
 """Takes ids, presence (images, classes), k and seed; gives indices of images in the order of the draw."""
 
 
 class Shots(Sequence[Sample]):
-    """The drawn samples in the order of the draw, and `record`: what a result must tell of the draw, as JSON data."""
+    """The drawn samples in the order of the draw, and `draw`: what a result must tell of it."""
 
-    def __init__(self, samples: Sequence[Sample], record: Mapping[str, Any]) -> None:
+    def __init__(self, samples: Sequence[Sample], draw: Draw) -> None:
         self._samples = tuple(samples)
-        self.record = dict(record)
+        self.draw = draw
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -47,8 +49,8 @@ class Shots(Sequence[Sample]):
         return self._samples[0].label_space
 
     def save(self, path: str | Path) -> None:
-        """Write the record as JSON; `restore_shots` reads it."""
-        write_json(Path(path), self.record)
+        """Write the draw as JSON; `restore_shots` reads it."""
+        write_json(Path(path), to_json(self.draw))
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -90,43 +92,41 @@ def draw_shots(
     selected = RULES[rule](ids, shown, k, seed)
     if not selected:
         raise PromptsegError(f"none of {len(samples)} samples has a labelled pixel: check the labels")
-    record = {
-        "dataset": samples.dataset if isinstance(samples, Split) else None,
-        "split": samples.name if isinstance(samples, Split) else None,
-        "rule": rule,
-        "k": k,
-        "seed": seed,
-        "min_frac": min_frac,
-        **_counts(samples[0].label_space.names, shown, selected, k),
-        "sha256": _digest(ids[i] for i in selected),
-        "ids": [ids[i] for i in selected],
-    }
-    return Shots([samples[i] for i in selected], record)
+    names = samples[0].label_space.names
+    return Shots(
+        [samples[i] for i in selected],
+        Draw(
+            tuple(ids[i] for i in selected),
+            dataset=samples.dataset if isinstance(samples, Split) else None,
+            split=samples.name if isinstance(samples, Split) else None,
+            rule=rule,
+            k=k,
+            seed=seed,
+            min_frac=min_frac,
+            drawn=_counts(names, shown[selected]),
+            available=_counts(names, shown),
+        ),
+    )
 
 
-def restore_shots(samples: Sequence[Sample], record: Mapping[str, Any] | str | Path) -> Shots:
-    """The shots of a recorded draw, without reading any label.
+def restore_shots(samples: Sequence[Sample], draw: Draw | str | Path) -> Shots:
+    """The shots of an earlier draw, without reading any label.
 
     Args:
-        samples: samples among which the recorded ones are, in any order.
-        record: `Shots.record`, or the file that `Shots.save` wrote.
+        samples: samples among which the drawn ones are, in any order.
+        draw: `Shots.draw`, or the file that `Shots.save` wrote.
 
     Raises:
-        PromptsegError: not a record, ids that do not fit its checksum, or an id that no sample has.
+        PromptsegError: no file of a draw, ids that do not fit its checksum, or an id that no sample has.
     """
-    where = "record" if isinstance(record, Mapping) else str(record)
-    content = record if isinstance(record, Mapping) else read_json(Path(record))
-    ids = content.get("ids") if isinstance(content, Mapping) else None
-    if not isinstance(ids, list) or not ids or not all(isinstance(i, str) for i in ids):
-        raise PromptsegError(f"{where}: no list of ids, so not the record of a draw; give a file that Shots.save wrote")
-    if _digest(ids) != content.get("sha256"):
-        raise PromptsegError(f"{where}: its ids do not fit its sha256, so it was edited or damaged; draw again")
+    where = "draw" if isinstance(draw, Draw) else str(draw)
+    found = draw if isinstance(draw, Draw) else from_json(Draw, read_json(Path(draw)), where)
     there = {s.id: s for s in samples}
-    missing = [i for i in ids if i not in there]
+    missing = [i for i in found.ids if i not in there]
     if missing:
-        count = f"{len(missing)} of its {len(ids)} ids are"
+        count = f"{len(missing)} of its {len(found.ids)} ids are"
         raise PromptsegError(f"{where}: {count} not in the data, first {missing[0]!r}; open the data set of the draw")
-    return Shots([there[i] for i in ids], content)
+    return Shots([there[i] for i in found.ids], found)
 
 
 def _cover(ids: Sequence[str], shown: NDArray[np.bool_], k: int, seed: int) -> list[int]:
@@ -185,15 +185,9 @@ def _presence(samples: Sequence[Sample], min_frac: float) -> NDArray[np.bool_]:
     return shown
 
 
-def _counts(names: Sequence[str], shown: NDArray[np.bool_], selected: list[int], k: int) -> dict[str, Any]:
-    """By class: images drawn and images there are; and the classes of which fewer than k are there."""
-    got, available = shown[selected].sum(axis=0).tolist(), shown.sum(axis=0).tolist()
-    short = [{"class": c, "wanted": k, "found": n} for c, n in zip(names, available, strict=True) if n < k]
-    return {
-        "got": dict(zip(names, got, strict=True)),
-        "n": dict(zip(names, available, strict=True)),
-        "short": short,
-    }
+def _counts(names: Sequence[str], shown: NDArray[np.bool_]) -> dict[str, int]:
+    """How many of the images show each class."""
+    return dict(zip(names, shown.sum(axis=0).tolist(), strict=True))
 
 
 def _check_samples(samples: Sequence[Sample]) -> None:
@@ -207,8 +201,3 @@ def _check_samples(samples: Sequence[Sample]) -> None:
         if sample.label_space.names != samples[0].label_space.names:
             raise PromptsegError(f"sample {sample.id!r} has other classes than {samples[0].id!r}: use one data set")
         seen.add(sample.id)
-
-
-def _digest(ids: Iterable[str]) -> str:
-    """SHA-256 of the ids with one newline between them."""
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()

@@ -134,8 +134,7 @@ def _load(
 
 def input_short_side(prompts: Prompts) -> int | None:
     """Shorter input side that the prompts were learned at, pixels; None where that is left to the model."""
-    short_side: int | None = prompts.record.get("settings", {}).get("short_side")
-    return short_side
+    return None if prompts.record is None else prompts.record.settings.short_side
 
 
 def task_of(prompts: Prompts, name: str | None, settings: Mapping[str, Any]) -> Task[Any]:
@@ -149,8 +148,7 @@ def task_of(prompts: Prompts, name: str | None, settings: Mapping[str, Any]) -> 
     Raises:
         PromptsegError: unknown task or setting, or a value outside its range.
     """
-    learned = str(prompts.record.get("task", "semantic"))
-    chosen = name or learned
-    of_fit = prompts.record.get("settings", {}) if chosen == learned else {}
-    names = TASKS.find(chosen).setting_names
-    return build_task(chosen, {n: value for n, value in of_fit.items() if n in names} | dict(settings))
+    record = prompts.record
+    chosen = name or ("semantic" if record is None else record.task)
+    of_fit = record.task_settings if record is not None and record.task == chosen else {}
+    return build_task(chosen, {**of_fit, **settings})

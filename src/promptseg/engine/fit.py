@@ -1,22 +1,25 @@
 """`fit`: from a frozen model and a few labelled images to prompts."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from promptseg.data.few_shot import Shots
 from promptseg.data.sample import Sample
-from promptseg.engine.defaults import default_prompts
 from promptseg.engine.runs import RECORD, Run, check_free, check_record, load_run
 from promptseg.engine.settings import resolve
 from promptseg.engine.trainer import Trainer
 from promptseg.errors import PromptsegError
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import LabelSpace
-from promptseg.methods.registry import find_method
+from promptseg.methods.registry import METHODS
 from promptseg.models.base import PromptableSegmenter
+from promptseg.models.defaults import default_prompts
 from promptseg.progress import Progress
+from promptseg.record import Draw, FitRecord
 from promptseg.tasks.registry import TASKS
 
 
@@ -56,36 +59,44 @@ def fit(
         KeyboardInterrupt: passed on, after the checkpoint is written.
     """
     overrides = settings if steps is None else settings | {"steps": steps}
-    found = find_method(method)
+    found = METHODS.find(method)
     resolved = resolve(preset, found, overrides, task)
-    fit_settings = replace(resolved.fit, short_side=resolved.fit.short_side or model.short_side)
-    resolved = resolved._replace(fit=fit_settings)
     built_task = TASKS.find(task).build(resolved.task)
     label_space = _label_space(shots)
-    record = {
-        "method": method,
-        "task": task,
-        "preset": preset,
-        "settings": resolved.to_json(),
-        "seed": seed,
-        "data": getattr(shots, "record", {"ids": [sample.id for sample in shots]}),
-        "label_space": label_space.to_json(),
-        "licence": f"of the model: {model.licence}",
-    }
-    # As a reader of the files will see it, so that a resumed run compares like with like.
-    record = json.loads(json.dumps(record))
+    used = replace(resolved.fit, short_side=resolved.fit.short_side or model.short_side)
+    record = FitRecord(
+        method,
+        task,
+        preset,
+        seed,
+        settings=used,
+        method_settings=asdict(resolved.method),
+        task_settings=asdict(resolved.task),
+        draw=shots.draw if isinstance(shots, Shots) else Draw(tuple(sample.id for sample in shots)),
+        licence=f"of the model: {model.licence}",
+    )
     folder = None if out is None else Path(out)
     if folder is not None and not resume:
         check_free(folder)
     if folder is not None and (folder / RECORD).exists():
-        run = load_run(folder)
-        run.prompts.check_model(model.id, model.fingerprint)
-        check_record(run.record, record, folder)
-        return run
-    defaults = default_prompts(model, label_space, fit_settings.spatial_kind, fit_settings.templates)
-    module = found.build(model, replace(defaults, record=record).to(model.device), resolved.method, seed)
-    cache = cache or FeaturesCache(model.device, fit_settings.features, fit_settings.features_dtype)
-    return Trainer(model, module, built_task, fit_settings, cache, seed, folder).run(shots, Progress(progress))
+        return _finished(folder, model, record)
+    defaults = default_prompts(model, label_space, used.spatial, used.templates).to(model.device)
+    module = found.build(model, defaults, resolved.method, seed)
+    cache = cache or FeaturesCache(model.device, used.features, used.features_dtype)
+    trainer = Trainer(model, defaults, module, built_task, record, cache, folder)
+    losses, seconds = trainer.run(shots, Progress(progress))
+    with torch.no_grad():
+        prompts = replace(defaults.updated(module(), module.parts()), record=record).detached()
+    run = Run(prompts, losses, seconds, module.num_parameters(), out=None)
+    return run if folder is None else trainer.keep(run, folder)
+
+
+def _finished(folder: Path, model: PromptableSegmenter, record: FitRecord) -> Run:
+    """The run that `folder` holds, which must be of this model and what `record` asks for."""
+    run = load_run(folder)
+    run.prompts.check_model(model.id, model.fingerprint)
+    check_record(run.record.to_json(), record.request(), folder)
+    return run
 
 
 def _label_space(shots: Sequence[Sample]) -> LabelSpace:

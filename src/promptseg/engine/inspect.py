@@ -15,6 +15,7 @@ from promptseg.data.formats.classes_json import packaged
 from promptseg.engine.evaluate import input_short_side
 from promptseg.features.encode import image_tensor
 from promptseg.models.base import PromptableSegmenter
+from promptseg.models.defaults import default_prompts
 from promptseg.prompts import Prompts
 
 _WORDS = Path(__file__).parent / "words.txt"
@@ -43,17 +44,10 @@ class ClassChange:
 
 
 def starting_prompts(model: PromptableSegmenter, prompts: Prompts) -> Prompts:
-    """The default prompts that `prompts` were learned from: same classes, kind and templates."""
-    templates = prompts.record.get("settings", {}).get("templates")
-    return Prompts(
-        spatial=model.default_spatial_prompts(prompts.spatial_kind),
-        semantic=model.encode_text(prompts.class_names, templates),
-        background=model.background_prompt(templates),
-        class_names=prompts.class_names,
-        model_id=prompts.model_id,
-        model_fingerprint=prompts.model_fingerprint,
-        spatial_kind=prompts.spatial_kind,
-    ).detached()
+    """The default prompts that `prompts` were learned from: same classes, spatial prompts and templates."""
+    settings = None if prompts.record is None else prompts.record.settings
+    spatial, templates = (settings.spatial, settings.templates) if settings else (None, None)
+    return default_prompts(model, prompts.label_space, spatial, templates).detached()
 
 
 def vocabulary() -> tuple[str, ...]:
@@ -76,17 +70,18 @@ def class_changes(
         words: what to look among.
         count: of words.
     """
-    templates = prompts.record.get("settings", {}).get("templates")
+    templates = None if prompts.record is None else prompts.record.settings.templates
     places = model.encode_text(list(words), templates).detach().float().cpu()
-    near_words = [_nearest(side.semantic, places, words, count) for side in (before, prompts)]
-    near_classes = [_nearest(side.semantic, before.semantic, prompts.class_names, 3) for side in (before, prompts)]
-    cosines = F.cosine_similarity(prompts.semantic, before.semantic).tolist()
-    shares = default_shares(prompts, "semantic")
+    sides = (before.rows("class"), prompts.rows("class"))
+    near_words = [_nearest(side, places, words, count) for side in sides]
+    near_classes = [_nearest(side, sides[0], prompts.class_names, 3) for side in sides]
+    cosines = F.cosine_similarity(sides[1], sides[0]).tolist()
+    shares = prompts.default_share("class")
     changes = [
         ClassChange(
             name,
             cosines[i],
-            None if shares is None else shares[i],
+            None if shares is None else float(shares[i]),
             (near_words[0][i], near_words[1][i]),
             (near_classes[0][i], near_classes[1][i]),
         )
@@ -102,12 +97,6 @@ def _nearest(prompts: Tensor, places: Tensor, names: Sequence[str], count: int) 
         tuple((names[i], value) for i, value in zip(row, values, strict=True))
         for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
-
-
-def default_shares(prompts: Prompts, kind: str) -> list[float] | None:
-    """1 - w of each prompt of a kind (`spatial` or `semantic`); none if that kind was not fused."""
-    weight = prompts.parts.get(f"{kind}.weight")
-    return None if weight is None else (1 - weight.flatten()).tolist()
 
 
 def relative_distances(prompts: Tensor, before: Tensor) -> list[float]:

@@ -10,7 +10,6 @@ from PIL import Image
 
 from promptseg.data.images import read_image
 from promptseg.engine.evaluate import input_short_side, task_of
-from promptseg.engine.recorded import recorded_label_space
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import image_tensor
 from promptseg.models.base import PromptableSegmenter
@@ -40,14 +39,14 @@ def predict(
 
     Raises:
         PromptsegError: the image cannot be read, the prompts belong to another model, an unknown task or setting, or
-            the task looks for objects and the prompts' record names no class that has any.
+            the task looks for objects and no class of the prompts has any.
     """
     prompts.check_model(model.id, model.fingerprint)
     chosen = task_of(prompts, task, settings)
     pixels = photo_pixels(image)
     features = model.encode_image([image_tensor(model, pixels, input_short_side(prompts))])
     prediction = model.decode(features, prompts.to(model.device))
-    return chosen.answer(prediction, 0, (pixels.shape[0], pixels.shape[1]), recorded_label_space(prompts))
+    return chosen.answer(prediction, 0, (pixels.shape[0], pixels.shape[1]), prompts.label_space)
 
 
 def photo_pixels(image: Photo) -> NDArray[np.uint8]:

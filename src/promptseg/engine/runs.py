@@ -1,6 +1,7 @@
 """The files of a run: a checkpoint while it goes on; `prompts/` and `run.json` when it is finished."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ import torch
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json, write_json
 from promptseg.prompts import Prompts
+from promptseg.record import FitRecord, Setting
+from promptseg.typed_json import from_json, to_json
 
 CHECKPOINT = "checkpoint.safetensors"
 PROMPTS = "prompts"
 RECORD = "run.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A finished fit.
 
@@ -35,17 +38,28 @@ class Run:
     out: Path | None
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> FitRecord:
         """Method, settings, data and draw of the run."""
+        assert self.prompts.record is not None, "a run has a record"
         return self.prompts.record
 
     def save(self, out: Path) -> "Run":
         """Write the run; its record comes last, so a folder with a record is complete."""
         self.prompts.save(out / PROMPTS)
-        numbers = {"seconds": self.seconds, "parameters": self.parameters, "losses": self.losses}
-        content = {"record": self.record, "environment": environment(), **numbers}
-        write_json(out / RECORD, content)
+        content = _RunFile(self.record, environment(), self.seconds, self.parameters, tuple(self.losses))
+        write_json(out / RECORD, to_json(content))
         return replace(self, out=out)
+
+
+@dataclass(frozen=True)
+class _RunFile:
+    """`run.json`."""
+
+    record: FitRecord
+    environment: Mapping[str, Setting]
+    seconds: float
+    parameters: int
+    losses: tuple[float, ...]
 
 
 def environment() -> dict[str, Any]:
@@ -59,11 +73,11 @@ def load_run(out: Path) -> Run:
     Raises:
         PromptsegError: a file is missing or malformed.
     """
-    content = read_json(out / RECORD)
-    if not isinstance(content, dict) or not {"losses", "seconds", "parameters"} <= set(content):
-        raise PromptsegError(f"{out / RECORD}: not the record of a run; delete it to start anew")
-    losses, seconds, parameters = list(content["losses"]), float(content["seconds"]), int(content["parameters"])
-    return Run(Prompts.load(out / PROMPTS), losses, seconds, parameters, out)
+    file = from_json(_RunFile, read_json(out / RECORD), str(out / RECORD))
+    prompts = Prompts.load(out / PROMPTS)
+    if prompts.record != file.record:
+        raise PromptsegError(f"{out}: {RECORD} and {PROMPTS} have different records: delete the folder, and fit again")
+    return Run(prompts, list(file.losses), file.seconds, file.parameters, out)
 
 
 def check_free(out: Path) -> None:

@@ -19,7 +19,6 @@ from torch import Tensor
 from promptseg.data.sample import Sample
 from promptseg.engine.checkpoint import load_checkpoint, read_header, save_checkpoint
 from promptseg.engine.runs import CHECKPOINT, Run, check_record
-from promptseg.engine.settings import FitSettings
 from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
 from promptseg.features.cached_decoder import CachedDecoder
@@ -28,6 +27,8 @@ from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
 from promptseg.models.base import Prediction, PromptableSegmenter
 from promptseg.progress import Progress
+from promptseg.prompts import Prompts
+from promptseg.record import FitRecord, FitSettings
 from promptseg.tasks.base import Task
 
 CHECKPOINT_EVERY = 20
@@ -43,45 +44,52 @@ class Trainer:
     def __init__(
         self,
         model: PromptableSegmenter,
+        defaults: Prompts,
         module: PromptModule,
         task: Task[Any],
-        settings: FitSettings,
+        record: FitRecord,
         cache: FeaturesCache,
-        seed: int,
         out: Path | None,
     ) -> None:
         """Set up a run; an `out` with a checkpoint goes on from it.
 
         Args:
             model: the frozen segmenter.
-            module: what is trained, on the model's device.
+            defaults: the prompts of the kinds that are not learned, on the model's device.
+            module: what is trained, there too.
             task: gives targets and loss.
-            settings: steps, batches, optimiser, inputs.
+            record: steps, batches, optimiser, inputs, and the seed of the order of the images.
             cache: keeps the features of the images.
-            seed: of the order of the images.
             out: folder of the run, or none to keep nothing on disk.
+
+        Raises:
+            PromptsegError: the method would learn what the model does not let it.
         """
-        self._model, self._module, self._task = model, module, task
-        self._settings, self._cache, self._seed, self._out = settings, cache, seed, out
+        learnable = {kind.name for kind in defaults.spec if kind.learned}
+        if beyond := sorted(module.learned_kinds - learnable):
+            raise PromptsegError(
+                f"{record.method} learns {beyond[0]!r} prompts, {model.id} lets {', '.join(sorted(learnable))} be"
+                " learned: choose another method or model"
+            )
+        self._model, self._defaults, self._module, self._task = model, defaults, module, task
+        self._record, self._settings, self._cache, self._out = record, record.settings, cache, out
         self._workers = Workers(model.device)
 
-    def run(self, shots: Sequence[Sample], progress: Progress) -> Run:
-        """Train all steps that are left, and write the finished run."""
-        losses: list[float] = []
-        seconds = 0.0
+    def run(self, shots: Sequence[Sample], progress: Progress) -> tuple[list[float], float]:
+        """Train all steps that are left; the losses of all steps, and the seconds spent in them."""
+        if not self._module.num_parameters():
+            return [], 0.0
         progress = progress if self._workers.is_main else Progress(False)
-        if self._module.num_parameters():
-            with progress.running():
-                losses, seconds = self._train(shots, progress)
-        prompts = replace(self._module(), parts=self._module.parts()).detached()
-        run = Run(prompts, losses, seconds, self._module.num_parameters(), None)
-        if self._out is None:
-            return run
+        with progress.running():
+            return self._train(shots, progress)
+
+    def keep(self, run: Run, out: Path) -> Run:
+        """Write the finished run into its folder, in place of the checkpoint."""
         if self._workers.is_main:
-            run.save(self._out)
-            (self._out / CHECKPOINT).unlink(missing_ok=True)
+            run.save(out)
+            (out / CHECKPOINT).unlink(missing_ok=True)
         self._workers.wait()
-        return replace(run, out=self._out)
+        return replace(run, out=out)
 
     def _train(self, shots: Sequence[Sample], progress: Progress) -> tuple[list[float], float]:
         """Returns the losses of all steps, and the seconds spent in them, those before an interruption included."""
@@ -101,8 +109,8 @@ class Trainer:
         )
         if where := self._cache.changed_summary():
             progress.say(where)
-        decoder = CachedDecoder(self._model, self._module.moves(), settings.auxiliary > 0, settings.compile)
-        draws = draw_batches(len(shots), settings.batch_size, settings.flip, self._seed, start)
+        decoder = CachedDecoder(self._model, self._module.learned_kinds, settings.auxiliary > 0, settings.compile)
+        draws = draw_batches(len(shots), settings.batch_size, settings.flip, self._record.seed, start)
         began = time.perf_counter() - before
         try:
             for step in progress.track(range(start, settings.steps), "fit", done=start):
@@ -120,13 +128,14 @@ class Trainer:
         """One step. Each group of images goes back to the prompts before the next comes, the method once for all."""
         optimizer.zero_grad(set_to_none=True)
         with self._precision():
-            prompts = self._module()
-        moved = {name: getattr(prompts, name) for name in sorted(self._module.moves())}
-        leaves = {name: tensor.detach().requires_grad_() for name, tensor in moved.items()}
+            given = self._module()
+        prompts = self._defaults.updated(given)
+        learned = {name: given[name] for name in sorted(self._module.learned_kinds)}
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in learned.items()}
         value = torch.zeros((), device=self._model.device)
         for group in _groups(self._workers.part(batch), at_once=1 if value.device.type == "cpu" else len(batch)):
             with self._precision():
-                heads = decoder(group, replace(prompts, **leaves))
+                heads = decoder(group, prompts.updated(leaves))
             loss = self._loss(group, heads) * (len(group) / len(batch))
             loss.backward()
             value += loss.detach()
@@ -134,7 +143,7 @@ class Trainer:
         self._workers.add_up([value, *gradients])
         if not math.isfinite(value.item()):
             raise PromptsegError(f"the loss is {value.item()}: lower the learning rate (rate) and fit again")
-        torch.autograd.backward(list(moved.values()), gradients)
+        torch.autograd.backward(list(learned.values()), gradients)
         optimizer.step()
         return value.item()
 
@@ -156,7 +165,7 @@ class Trainer:
 
     def _save(self, optimizer: torch.optim.Optimizer, losses: list[float], seconds: float) -> None:
         if self._out is not None and self._workers.is_main:
-            header = {"record": self._module().record, "losses": losses, "seconds": seconds}
+            header = {"record": self._record.to_json(), "losses": losses, "seconds": seconds}
             save_checkpoint(self._out / CHECKPOINT, self._module, optimizer, header)
 
     def _restore(self, optimizer: torch.optim.Optimizer) -> tuple[list[float], float]:
@@ -165,7 +174,7 @@ class Trainer:
             return [], 0.0
         path = self._out / CHECKPOINT
         header = read_header(path)
-        check_record(header.get("record"), self._module().record, path)
+        check_record(header.get("record"), self._record.request(), path)
         load_checkpoint(path, self._module, optimizer)
         return list(header["losses"]), float(header["seconds"])
 
@@ -195,15 +204,8 @@ def _epoch(count: int, flip: bool, seed: int, epoch: int) -> tuple[Tensor, Tenso
 
 
 def build_optimizer(module: PromptModule, settings: FitSettings) -> torch.optim.Optimizer:
-    """One parameter group per parameter, at the method's own relative rate.
-
-    Raises:
-        PromptsegError: a relative rate that is no number from 0.
-    """
+    """One parameter group per parameter, at the method's own relative rate."""
     scales = module.rate_scales()
-    for name, scale in scales.items():
-        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 <= scale < float("inf"):
-            raise PromptsegError(f"the relative rate of {name} is {scale!r}: give a number of at least 0")
     kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[settings.optimizer]
     groups = [{"params": [p], "lr": settings.rate * scales.get(name, 1.0)} for name, p in module.named_parameters()]
     for group in groups:

@@ -12,16 +12,17 @@ from promptseg.data.sample import Dataset, Split
 from promptseg.engine.evaluate import Result, evaluate
 from promptseg.engine.fit import fit
 from promptseg.engine.runs import Run, environment
-from promptseg.engine.settings import FitSettings, Resolved, resolve
+from promptseg.engine.settings import Resolved, resolve
 from promptseg.errors import PromptsegError
 from promptseg.experiments.plan import Outcome, Plan, Score, Trial, Variant, prompts_folder, read_score, write_score
 from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.features.memory import PeakMemory
 from promptseg.files import write_text
-from promptseg.methods.registry import find_method
+from promptseg.methods.registry import METHODS
 from promptseg.models.base import PromptableSegmenter
 from promptseg.progress import Progress
+from promptseg.record import FitSettings
 from promptseg.tasks.registry import build_task
 
 Report = Callable[[Outcome], None]
@@ -164,7 +165,7 @@ class Comparison:
     def _resolved(self, variant: Variant) -> Resolved:
         """The settings of a variant; a mistake in them names the variant."""
         try:
-            return resolve(self._plan.preset, find_method(variant.method), self._settings(variant), self._plan.task)
+            return resolve(self._plan.preset, METHODS.find(variant.method), self._settings(variant), self._plan.task)
         except PromptsegError as error:
             raise PromptsegError(f"{variant.label}: {error}") from None
 
@@ -260,7 +261,7 @@ class Comparison:
 
 
 def _score(run: Run, result: Result, images: int, peak: int | None, artefact_bytes: int) -> Score:
-    trained_images = len(run.losses) * run.record["settings"]["batch_size"]
+    trained_images = len(run.losses) * run.record.settings.batch_size
     return Score(
         scores=result.scores,
         per_class=result.per_class,

@@ -22,23 +22,24 @@ Decode = Callable[[ImageFeatures, Prompts], list[Prediction]]
 class CachedDecoder:
     """The model's decoder over encoded images.
 
-    Where the spatial prompts are not trained, the decoder runs once for each image and its states are kept; else the
-    features as the model prepares them. An image that finds no more room is worked out anew at every step.
+    Where the decoder hears of the learned prompts at its very end only, it runs once for each image and its states are
+    kept; else the features as the model prepares them. An image that finds no more room is worked out anew each step.
     """
 
     def __init__(
-        self, model: PromptableSegmenter, trained: frozenset[str], all_heads: bool, compiled: bool = False
+        self, model: PromptableSegmenter, learned_kinds: frozenset[str], all_heads: bool, compiled: bool = False
     ) -> None:
         """Set up the decoder of one fit.
 
         Args:
             model: the frozen segmenter.
-            trained: the prompts that training changes.
+            learned_kinds: the kinds of prompts that training changes.
             all_heads: answer from every head of the decoder, not from the last one alone.
             compiled: let `torch.compile` make the decoder's kernels.
         """
         self._all_heads = all_heads
-        self._states = None if "spatial" in trained else decoder_states(model)
+        states = decoder_states(model)
+        self._states = states if states is not None and learned_kinds <= states.late_kinds else None
         decode = model.decode_all if all_heads else partial(_last_alone, model)
         self._decode: Decode = torch.compile(decode) if compiled else decode
         self._prepared = prepared_features(model)

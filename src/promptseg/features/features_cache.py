@@ -11,11 +11,7 @@ from promptseg.errors import PromptsegError, unknown_name
 from promptseg.features.feature_files import FeatureFiles, features_folder
 from promptseg.features.memory import free_bytes
 from promptseg.models.base import ImageFeatures, PromptableSegmenter
-
-PLACES = ("auto", "gpu", "memory", "disk", "none")
-"""Where image features may be kept."""
-DTYPES = ("float32", "bfloat16", "float16")
-"""What they may be kept as."""
+from promptseg.record import DTYPES, PLACES
 
 PREPROCESSING = 1
 """Raised whenever the same weights and pixels come to give other features: what was kept is then not found any more."""

@@ -4,13 +4,14 @@ Zhou et al., "Learning to Prompt for Vision-Language Models", 2022. The class na
 at its start the text is that of the template `photo`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from promptseg.checks import check_flag, check_number, check_whole
 from promptseg.errors import PromptsegError
-from promptseg.methods.module import PromptModule
+from promptseg.methods.module import Method, PromptModule
 from promptseg.models.base import PromptableSegmenter
 from promptseg.models.capabilities import EmbeddedTexts, word_level_text
 from promptseg.prompts import Prompts
@@ -37,17 +38,16 @@ class CoOpSettings:
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
-        tokens = self.context_tokens
-        if tokens is not None and (not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 1):
-            raise PromptsegError(f"context_tokens is {tokens!r}: give a whole number of at least 1, or null")
+        if self.context_tokens is not None:
+            check_whole("context_tokens", self.context_tokens)
         if not isinstance(self.context, str) or not self.context.strip():
             raise PromptsegError(f"context is {self.context!r}: give the words that the context starts as")
-        if not isinstance(self.class_specific, bool):
-            raise PromptsegError(f"class_specific is {self.class_specific!r}: give true or false")
+        check_flag("class_specific", self.class_specific)
+        check_number("context_rate", self.context_rate)
 
 
 class CoOp(PromptModule):
-    """M context embeddings (1 or C, M, W); everything but the class embeddings stays default."""
+    """M context embeddings (1 or C, M, W); all but the class embeddings stays default."""
 
     words: Tensor
     ends: Tensor
@@ -65,7 +65,7 @@ class CoOp(PromptModule):
             PromptsegError: the model's text encoder cannot be entered at the words.
         """
         super().__init__()
-        self._text, self._defaults, self._settings = word_level_text(model), defaults, settings
+        self._text, self._settings = word_level_text(model), settings
         start = self._text.embed_texts([settings.context])
         self._given = int(start.ends[0]) - 1
         full = self._text.embed_texts([f"{settings.context} {name}." for name in defaults.class_names])
@@ -81,21 +81,25 @@ class CoOp(PromptModule):
             given = _SPREAD * noise.to(given)
         return given.repeat(len(self.words) if self._settings.class_specific else 1, 1, 1)
 
-    def forward(self) -> Prompts:
-        """Semantic prompts of the class names behind the learned context."""
+    @property
+    def learned_kinds(self) -> frozenset[str]:
+        """The class embeddings."""
+        return self._text.text_kinds
+
+    def forward(self) -> dict[str, Tensor]:
+        """What the text encoder makes of the class names behind the learned context."""
         context = self.context.expand(len(self.words), -1, -1)
         words = torch.cat((self.words[:, :1], context, self.words[:, 1 + self._given :]), dim=1)
         ends = self.ends + context.shape[1] - self._given
-        return replace(self._defaults, semantic=self._text.encode_embedded(EmbeddedTexts(words, ends)))
+        return self._text.encode_embedded(EmbeddedTexts(words, ends))
 
     def parts(self) -> dict[str, Tensor]:
         """`context` (1 or C, M, W)."""
         return {"context": self.context}
 
-    def moves(self) -> frozenset[str]:
-        """The class embeddings."""
-        return frozenset({"semantic"})
-
     def rate_scales(self) -> dict[str, float]:
         """As the settings say."""
         return {"context": self._settings.context_rate}
+
+
+METHOD = Method(CoOpSettings, CoOp, {"templates": "photo"})

@@ -6,7 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from promptseg.errors import PromptsegError, unknown_name
+from promptseg.checks import check_choice, check_number, is_number
+from promptseg.errors import PromptsegError
 
 STARTS = ("copy", "noise", "normal")
 WEIGHT_MAPS = ("sigmoid", "clamp")
@@ -34,16 +35,13 @@ class FusionSettings:
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
-        if self.start not in STARTS:
-            raise unknown_name("start", str(self.start), STARTS)
-        if self.weight_map not in WEIGHT_MAPS:
-            raise unknown_name("weight_map", str(self.weight_map), WEIGHT_MAPS)
-        if self.weight != "learned" and not (_is_number(self.weight) and 0 <= self.weight <= 1):
+        check_choice("start", self.start, STARTS)
+        check_choice("weight_map", self.weight_map, WEIGHT_MAPS)
+        if self.weight != "learned" and not (is_number(self.weight) and 0 <= self.weight <= 1):
             raise PromptsegError(f"weight is {self.weight!r}: give 'learned' or a number from 0 to 1")
-        if not (_is_number(self.weight_start) and 0 < self.weight_start < 1):
+        if not (is_number(self.weight_start) and 0 < self.weight_start < 1):
             raise PromptsegError(f"weight_start is {self.weight_start!r}: give a number between 0 and 1")
-        if not (_is_number(self.start_noise) and self.start_noise >= 0):
-            raise PromptsegError(f"start_noise is {self.start_noise!r}: give a number of at least 0")
+        check_number("start_noise", self.start_noise)
 
 
 class Fusion(nn.Module):
@@ -87,7 +85,3 @@ def _start(default: Tensor, settings: FusionSettings, generator: torch.Generator
             return default.detach() + settings.start_noise * noise
         case _:
             return noise
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -4,13 +4,14 @@ Parisot et al., "Learning to Name Classes for Vision and Language Models", 2023.
 the template `photo`. Every class has embeddings of its own, also where two names share a word.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from promptseg.checks import check_number
 from promptseg.errors import PromptsegError
-from promptseg.methods.module import PromptModule
+from promptseg.methods.module import Method, PromptModule
 from promptseg.models.base import PromptableSegmenter
 from promptseg.models.capabilities import EmbeddedTexts, word_level_text
 from promptseg.prompts import Prompts
@@ -27,6 +28,10 @@ class LOCNSettings:
     """
 
     name_rate: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        check_number("name_rate", self.name_rate)
 
 
 class LOCN(PromptModule):
@@ -50,7 +55,7 @@ class LOCN(PromptModule):
             PromptsegError: the model's text encoder cannot be entered at the words, or reads too few of them.
         """
         super().__init__()
-        self._text, self._defaults, self._settings = word_level_text(model), defaults, settings
+        self._text, self._settings = word_level_text(model), settings
         full = self._text.embed_texts([f"{_BEFORE} {name}{_AFTER}" for name in defaults.class_names])
         before, after = (int(end) - 1 for end in self._text.embed_texts([_BEFORE, _AFTER]).ends)
         place = torch.arange(full.words.shape[1], device=full.ends.device)
@@ -63,19 +68,23 @@ class LOCN(PromptModule):
             self.register_buffer(key, tensor)
         self.names = nn.Parameter(full.words[rows, columns].clone())
 
-    def forward(self) -> Prompts:
-        """Semantic prompts of the learned names."""
+    @property
+    def learned_kinds(self) -> frozenset[str]:
+        """The class embeddings."""
+        return self._text.text_kinds
+
+    def forward(self) -> dict[str, Tensor]:
+        """What the text encoder makes of the learned names."""
         words = self.words.index_put((self.rows, self.columns), self.names)
-        return replace(self._defaults, semantic=self._text.encode_embedded(EmbeddedTexts(words, self.ends)))
+        return self._text.encode_embedded(EmbeddedTexts(words, self.ends))
 
     def parts(self) -> dict[str, Tensor]:
         """`names` (P, W), class by class."""
         return {"names": self.names}
 
-    def moves(self) -> frozenset[str]:
-        """The class embeddings."""
-        return frozenset({"semantic"})
-
     def rate_scales(self) -> dict[str, float]:
         """As the settings say."""
         return {"names": self._settings.name_rate}
+
+
+METHOD = Method(LOCNSettings, LOCN, {"templates": "photo"})

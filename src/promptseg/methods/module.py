@@ -1,26 +1,34 @@
-"""What a method of learning prompts is to the engine."""
+"""What a method is to the engine: settings, and a module whose parameters are all that is trained."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
+from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
 
 
 class PromptModule(nn.Module, ABC):
-    """A module whose parameters are all that is trained; calling it gives the prompts they stand for."""
+    """Parameters that stand for prompts; calling it gives them."""
+
+    @property
+    @abstractmethod
+    def learned_kinds(self) -> frozenset[str]:
+        """The kinds that training changes."""
 
     @abstractmethod
-    def forward(self) -> Prompts:
-        """The prompts, differentiable in the parameters."""
+    def forward(self) -> dict[str, Tensor]:
+        """The prompts by kind: those of `learned_kinds`, (K, D) and differentiable, and what is fixed with them.
 
-    @abstractmethod
+        Kinds that are not given stay those that the module was built from.
+        """
+
     def parts(self) -> dict[str, Tensor]:
-        """Tensors that reports need beside the fused prompts, by name."""
-
-    def moves(self) -> frozenset[str]:
-        """The prompts that training changes, among `spatial`, `semantic` and `background`."""
-        return frozenset({"spatial", "semantic", "background"})
+        """Tensors that reports need beside the prompts, by name."""
+        return {}
 
     def rate_scales(self) -> dict[str, float]:
         """Learning rates relative to the base rate, by parameter name; 1 where none is named."""
@@ -29,3 +37,22 @@ class PromptModule(nn.Module, ABC):
     def num_parameters(self) -> int:
         """How many numbers are trained."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+
+Build = Callable[[PromptableSegmenter, Prompts, Any, int], PromptModule]
+"""From the model, its default prompts, the method's settings and the seed, to a module."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to learn prompts.
+
+    Attributes:
+        settings: its settings dataclass.
+        build: makes its module.
+        defaults: which default prompts it learns from, as settings of the fit that it does not leave open.
+    """
+
+    settings: type
+    build: Build
+    defaults: Mapping[str, str] = field(default_factory=dict)

@@ -3,16 +3,19 @@
 SpaPrompt learns the spatial prompts alone, SemPrompt the semantic ones, zero-shot none.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from promptseg.checks import check_flag, check_number
+from promptseg.errors import PromptsegError
 from promptseg.methods.fusion import Fusion, FusionSettings
-from promptseg.methods.module import PromptModule
-from promptseg.prompts import Prompts
+from promptseg.methods.module import Method, PromptModule
+from promptseg.models.base import PromptableSegmenter
+from promptseg.prompts import Prompts, Role
 
 
 @dataclass(frozen=True)
@@ -36,40 +39,57 @@ class SSPromptSettings(FusionSettings):
     semantic_rate: float = 1.0
     semantic_weight_rate: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        super().__post_init__()
+        for name in ("renormalise", "learn_background"):
+            check_flag(name, getattr(self, name))
+        for name in ("spatial_rate", "spatial_weight_rate", "semantic_rate", "semantic_weight_rate"):
+            check_number(name, getattr(self, name))
+
 
 class SSPrompt(PromptModule):
-    """Fusions over the default spatial and / or semantic prompts; what is not learned stays default."""
+    """Fusions over default prompts, kind by kind."""
 
-    def __init__(
-        self, defaults: Prompts, settings: SSPromptSettings, seed: int, spatial: bool = True, semantic: bool = True
-    ) -> None:
+    def __init__(self, defaults: Prompts, settings: SSPromptSettings, seed: int, roles: Collection[Role]) -> None:
         """Start from the model's defaults.
 
         Args:
             defaults: default prompts, on the device to train on.
             settings: how to fuse.
             seed: of the random start.
-            spatial: learn the spatial prompts.
-            semantic: learn the semantic prompts.
+            roles: of the kinds that are fused; `class` brings `void` along where the settings say so.
+
+        Raises:
+            PromptsegError: the background is to be learned, and the model has none.
         """
         super().__init__()
+        learns_void = "class" in roles and settings.learn_background
+        if learns_void and not defaults.of_role("void"):
+            raise PromptsegError(
+                f"learn_background is true: {defaults.model_id} has no background prompt; leave it out"
+            )
+        roles = {*roles, "void"} if learns_void else set(roles)
         generator = torch.Generator().manual_seed(seed)
-        self._defaults = defaults
         self._settings = settings
-        self.spatial = Fusion(defaults.spatial, settings, generator) if spatial else None
-        self.semantic = Fusion(defaults.semantic, settings, generator) if semantic else None
-        learns_background = semantic and settings.learn_background
-        self.background = Fusion(defaults.background, settings, generator) if learns_background else None
+        self._roles = {kind.name: kind.role for kind in defaults.spec if kind.role in roles}
+        self.fusions = nn.ModuleDict(
+            {name: Fusion(defaults.kinds[name], settings, generator) for name in self._roles if name in defaults.kinds}
+        )
 
-    def forward(self) -> Prompts:
+    @property
+    def learned_kinds(self) -> frozenset[str]:
+        """Those that are fused."""
+        return frozenset(self.fusions)
+
+    def forward(self) -> dict[str, Tensor]:
         """The fused prompts."""
-        fused: dict[str, Any] = {name: self._renormalised(name, fusion()) for name, fusion in self._fusions().items()}
-        return replace(self._defaults, **fused)
+        return {name: self._fused(name, fusion) for name, fusion in self._by_kind().items()}
 
     def parts(self) -> dict[str, Tensor]:
-        """Per learned kind: `<kind>.learned` (K, D), `<kind>.weight` (K, 1) and `<kind>.default` (K, D)."""
+        """Per learned kind: `KIND.learned` (K, D), `KIND.weight` (K, 1) and `KIND.default` (K, D)."""
         tensors: dict[str, Tensor] = {}
-        for name, fusion in self._fusions().items():
+        for name, fusion in self._by_kind().items():
             tensors |= {
                 f"{name}.learned": fusion.learned,
                 f"{name}.weight": fusion.weight(),
@@ -77,29 +97,33 @@ class SSPrompt(PromptModule):
             }
         return tensors
 
-    def moves(self) -> frozenset[str]:
-        """Those that are fused."""
-        return frozenset(self._fusions())
-
     def rate_scales(self) -> dict[str, float]:
         """As the settings say."""
-        settings = self._settings
-        return {
-            "spatial.learned": settings.spatial_rate,
-            "spatial.free_weight": settings.spatial_weight_rate,
-            "semantic.learned": settings.semantic_rate,
-            "semantic.free_weight": settings.semantic_weight_rate,
-            "background.learned": settings.semantic_rate,
-            "background.free_weight": settings.semantic_weight_rate,
-        }
+        own = self._settings
+        scales: dict[str, float] = {}
+        for name in self.fusions:
+            rates = (own.spatial_rate, own.spatial_weight_rate)
+            if self._roles[name] != "mask":
+                rates = (own.semantic_rate, own.semantic_weight_rate)
+            scales |= {f"fusions.{name}.learned": rates[0], f"fusions.{name}.free_weight": rates[1]}
+        return scales
 
-    def _fusions(self) -> dict[str, Fusion]:
-        fusions = {"spatial": self.spatial, "semantic": self.semantic, "background": self.background}
-        return {name: fusion for name, fusion in fusions.items() if fusion is not None}
+    def _by_kind(self) -> dict[str, Fusion]:
+        return {name: fusion for name, fusion in self.fusions.items() if isinstance(fusion, Fusion)}
 
-    def _renormalised(self, name: str, fused: Tensor) -> Tensor:
-        if name == "spatial" or not self._settings.renormalise:
+    def _fused(self, name: str, fusion: Fusion) -> Tensor:
+        fused: Tensor = fusion()
+        if self._roles[name] == "mask" or not self._settings.renormalise:
             return fused
-        default: Tensor = getattr(self._defaults, name)
-        renormalised: Tensor = F.normalize(fused, dim=-1) * torch.linalg.vector_norm(default, dim=-1, keepdim=True)
-        return renormalised
+        lengths: Tensor = torch.linalg.vector_norm(fusion.default, dim=-1, keepdim=True)
+        return F.normalize(fused, dim=-1) * lengths
+
+
+def _fusing(*roles: Role) -> Method:
+    def build(model: PromptableSegmenter, defaults: Prompts, settings: SSPromptSettings, seed: int) -> SSPrompt:
+        return SSPrompt(defaults, settings, seed, roles)
+
+    return Method(SSPromptSettings, build)
+
+
+ZERO_SHOT, SSPROMPT, SPAPROMPT, SEMPROMPT = _fusing(), _fusing("mask", "class"), _fusing("mask"), _fusing("class")

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, Self, TypeVar, get_type_hints
 import torch
 from torch import Tensor
 
-from promptseg.prompts import Prompts
+from promptseg.prompts import Prompts, PromptSpec
 
 Size = tuple[int, int]
 """Height and width, in pixels."""
@@ -173,8 +173,12 @@ class PromptableSegmenter(Protocol):
         """
 
     @property
-    def spatial_kinds(self) -> tuple[str, ...]:
-        """Its kinds of default spatial prompts, the one used unless the user says otherwise first."""
+    def prompt_spec(self) -> PromptSpec:
+        """The kinds of prompts it takes."""
+
+    @property
+    def spatial_choices(self) -> tuple[str, ...]:
+        """Its own spatial prompts by name, those used unless the user says otherwise first."""
 
     @property
     def device(self) -> torch.device:
@@ -204,11 +208,16 @@ class PromptableSegmenter(Protocol):
                 it to the model.
         """
 
-    def background_prompt(self, templates: str | None = None) -> Tensor:
-        """The semantic prompt (1, D) of the last, void column of the class logits."""
+    def default_text_prompts(self, names: Sequence[str], templates: str | None = None) -> dict[str, Tensor]:
+        """All kinds that come from texts: classes, the void column of the class logits, and what is fixed with them.
 
-    def default_spatial_prompts(self, kind: str | None = None) -> Tensor:
-        """Default spatial prompts (N, D) of one of the model's kinds; None: of the first."""
+        Args:
+            names: C class names.
+            templates: as in `encode_text`.
+        """
+
+    def default_spatial_prompts(self, choice: str | None = None) -> dict[str, Tensor]:
+        """The kinds of one of `spatial_choices`, each (N, D); None: of the first."""
 
     def decode(self, features: ImageFeatures, prompts: Prompts) -> Prediction:
         """Masks and their classes; tensors of `features` and `prompts` on the model's device."""

@@ -16,7 +16,7 @@ Box = tuple[float, float, float, float]
 """x and y of the top left corner, x and y of the bottom right one, in pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EmbeddedTexts:
     """T texts as word embeddings, ready for the text encoder.
 
@@ -32,11 +32,15 @@ class EmbeddedTexts:
 class WordLevelText(Protocol):
     """Optional: a text encoder that can be entered at the word embeddings."""
 
+    @property
+    def text_kinds(self) -> frozenset[str]:
+        """The learnable kinds that `encode_embedded` gives."""
+
     def embed_texts(self, texts: Sequence[str]) -> EmbeddedTexts:
         """The frozen word embeddings of texts, as they are, without a template."""
 
-    def encode_embedded(self, texts: EmbeddedTexts) -> Tensor:
-        """Semantic prompts (T, D), as `encode_text` gives them; differentiable in the words.
+    def encode_embedded(self, texts: EmbeddedTexts) -> dict[str, Tensor]:
+        """The kinds that one text gives for each class, (T, D), as `default_text_prompts`; differentiable in the words.
 
         Raises:
             PromptsegError: a text is longer than the encoder reads.
@@ -44,7 +48,11 @@ class WordLevelText(Protocol):
 
 
 class PointPrompts(Protocol):
-    """Optional: a spatial prompt encoder that turns points into spatial prompts of kind `grid`."""
+    """Optional: a spatial prompt encoder that turns points into spatial prompts; its choice `grid` is made so."""
+
+    @property
+    def point_kind(self) -> str:
+        """The kind that points become."""
 
     def default_points(self) -> Tensor:
         """The points (N, 2) behind the default prompts: x and y in [0, 1] of width and height."""
@@ -53,7 +61,7 @@ class PointPrompts(Protocol):
         """Spatial prompts (N, D) of points (N, 2); differentiable."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ObjectPrompt:
     """One object of one image: pointed at, named, or both.
 
@@ -114,8 +122,12 @@ class PreparedFeatures(Protocol):
 class DecoderStates(Protocol):
     """Optional: a decoder that hears of classes at its very end only.
 
-    With spatial prompts that stand still, what comes before is the same at every step and computed once.
+    While only these are learned, what comes before is the same at every step and computed once.
     """
+
+    @property
+    def late_kinds(self) -> frozenset[str]:
+        """The kinds of prompts that it hears of at its very end only."""
 
     def decoder_states(self, features: ImageFeatures, prompts: Prompts, all_heads: bool) -> ImageFeatures:
         """What the decoder makes of images and spatial prompts, of all heads or of the last one alone."""

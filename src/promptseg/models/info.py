@@ -13,7 +13,7 @@ from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.cost import ModelCost, cost
 from promptseg.models.seem.files.model_folder import load_model_folder
 from promptseg.models.seem.pointing.one_object import object_prompts
-from promptseg.models.seem.segmenter import SPATIAL_KINDS
+from promptseg.models.seem.segmenter import SPATIAL_CHOICES
 
 SIZE: Size = (512, 1024)
 """Height and width of the image that costs are given for, pixels."""
@@ -27,7 +27,7 @@ class ModelInfo:
         name: its name, or the folder it is in.
         config: the numbers that shape it.
         cost: of one image of `SIZE`.
-        spatial_kinds: what of the model learned spatial prompts can stand for.
+        spatial_choices: its own spatial prompts by name, from which learning can start.
         object_prompts: ways to say which single object is meant.
         folder: where its weights are; None where they are not on this machine.
         fingerprint: of the weights; None likewise.
@@ -36,7 +36,7 @@ class ModelInfo:
     name: str
     config: SeemConfig
     cost: ModelCost
-    spatial_kinds: tuple[str, ...]
+    spatial_choices: tuple[str, ...]
     object_prompts: tuple[str, ...]
     folder: Path | None
     fingerprint: str | None
@@ -63,7 +63,7 @@ def model_info(name_or_folder: str) -> ModelInfo:
         name=name_or_folder,
         config=config,
         cost=cost(config, SIZE),
-        spatial_kinds=SPATIAL_KINDS,
+        spatial_choices=SPATIAL_CHOICES,
         object_prompts=object_prompts(config.variant),
         folder=folder,
         fingerprint=weights,

@@ -17,8 +17,6 @@ from promptseg.recipes.paper import Recipe
 from promptseg.reports.pictures import Picture, bar_chart, legend, stack, write_picture
 from promptseg.reports.tables import MISSING, Table
 
-WEIGHT = "semantic.weight"
-"""The part of saved prompts that holds w of each class, (C, 1)."""
 _KINDS: dict[str, Color] = {"things": (31, 98, 158), "stuff": (222, 143, 33)}
 
 
@@ -45,13 +43,13 @@ def learned_shares(out: Path, outcomes: Sequence[Outcome], label_space: LabelSpa
         PromptsegError: prompts are missing or damaged.
     """
     finished = [outcome.trial for outcome in outcomes if outcome.score is not None]
-    weights = [Prompts.load(prompts_folder(out, trial)).parts[WEIGHT].flatten().tolist() for trial in finished]
+    kept = [Prompts.load(prompts_folder(out, trial)).default_share("class") for trial in finished]
     kinds = ["things" if info.is_thing else "stuff" for info in label_space.classes]
     shares = [
-        Share(name, kind, tuple(1 - weight[index] for weight in weights))
+        Share(name, kind, tuple(float(shares[index]) for shares in kept if shares is not None))
         for index, (name, kind) in enumerate(zip(label_space.names, kinds, strict=True))
     ]
-    return sorted(shares, key=lambda share: -share.spread.mean) if weights else []
+    return sorted(shares, key=lambda share: -share.spread.mean) if kept else []
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ TABLE8 = Recipe(
     _CITYSCAPES,
     (
         Row("SEEM", ZERO_SHOT, _tiny(39.2)),
-        Row("SEEM, points of a grid (not in the paper)", Variant("zero-shot", {"spatial_kind": "grid"})),
+        Row("SEEM, points of a grid (not in the paper)", Variant("zero-shot", {"spatial": "grid"})),
         Row("VSPL", Variant("vspl"), _tiny(41.0)),
         Row("SpaPrompt", Variant("spaprompt"), _tiny(49.3)),
         Row("SSPrompt", SSPROMPT, _tiny(55.2)),

@@ -62,10 +62,10 @@ def write_page(path: Path, learned: Learned) -> None:
     changed = max(learned.distances) > 0
     page = template.render(
         learned=learned,
-        method=record.get("method", "unknown"),
-        about={key: record[key] for key in ("method", "preset", "task", "seed") if key in record},
-        shots=len(record.get("data", {}).get("ids", ())),
-        data=record.get("data", {}).get("dataset"),
+        method="unknown" if record is None else record.method,
+        about={} if record is None else {key: getattr(record, key) for key in ("method", "preset", "task", "seed")},
+        shots=0 if record is None else len(record.draw.ids),
+        data=None if record is None else record.draw.dataset,
         curve=line_svg(smoothed(learned.losses), "step", "loss") if learned.losses else None,
         share_bars=histogram_svg(shares, (0, 1), "default's share") if shares else None,
         distance_bars=histogram_svg(learned.distances, (0, max(learned.distances)), "distance / length")

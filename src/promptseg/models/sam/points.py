@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptseg.errors import PromptsegError, unknown_name
+from promptseg.checks import check_choice
+from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import EmbeddedTexts
 from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, each
 from promptseg.models.sam.text import TextSource
 from promptseg.models.sizes import long_side_size
-from promptseg.prompts import Prompts
+from promptseg.prompts import PromptKind, Prompts, PromptSpec
 
 GRID = "grid"
 GRID_SIDE = 10
@@ -34,7 +35,7 @@ class PointSam(FrozenSam):
     and angles nearly, and s is the length of the default spatial tokens, so that the decoder meets nothing of unusual
     size. The projection knows nothing of SAM: before learning, the class tokens mean nothing to the decoder.
 
-    The background prompt has no part in the answer: it is zero.
+    There is no void class, so there is no background prompt.
     """
 
     def __init__(
@@ -60,7 +61,12 @@ class PointSam(FrozenSam):
         return dim
 
     @property
-    def spatial_kinds(self) -> tuple[str, ...]:
+    def prompt_spec(self) -> PromptSpec:
+        """`spatial` and `semantic` tokens."""
+        return PromptKind("spatial", "mask", self.dim), PromptKind("semantic", "class", self.dim)
+
+    @property
+    def spatial_choices(self) -> tuple[str, ...]:
         """`grid` alone."""
         return (GRID,)
 
@@ -81,9 +87,18 @@ class PointSam(FrozenSam):
         """
         return self._tokens(self._source().encode(names, templates or "photo"))
 
-    def background_prompt(self, templates: str | None = None) -> Tensor:
-        """Zeros (1, D): the decoder has no void class."""
-        return torch.zeros(1, self.dim, device=self.device)
+    def default_text_prompts(self, names: Sequence[str], templates: str | None = None) -> dict[str, Tensor]:
+        """`semantic`, (C, D).
+
+        Raises:
+            PromptsegError: as `encode_text`.
+        """
+        return {"semantic": self.encode_text(names, templates)}
+
+    @property
+    def text_kinds(self) -> frozenset[str]:
+        """`semantic`."""
+        return frozenset({"semantic"})
 
     def embed_texts(self, texts: Sequence[str]) -> EmbeddedTexts:
         """The frozen word embeddings of texts.
@@ -93,13 +108,13 @@ class PointSam(FrozenSam):
         """
         return self._source().embed_texts(texts)
 
-    def encode_embedded(self, texts: EmbeddedTexts) -> Tensor:
-        """Tokens (T, D) of texts, differentiable in the words.
+    def encode_embedded(self, texts: EmbeddedTexts) -> dict[str, Tensor]:
+        """`semantic`: tokens (T, D) of texts, differentiable in the words.
 
         Raises:
             PromptsegError: as `embed_texts`, or a text is longer than the encoder reads.
         """
-        return self._tokens(self._source().encode_embedded(texts))
+        return {"semantic": self._tokens(self._source().encode_embedded(texts))}
 
     def _source(self) -> TextSource:
         if self.text is None:
@@ -115,7 +130,7 @@ class PointSam(FrozenSam):
 
     @cached_property
     def _token_length(self) -> Tensor:
-        lengths: Tensor = torch.linalg.vector_norm(self.default_spatial_prompts(), dim=1)
+        lengths: Tensor = torch.linalg.vector_norm(self.default_spatial_prompts()["spatial"], dim=1)
         return lengths.mean()
 
     def default_points(self) -> Tensor:
@@ -131,25 +146,31 @@ class PointSam(FrozenSam):
         tokens: Tensor = self.network.prompt_encoder(pixels[None, None], labels, None, None)[0]
         return tokens[0, 0, :-1]  # without the token for "no more points"
 
+    @property
+    def point_kind(self) -> str:
+        """`spatial`."""
+        return "spatial"
+
     @torch.no_grad()
-    def default_spatial_prompts(self, kind: str | None = None) -> Tensor:
-        """Default spatial prompts (N, D): the encoded grid.
+    def default_spatial_prompts(self, choice: str | None = None) -> dict[str, Tensor]:
+        """`spatial`, (N, D): the encoded grid.
 
         Raises:
-            PromptsegError: unknown kind.
+            PromptsegError: unknown choice.
         """
-        _check_kind(kind or GRID)
-        return self.encode_points(self.default_points())
+        check_choice("spatial", choice or GRID, (GRID,))
+        return {"spatial": self.encode_points(self.default_points())}
 
     def decode(self, features: ImageFeatures, prompts: Prompts) -> Prediction:
         """One mask for each class.
 
         Raises:
-            PromptsegError: unknown spatial kind, or prompts whose shape this model cannot take.
+            PromptsegError: prompts of a kind or shape that this model does not take.
         """
-        self._check(prompts)
-        spatial = prompts.spatial.expand(len(prompts.semantic), -1, -1)
-        tokens = torch.cat((spatial, prompts.semantic[:, None]), dim=1)
+        prompts.check(self.prompt_spec, self.id)
+        semantic = prompts.kinds["semantic"]
+        spatial = prompts.kinds["spatial"].expand(len(semantic), -1, -1)
+        tokens = torch.cat((spatial, semantic[:, None]), dim=1)
         chunks = torch.split(tokens, self.chunk)
         masks = each(self._masks, [(image, chunk) for image in self._single(features) for chunk in chunks])
         per_class = torch.cat(masks).view(len(features), len(tokens), *masks[0].shape[1:])
@@ -187,13 +208,6 @@ class PointSam(FrozenSam):
         logits = masks.new_full((count, count + 1), ABSENT).fill_diagonal_(0)
         return logits.expand(len(masks), -1, -1)
 
-    def _check(self, prompts: Prompts) -> None:
-        _check_kind(prompts.spatial_kind)
-        for name, letter in (("spatial", "N"), ("semantic", "C"), ("background", 1)):
-            shape = tuple(getattr(prompts, name).shape)
-            if len(shape) != 2 or shape[1] != self.dim:
-                raise PromptsegError(f"{name} prompts have shape {shape}, {self.id} takes ({letter}, {self.dim})")
-
 
 class Sam(PointSam):
     """SAM (ViT-B, L, H): the longer side of an image is resized to the input, the rest is padded."""
@@ -226,8 +240,3 @@ def projection(text_dim: int, dim: int) -> Tensor:
     generator = torch.Generator().manual_seed(_PROJECTION_SEED)
     numbers = torch.randn(text_dim, dim, generator=generator)
     return numbers * math.sqrt(1 / dim)
-
-
-def _check_kind(kind: str) -> None:
-    if kind != GRID:
-        raise unknown_name("spatial kind", kind, (GRID,))

@@ -14,14 +14,15 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from promptseg.errors import PromptsegError, unknown_name
+from promptseg.checks import check_choice
+from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import EmbeddedTexts
 from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, each
 from promptseg.models.sam.text import ClipText
 from promptseg.models.templates import TEMPLATES, fill_templates
 from promptseg.models.tokenizer import Tokenizer
-from promptseg.prompts import Prompts
+from promptseg.prompts import PromptKind, Prompts, PromptSpec
 
 QUERIES = "queries"
 _BOX = 4
@@ -30,14 +31,13 @@ _BOX = 4
 class Sam3(FrozenSam):
     """SAM 3 as a `PromptableSegmenter`.
 
-    A semantic prompt is the row (L * (D + 1)) of one class: L token features of D numbers, then L marks. A token whose
-    mark is not above 0 is padding, and is masked out. Marks are no matter of learning: they get no gradient, and are as
-    large as the features (root mean square over the class's tokens), so that noise at the start of learning turns none.
+    A semantic prompt is the row (L * D) of one class: L token features of D numbers. Beside it, fixed, stands the row
+    (L) of kind `tokens`: which of them are there; the others are padding, and masked out.
 
     A spatial prompt is a row (D + 4): an object query, and its reference box before the sigmoid (centre x, centre y,
     width, height). The presence token stays the model's own: its probability multiplies that of each query.
 
-    The background prompt has no part in the answer: it is zero.
+    Background is what no class claims, so there is no background prompt.
     """
 
     mean: ClassVar[tuple[float, float, float]] = (0.5, 0.5, 0.5)
@@ -71,13 +71,26 @@ class Sam3(FrozenSam):
         return dim
 
     @property
-    def spatial_kinds(self) -> tuple[str, ...]:
+    def prompt_spec(self) -> PromptSpec:
+        """`spatial` queries with boxes, `semantic` token features, and which `tokens` are there, fixed."""
+        return (
+            PromptKind("spatial", "mask", self.dim + _BOX),
+            PromptKind("semantic", "class", self._text.context * self.dim),
+            PromptKind("tokens", "class", self._text.context, learned=False),
+        )
+
+    @property
+    def spatial_choices(self) -> tuple[str, ...]:
         """`queries` alone."""
         return (QUERIES,)
 
-    @torch.no_grad()
     def encode_text(self, names: Sequence[str], templates: str | None = None) -> Tensor:
-        """Default semantic prompts (C, L * (D + 1)) of class names.
+        """Token features (C, L * D) of class names; arguments and errors are those of `default_text_prompts`."""
+        return self.default_text_prompts(names, templates)["semantic"]
+
+    @torch.no_grad()
+    def default_text_prompts(self, names: Sequence[str], templates: str | None = None) -> dict[str, Tensor]:
+        """`semantic` (C, L * D) and `tokens` (C, L) of class names.
 
         Args:
             names: C class names.
@@ -92,16 +105,17 @@ class Sam3(FrozenSam):
         texts = [row[0] for row in fill_templates(names, templates)]
         return self.encode_embedded(self.embed_texts(texts))
 
-    def background_prompt(self, templates: str | None = None) -> Tensor:
-        """Zeros (1, L * (D + 1)): background is what no class claims."""
-        return torch.zeros(1, self._row, device=self.device)
-
     def embed_texts(self, texts: Sequence[str]) -> EmbeddedTexts:
         """The frozen word embeddings of texts; a text that is too long loses its end."""
         return self._text.embed_texts(texts)
 
-    def encode_embedded(self, texts: EmbeddedTexts) -> Tensor:
-        """Semantic prompts (T, L * (D + 1)) of texts, differentiable in the words.
+    @property
+    def text_kinds(self) -> frozenset[str]:
+        """`semantic`."""
+        return frozenset({"semantic"})
+
+    def encode_embedded(self, texts: EmbeddedTexts) -> dict[str, Tensor]:
+        """`semantic` (T, L * D) of texts, differentiable in the words, and `tokens` (T, L).
 
         Raises:
             PromptsegError: a text is longer than the encoder reads.
@@ -109,24 +123,18 @@ class Sam3(FrozenSam):
         features = self.network.text_projection(self._text.hidden(texts))
         features = F.pad(features, (0, 0, 0, self._text.context - features.shape[1]))
         valid = torch.arange(self._text.context, device=features.device) <= texts.ends[:, None]
-        features = features * valid[..., None]
-        squares = features.detach().square().sum((1, 2)) / (valid.sum(1) * self.dim)
-        marks = torch.where(valid, 1.0, -1.0) * squares.sqrt()[:, None]
-        return torch.cat((features.flatten(1), marks), dim=1)
+        return {"semantic": (features * valid[..., None]).flatten(1), "tokens": valid}
 
-    @property
-    def _row(self) -> int:
-        return self._text.context * (self.dim + 1)
-
-    def default_spatial_prompts(self, kind: str | None = None) -> Tensor:
-        """Default spatial prompts (N, D + 4): the model's own queries and reference boxes.
+    def default_spatial_prompts(self, choice: str | None = None) -> dict[str, Tensor]:
+        """`spatial`, (N, D + 4): the model's own queries and reference boxes.
 
         Raises:
-            PromptsegError: unknown kind.
+            PromptsegError: unknown choice.
         """
-        _check_kind(kind or QUERIES)
+        check_choice("spatial", choice or QUERIES, (QUERIES,))
         decoder = self.network.detr_decoder
-        return torch.cat((decoder.query_embed.weight, decoder.reference_points.weight), dim=1).detach().clone()
+        boxed = torch.cat((decoder.query_embed.weight, decoder.reference_points.weight), dim=1)
+        return {"spatial": boxed.detach().clone()}
 
     def _features(self, pixels: Tensor, canvas: Size, image_sizes: tuple[Size, ...]) -> SamFeatures:
         # The coarsest level is not read by the detector.
@@ -137,13 +145,16 @@ class Sam3(FrozenSam):
         """The likeliest queries of each class, C * keep rows, class by class.
 
         Raises:
-            PromptsegError: unknown spatial kind, or prompts whose shape this model cannot take.
+            PromptsegError: prompts of a kind or shape that this model does not take, or a class without a token.
         """
-        self._check(prompts)
-        chunks = torch.split(prompts.semantic, self.chunk)
-        items = [(image, chunk, prompts.spatial) for image in self._single(features) for chunk in chunks]
+        prompts.check(self.prompt_spec, self.id)
+        semantic, tokens, spatial = prompts.kinds["semantic"], prompts.fixed["tokens"], prompts.kinds["spatial"]
+        if not tokens.any(dim=1).all():
+            raise PromptsegError(f"{self.id}: tokens of a class are all padding, expected at least one: fit again")
+        chunks = list(zip(torch.split(semantic, self.chunk), torch.split(tokens, self.chunk), strict=True))
+        items = [(image, *chunk, spatial) for image in self._single(features) for chunk in chunks]
         logits, masks = (torch.cat(parts) for parts in zip(*each(self._answers, items), strict=True))
-        batch, classes = len(features), len(prompts.semantic)
+        batch, classes = len(features), len(semantic)
         class_logits = self._columns(logits.view(batch, classes, -1))
         mask_logits = masks.view(batch, class_logits.shape[1], *masks.shape[2:])
         return Prediction(class_logits, mask_logits, features.canvas, features.image_sizes)
@@ -162,9 +173,10 @@ class Sam3(FrozenSam):
         rows = torch.where(own[:, None], logits[..., None], other[:, None])
         return rows.reshape(batch, classes * keep, classes + 1)
 
-    def _answers(self, image: SamFeatures, rows: Tensor, spatial: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (C, keep) and masks (C, keep, h, w) of one image for rows (C, L * (D + 1))."""
-        network, text, valid = self.network, *self._unpacked(rows)
+    def _answers(self, image: SamFeatures, rows: Tensor, tokens: Tensor, spatial: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (C, keep) and masks (C, keep, h, w) of one image for rows (C, L * D) and their tokens (C, L)."""
+        network, used = self.network, tokens.any(dim=0)  # what is padding in every class is left out
+        text, valid = rows.view(len(rows), -1, self.dim)[:, used], tokens[:, used]
         levels = [level.expand(len(rows), -1, -1, -1) for level in image.levels]
         coarse = levels[-1]
         position = network.vision_encoder.neck.position_encoding(coarse.shape, coarse.device, coarse.dtype)
@@ -182,7 +194,7 @@ class Sam3(FrozenSam):
         decoded = functional_call(network.detr_decoder, own, (), inputs)
         queries = decoded.intermediate_hidden_states[-1:]
         scores = network.dot_product_scoring(queries, text, valid)[0, ..., 0]
-        logits = both(scores, decoded.presence_logits[-1])
+        logits = logit_of_both(scores, decoded.presence_logits[-1])
         kept = logits.topk(min(self.keep, logits.shape[1]), dim=1).indices
         chosen = queries[0].gather(1, kept[..., None].expand(-1, -1, self.dim))
         answer = network.mask_decoder(
@@ -194,38 +206,11 @@ class Sam3(FrozenSam):
         )
         return logits.gather(1, kept), answer.pred_masks
 
-    def _unpacked(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Token features (C, L', D) and which are valid (C, L'), without places that are padding in every class."""
-        features, marks = rows.split((self._text.context * self.dim, self._text.context), dim=1)
-        valid = marks > 0
-        used = valid.any(dim=0)
-        return features.view(len(rows), -1, self.dim)[:, used], valid[:, used]
 
-    def _check(self, prompts: Prompts) -> None:
-        _check_kind(prompts.spatial_kind)
-        for name, letter, length in (
-            ("spatial", "N", self.dim + _BOX),
-            ("semantic", "C", self._row),
-            ("background", 1, self._row),
-        ):
-            shape = tuple(getattr(prompts, name).shape)
-            if len(shape) != 2 or shape[1] != length:
-                raise PromptsegError(f"{name} prompts have shape {shape}, {self.id} takes ({letter}, {length})")
-        if not (prompts.semantic[:, -self._text.context :] > 0).any(dim=1).all():
-            raise PromptsegError(
-                "semantic prompts mark every token of a class as padding: fit again, from the defaults"
-            )
-
-
-def both(first: Tensor, second: Tensor) -> Tensor:
+def logit_of_both(first: Tensor, second: Tensor) -> Tensor:
     """The logit of two independent events, given their logits a and b: of sigmoid(a) * sigmoid(b).
 
     With p that product, (1 - p) / p = e^-a + e^-b + e^-(a + b).
     """
     first, second = torch.broadcast_tensors(first, second)
     return -torch.logsumexp(torch.stack((-first, -second, -(first + second))), dim=0)
-
-
-def _check_kind(kind: str) -> None:
-    if kind != QUERIES:
-        raise unknown_name("spatial kind", kind, (QUERIES,))

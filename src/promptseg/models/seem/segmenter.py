@@ -6,7 +6,7 @@ from math import isqrt
 import torch
 from torch import Tensor
 
-from promptseg.errors import PromptsegError, unknown_name
+from promptseg.checks import check_choice
 from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import ObjectPrompt
 from promptseg.models.pixels import image_sizes, normalised
@@ -18,17 +18,17 @@ from promptseg.models.seem.pointing.one_object import find_object, object_prompt
 from promptseg.models.seem.texts import SeemTexts
 from promptseg.models.sizes import long_side_size, short_side_size
 from promptseg.models.tokenizer import Tokenizer
-from promptseg.prompts import Prompts
+from promptseg.prompts import PromptKind, Prompts, PromptSpec
 
-SPATIAL_KINDS = ("queries", "grid")
+SPATIAL_CHOICES = ("queries", "grid", "both")
 
 
 class SeemSegmenter(SeemTexts):
     """SEEM as a `PromptableSegmenter`.
 
     Spatial prompts replace the first N <= `num_prompts` object queries; the rows after them, the last
-    one always, stay the network's own and answer too. Kind `queries`: prompts are the queries' start
-    states. Kind `grid`: prompts are the queries' position terms, sine codes of points by default.
+    one always, stay the network's own and answer too. Kind `spatial` are the queries' contents, that is
+    their start states, kind `position` their position terms; what is absent stays the network's own.
 
     Attributes:
         licence: of the weights, as far as it is known.
@@ -51,9 +51,19 @@ class SeemSegmenter(SeemTexts):
         return long_side_size(size, largest) if largest is not None and max(scaled) > largest else scaled
 
     @property
-    def spatial_kinds(self) -> tuple[str, ...]:
-        """`queries`, and `grid`."""
-        return SPATIAL_KINDS
+    def prompt_spec(self) -> PromptSpec:
+        """`spatial` and `position` of the queries, `semantic` and `background` texts."""
+        return (
+            PromptKind("spatial", "mask", self.dim, self.num_prompts, optional=True),
+            PromptKind("position", "mask", self.dim, self.num_prompts, optional=True),
+            PromptKind("semantic", "class", self.config.text_dim),
+            PromptKind("background", "void", self.config.text_dim),
+        )
+
+    @property
+    def spatial_choices(self) -> tuple[str, ...]:
+        """`queries`: their contents; `grid`: their positions, on a grid of points; `both`: both as they are."""
+        return SPATIAL_CHOICES
 
     @property
     def num_prompts(self) -> int:
@@ -89,23 +99,31 @@ class SeemSegmenter(SeemTexts):
     def _padded(self, image: Tensor, canvas: Size) -> Tensor:
         return normalised(image.to(self.device, torch.float32), PIXEL_MEAN, PIXEL_STD, canvas)
 
-    def default_spatial_prompts(self, kind: str | None = None) -> Tensor:
-        """Default spatial prompts (N, D).
+    def default_spatial_prompts(self, choice: str | None = None) -> dict[str, Tensor]:
+        """Default spatial prompts by kind, each (N, D).
 
-        `queries`: N = `num_prompts` start states. `grid`: position terms of the largest square grid of
-        points that fits (10 x 10 for 100).
+        `queries`: `spatial`, N = `num_prompts` start states. `grid`: `position`, the terms of the largest square
+        grid of points that fits (10 x 10 for 100). `both`: `spatial` and `position`, N = `num_prompts` of each.
 
         Raises:
-            PromptsegError: unknown kind.
+            PromptsegError: unknown choice.
         """
-        kind = kind or SPATIAL_KINDS[0]
-        _check_kind(kind)
-        if kind == "queries":
-            return self.network.decoder.query_feat.weight[: self.num_prompts].detach().clone()
-        return self.encode_points(self.default_points())
+        choice = choice or SPATIAL_CHOICES[0]
+        check_choice("spatial", choice, SPATIAL_CHOICES)
+        if choice == "grid":
+            return {"position": self.encode_points(self.default_points())}
+        decoder = self.network.decoder
+        weights = {"spatial": decoder.query_feat.weight, "position": decoder.query_embed.weight}
+        chosen = ("spatial", "position") if choice == "both" else ("spatial",)
+        return {kind: weights[kind][: self.num_prompts].detach().clone() for kind in chosen}
+
+    @property
+    def point_kind(self) -> str:
+        """`position`."""
+        return "position"
 
     def default_points(self) -> Tensor:
-        """The points (N, 2) of kind `grid`, x and y in [0, 1], row by row, each in the middle of its cell."""
+        """The points (N, 2) of `grid`, x and y in [0, 1], row by row, each in the middle of its cell."""
         side = isqrt(self.num_prompts)
         middles = (torch.arange(side, device=self.device) + 0.5) / side
         rows, columns = torch.meshgrid(middles, middles, indexing="ij")
@@ -120,7 +138,7 @@ class SeemSegmenter(SeemTexts):
         """Masks and classes of all object queries, the prompted ones first.
 
         Raises:
-            PromptsegError: unknown spatial kind, or prompts whose shape this model cannot take.
+            PromptsegError: prompts of a kind or shape that this model does not take.
         """
         return self.classify(self.decoder_states(features, prompts, all_heads=False), prompts)[-1]
 
@@ -164,6 +182,11 @@ class SeemSegmenter(SeemTexts):
         assert isinstance(features, SeemFeatures), "features of this model"
         return self.network.decoder.prepare(features)
 
+    @property
+    def late_kinds(self) -> frozenset[str]:
+        """`semantic` and `background`."""
+        return frozenset({"semantic", "background"})
+
     def decoder_states(self, features: ImageFeatures, prompts: Prompts, all_heads: bool) -> DecoderStates:
         """Captions and masks of the object queries, head by head.
 
@@ -172,39 +195,24 @@ class SeemSegmenter(SeemTexts):
         Raises:
             PromptsegError: as `decode`.
         """
-        self._check(prompts)
+        prompts.check(self.prompt_spec, self.id)
         assert isinstance(features, SeemFeatures | PreparedFeatures), "features of this model"
         return self.network.states(features, *self._queries(prompts), all_heads)
 
     def classify(self, states: ImageFeatures, prompts: Prompts) -> list[Prediction]:
         """The answers of the heads in `states` to the semantic prompts."""
         assert isinstance(states, DecoderStates), "states of this model's decoder"
-        text = torch.cat((prompts.semantic, prompts.background))
+        text = torch.cat((prompts.kinds["semantic"], prompts.kinds["background"]))
         return [self._prediction(outputs, states) for outputs in self.network.classify(states, text)]
 
     def _queries(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
         """Start states and positions of the queries, with the spatial prompts in their places."""
-        decoder, spatial = self.network.decoder, prompts.spatial
-        queries, positions = decoder.query_feat.weight, decoder.query_embed.weight
-        if prompts.spatial_kind == "queries":
-            queries = torch.cat((spatial, queries[len(spatial) :]))
-        else:
-            positions = torch.cat((spatial, positions[len(spatial) :]))
-        return queries, positions
-
-    def _check(self, prompts: Prompts) -> None:
-        _check_kind(prompts.spatial_kind)
-        shape = tuple(prompts.spatial.shape)
-        if len(shape) != 2 or shape[0] > self.num_prompts or shape[1] != self.dim:
-            raise PromptsegError(
-                f"spatial prompts have shape {shape}, {self.id} takes (N, {self.dim}) with N <= {self.num_prompts}"
-            )
-        for name in ("semantic", "background"):
-            shape = tuple(getattr(prompts, name).shape)
-            if len(shape) != 2 or shape[1] != self.config.text_dim:
-                raise PromptsegError(f"{name} prompts have shape {shape}, {self.id} takes (C, {self.config.text_dim})")
+        decoder = self.network.decoder
+        own = {"spatial": decoder.query_feat.weight, "position": decoder.query_embed.weight}
+        states, positions = (_replaced(rows, prompts.kinds.get(kind)) for kind, rows in own.items())
+        return states, positions
 
 
-def _check_kind(kind: str) -> None:
-    if kind not in SPATIAL_KINDS:
-        raise unknown_name("spatial kind", kind, SPATIAL_KINDS)
+def _replaced(rows: Tensor, prompts: Tensor | None) -> Tensor:
+    """Rows (Q, D) with the first N <= Q replaced by prompts (N, D)."""
+    return rows if prompts is None else torch.cat((prompts, rows[len(prompts) :]))

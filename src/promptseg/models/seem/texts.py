@@ -95,8 +95,13 @@ class SeemTexts:
         ids = self._token_ids(texts)
         return EmbeddedTexts(self.network.text.embed_tokens(ids), ids.argmax(dim=1))
 
-    def encode_embedded(self, texts: EmbeddedTexts) -> Tensor:
-        """Semantic prompts (T, D_text) of length 1, differentiable in the words.
+    @property
+    def text_kinds(self) -> frozenset[str]:
+        """`semantic`."""
+        return frozenset({"semantic"})
+
+    def encode_embedded(self, texts: EmbeddedTexts) -> dict[str, Tensor]:
+        """`semantic`: (T, D_text) of length 1, differentiable in the words.
 
         Raises:
             PromptsegError: a text is longer than the encoder's context.
@@ -104,8 +109,15 @@ class SeemTexts:
         used, context = int(texts.ends.max()) + 1, self.config.text.context
         if used > context:
             raise PromptsegError(f"a text has {used} pieces with its markers, {self.id} reads {context}: use fewer")
-        return normalise(self.network.text.encode_embedded(texts.words[:, :used], texts.ends))
+        return {"semantic": normalise(self.network.text.encode_embedded(texts.words[:, :used], texts.ends))}
 
-    def background_prompt(self, templates: str | None = None) -> Tensor:
-        """The semantic prompt (1, D_text) of the last, void column: a text class like any other."""
-        return self.encode_text((BACKGROUND,), templates)
+    def default_text_prompts(self, names: Sequence[str], templates: str | None = None) -> dict[str, Tensor]:
+        """`semantic` (C, D_text) and `background` (1, D_text): to the text encoder, a class like any other.
+
+        Raises:
+            PromptsegError: as `encode_text`.
+        """
+        return {
+            "semantic": self.encode_text(names, templates),
+            "background": self.encode_text((BACKGROUND,), templates),
+        }

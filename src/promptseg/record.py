@@ -1,0 +1,169 @@
+"""What made prompts, typed: the settings of a fit, the draw of its images, and the record that is saved with them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from promptseg.checks import check_choice, check_flag, check_number, check_whole
+from promptseg.errors import PromptsegError
+from promptseg.typed_json import from_json, to_json
+
+OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("float32", "bfloat16")
+PLACES = ("auto", "gpu", "memory", "disk", "none")
+"""Where image features may be kept."""
+DTYPES = ("float32", "bfloat16", "float16")
+"""What they may be kept as."""
+
+Setting = str | int | float | bool | None
+"""A setting of a method or a task, as JSON holds it."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Everything of a fit that is neither model, data, method nor task.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: images per step.
+        optimizer: `adamw`, or `sgd` without momentum.
+        rate: base learning rate.
+        weight_decay: decoupled for adamw, added to the gradient for sgd.
+        loss_stride: the loss takes every so-manieth pixel each way, from the middle of its cell; 1 takes all.
+        power: of the poly schedule, rate * (1 - step / steps) ** power.
+        flip: mirror each drawn image with probability one half.
+        auxiliary: weight of the loss of each earlier head of the decoder. They place the attention of the
+            next layer without a gradient from the last head, so only this teaches them where to look.
+        short_side: shorter side images are resized to, pixels; none = the model's own.
+        spatial: which of the model's own spatial prompts are used; none = its first choice.
+        templates: text templates of the default semantic prompts; none = the model's own choice.
+        features: where image features are kept: `auto` (where there is room), `gpu`, `memory`, `disk` or `none`.
+        features_dtype: numbers they are kept as: `float32` (exact), `bfloat16` or `float16` (half the room).
+        precision: numbers the decoder computes in: `float32`, or `bfloat16` where it may (autocast; meant for GPUs).
+        compile: let `torch.compile` make the decoder's kernels, which takes minutes at the start (meant for GPUs).
+    """
+
+    steps: int
+    batch_size: int
+    optimizer: str
+    rate: float
+    weight_decay: float
+    auxiliary: float
+    loss_stride: int = 1
+    power: float = 0.9
+    flip: bool = True
+    short_side: int | None = None
+    spatial: str | None = None
+    templates: str | None = None
+    features: str = "auto"
+    features_dtype: str = "float32"
+    precision: str = "float32"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        for name in ("steps", "batch_size", "loss_stride"):
+            check_whole(name, getattr(self, name))
+        if self.short_side is not None:
+            check_whole("short_side", self.short_side)
+        for name in ("rate", "weight_decay", "auxiliary", "power"):
+            check_number(name, getattr(self, name))
+        for name, choices in (("features", PLACES), ("features_dtype", DTYPES), ("precision", PRECISIONS)):
+            check_choice(name, getattr(self, name), choices)
+        for name in ("flip", "compile"):
+            check_flag(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which images were trained on, and how they were drawn.
+
+    Attributes:
+        ids: of the images, in the order of the draw.
+        sha256: of the ids with one newline between them; computed where it is not given.
+        dataset: where they were drawn from; none, as all below, where the images were given as a plain list.
+        split: of that data set.
+        rule: of the draw, `cover` or `union`.
+        k: images wanted for each class.
+        seed: of the draw.
+        min_frac: share of the pixels from which a class counts as shown.
+        drawn: drawn images that show a class, by class.
+        available: images that show it, by class.
+    """
+
+    ids: tuple[str, ...]
+    sha256: str = ""
+    dataset: str | None = None
+    split: str | None = None
+    rule: str | None = None
+    k: int | None = None
+    seed: int | None = None
+    min_frac: float | None = None
+    drawn: Mapping[str, int] = field(default_factory=dict)
+    available: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse an empty draw, and ids that do not fit their checksum."""
+        if not self.ids:
+            raise PromptsegError("a draw without images: draw again")
+        digest = hashlib.sha256("\n".join(self.ids).encode()).hexdigest()
+        if self.sha256 not in ("", digest):
+            raise PromptsegError("its ids do not fit its sha256, so it was edited or damaged; draw again")
+        object.__setattr__(self, "sha256", digest)
+
+    @property
+    def short(self) -> dict[str, int]:
+        """The classes that fewer than `k` images show, with how many there are."""
+        return {} if self.k is None else {name: count for name, count in self.available.items() if count < self.k}
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """How prompts came about.
+
+    Attributes:
+        method: a name of `methods.registry.METHODS`.
+        task: a name of `tasks.registry.TASKS`.
+        preset: a name of `engine.settings.PRESETS`.
+        seed: of the random start and of the order of the images.
+        settings: of the fit, each at the value that was used.
+        method_settings: of the method.
+        task_settings: of the task.
+        draw: the images.
+        licence: what is known of the licence that the prompts come under.
+        metrics: what was measured while fitting, by name; empty where nothing was.
+    """
+
+    method: str
+    task: str
+    preset: str
+    seed: int
+    settings: FitSettings
+    method_settings: Mapping[str, Setting]
+    task_settings: Mapping[str, Setting]
+    draw: Draw
+    licence: str
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return to_json(self)
+
+    @staticmethod
+    def from_json(content: Any, where: str) -> "FitRecord":
+        """From the JSON object that `to_json` gave.
+
+        Args:
+            content: the object.
+            where: what messages start with.
+
+        Raises:
+            PromptsegError: a field is missing, unknown, of another type or out of its range.
+        """
+        return from_json(FitRecord, content, where)
+
+    def request(self) -> dict[str, Any]:
+        """As `to_json`, what was asked for alone: a run that goes on must be of the same."""
+        return {name: value for name, value in self.to_json().items() if name != "metrics"}
