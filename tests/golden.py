@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from promptseg.files import read_json
-from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
+from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.files.official import read_official
 from promptseg.models.seem.network.seem_network import SeemNetwork
 

@@ -30,7 +30,8 @@ from promptseg.engine.checkpoint import load_checkpoint, read_header, save_check
 from promptseg.engine.runs import check_record
 from promptseg.errors import PromptsegError
 from promptseg.models.base import Prediction
-from promptseg.models.seem.config import NAMED, PIXEL_MEAN, PIXEL_STD, SeemConfig
+from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
+from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.files.model_folder import load_model_folder, save_model_folder
 from promptseg.models.seem.names import NANO_FOLDER
 from promptseg.models.seem.network.seem_network import SeemNetwork

@@ -220,14 +220,14 @@ def matched_loss(
         weights: how the parts of the loss are weighted.
     """
     background = class_logits.shape[-1] - 1
-    wanted = torch.full(class_logits.shape[:2], background, dtype=torch.long, device=class_logits.device)
-    for row, (target, matching) in enumerate(zip(targets, matchings, strict=True)):
-        wanted[row, matching.predictions] = target.classes[matching.segments]
+    wanted = torch.full(class_logits.shape[:2], background, dtype=torch.long, device=class_logits.device).flatten()
+    rows = torch.cat([m.predictions + row * class_logits.shape[1] for row, m in enumerate(matchings)])
+    wanted[rows] = torch.cat([t.classes[m.segments] for t, m in zip(targets, matchings, strict=True)])
     class_weights = class_logits.new_ones(background + 1)
     class_weights[background] = weights.background
-    loss = weights.classes * F.cross_entropy(class_logits.flatten(0, 1), wanted.flatten(), class_weights)
-    pairs = [(m[j.predictions], t.masks[j.segments]) for m, t, j in zip(mask_logits, targets, matchings, strict=True)]
-    logits, masks = (torch.cat(part) for part in zip(*pairs, strict=True))
+    loss = weights.classes * F.cross_entropy(class_logits.flatten(0, 1), wanted, class_weights)
+    logits = mask_logits.flatten(0, 1)[rows]
+    masks = torch.cat([t.masks[m.segments] for t, m in zip(targets, matchings, strict=True)])
     if len(logits) == 0:
         return loss
     loss = loss + weights.mask * F.binary_cross_entropy_with_logits(logits, masks)

@@ -9,10 +9,6 @@ from promptseg.errors import PromptsegError, unknown_name
 from promptseg.models.seem.backbones import BackboneConfig, DavitConfig, FocalConfig, SamVitConfig
 from promptseg.models.seem.variants import CLASSES_ONLY, DEMO, V0, V1, X_DECODER, Variant, find_variant
 
-PIXEL_MEAN = (123.675, 116.280, 103.530)
-"""Mean of red, green and blue, for values 0..255."""
-PIXEL_STD = (58.395, 57.120, 57.375)
-"""Standard deviation of red, green and blue, for values 0..255."""
 LEVELS = 3
 """Feature maps the decoder attends to, at strides 32, 16 and 8."""
 BUFFERS = "cpu"

@@ -10,7 +10,7 @@ from promptseg.checks import check_choice
 from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import ObjectPrompt
 from promptseg.models.pixels import image_sizes, normalised
-from promptseg.models.seem.config import PIXEL_MEAN, PIXEL_STD
+from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.network.attention import axis_code
 from promptseg.models.seem.network.features import DecoderStates, PreparedFeatures, SeemFeatures
 from promptseg.models.seem.network.seem_network import HeadOutputs, SeemNetwork

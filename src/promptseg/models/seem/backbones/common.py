@@ -12,6 +12,10 @@ from torch.nn import functional
 
 from promptseg.errors import PromptsegError, unknown_name
 
+PIXEL_MEAN = (123.675, 116.280, 103.530)
+"""Images come normalised: mean of red, green and blue, for values 0..255."""
+PIXEL_STD = (58.395, 57.120, 57.375)
+"""Standard deviation of red, green and blue, for values 0..255."""
 STAGES = 4
 """Maps that every backbone gives, at strides 4, 8, 16 and 32."""
 
