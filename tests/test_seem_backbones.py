@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from promptseg.errors import PromptsegError
-from promptseg.models.seem.backbones import DavitConfig, FocalConfig, SamVitConfig
+from promptseg.models.seem.backbones import BackboneConfig, EfficientNetConfig, FocalConfig
 from promptseg.models.seem.backbones.common import from_windows, to_windows
 from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.cost import cost
@@ -18,6 +18,7 @@ from promptseg.models.seem.network.pixel_decoders import DeformableAttention
 from promptseg.models.seem.network.seem_network import SeemNetwork
 
 DAVIT, SAM = VERSIONS["davit"].backbone, VERSIONS["sam-vit"].backbone
+FOCAL = FocalConfig("focal", 8, (1, 1, 1, 1), (2, 2, 2, 2))
 
 
 @pytest.mark.parametrize("name", ["davit", "deformable", "sam-vit"])
@@ -33,8 +34,8 @@ def test_training_reaches_every_parameter(name: str) -> None:
     assert [n for n, p in image_side if p.grad is None or not p.grad.any()] == []
 
 
-@pytest.mark.parametrize("config", [DAVIT, SAM, FocalConfig("focal", 8, (1, 1, 1, 1), (2, 2, 2, 2))])
-def test_maps_have_the_promised_channels_and_strides(config: DavitConfig | SamVitConfig | FocalConfig) -> None:
+@pytest.mark.parametrize("config", [DAVIT, SAM, FOCAL, EfficientNetConfig()])
+def test_maps_have_the_promised_channels_and_strides(config: BackboneConfig) -> None:
     maps = config.build()(torch.randn(1, 3, 128, 128))
     assert [tuple(x.shape) for x in maps] == [(1, config.channels[i], 32 >> i, 32 >> i) for i in range(4)]
 
@@ -168,7 +169,7 @@ def test_cost_of_a_full_size_network_needs_no_weights() -> None:
     ("change", "message"),
     [
         ({"kind": "davit"}, "backbone lacks the field"),
-        ({"kind": "resnet"}, "unknown kind of config.backbone 'resnet': choose one of davit, focal, focal_dw, sam_vit"),
+        ({"kind": "resnet"}, "kind of config.backbone 'resnet': choose one of davit, efficientnet_lite, focal, focal_dw, sam_vit"),
         ({}, "unknown kind of config.backbone 'None'"),
         (
             vars(replace(DAVIT, dims=(8, 8, 12, 16))) | {"heads": [2, 2, 5, 4]},

@@ -99,7 +99,7 @@ def test_the_loss_falls_and_a_seed_repeats_itself(tmp_path: Path) -> None:
     for out in outs:
         done = train("--out", str(out), "--steps", "12", "--log-every", "1")
         assert done.returncode == 0, done.stderr
-    losses = [float(line.split("loss ")[1].split()[0]) for line in done.stdout.splitlines() if "loss" in line]
+    losses = [float(line.split("  loss ")[1].split()[0]) for line in done.stdout.splitlines() if "  loss " in line]
     assert len(losses) == 12 and np.mean(losses[-3:]) < 0.95 * np.mean(losses[:3])
     models = [promptseg.load_model(out, device="cpu") for out in outs]
     assert models[0].fingerprint == models[1].fingerprint

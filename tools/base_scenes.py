@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from promptseg.data.images import resize_image, resize_labels
-from promptseg.label_space import IGNORE
 from promptseg.data.sample import PanopticLabels, Sample
 from promptseg.data.streets.scene import generate_scene
+from promptseg.label_space import IGNORE
 
 SCENE_SIZE = (400, 640)
 """Height and width of the scenes in the pool, pixels."""

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import promptseg
-from promptseg.label_space import CITYSCAPES_19
+from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.streets.scene import Scene, generate_scene
 from promptseg.errors import PromptsegError
 from promptseg.models.base import Prediction
@@ -102,7 +102,8 @@ class Schedule:
 
     def rate_at(self, step: int) -> float:
         """A linear rise, then the polynomial fall of SEEM's own training."""
-        return self.rate * min(1.0, (step + 1) / WARM_UP) * (1 - self.share(step)) ** 0.9
+        fall: float = (1 - self.share(step)) ** 0.9
+        return self.rate * min(1.0, (step + 1) / WARM_UP) * fall
 
 
 class Trainer:
