@@ -169,7 +169,10 @@ def test_cost_of_a_full_size_network_needs_no_weights() -> None:
     ("change", "message"),
     [
         ({"kind": "davit"}, "backbone lacks the field"),
-        ({"kind": "resnet"}, "kind of config.backbone 'resnet': choose one of davit, efficientnet_lite, focal, focal_dw, sam_vit"),
+        (
+            {"kind": "resnet"},
+            "config.backbone 'resnet': choose one of davit, efficientnet_lite, focal, focal_dw, sam_vit",
+        ),
         ({}, "unknown kind of config.backbone 'None'"),
         (
             vars(replace(DAVIT, dims=(8, 8, 12, 16))) | {"heads": [2, 2, 5, 4]},

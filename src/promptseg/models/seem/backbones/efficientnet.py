@@ -148,7 +148,7 @@ class EfficientNet(nn.Module):
         self._map_ends = config.map_ends()
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W), normalised as SEEM's, to maps (B, D, h, w), D of `config.channels`, at strides 4 to 32."""
+        """Images (B, 3, H, W), normalised, to maps (B, D, h, w), D of `config.channels`, at strides 4 to 32."""
         mean, std = (images.new_tensor(v)[:, None, None] for v in (PIXEL_MEAN, PIXEL_STD))
         own = images * (std / OWN_STD) + (mean - OWN_MEAN) / OWN_STD
         x = functional.relu6(self._conv_stem.normed(own, self._bn0))

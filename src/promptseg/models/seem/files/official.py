@@ -13,8 +13,8 @@ import yaml
 
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.models.seem.backbones import BackboneConfig, DavitConfig, FocalConfig
-from promptseg.models.seem.backbones.davit import STRIDES
 from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
+from promptseg.models.seem.backbones.davit import STRIDES
 from promptseg.models.seem.config import SeemConfig, TextConfig
 from promptseg.models.seem.variants import CLASSES_ONLY, DEMO, V0, V1, X_DECODER, Variant
 
