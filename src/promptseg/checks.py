@@ -1,11 +1,13 @@
 """Checks of values that a user chose: each refuses one in a line that says what to give."""
 
+import sys
 from collections.abc import Iterable
+from typing import TypeGuard
 
 from promptseg.errors import PromptsegError, unknown_name
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -20,14 +22,15 @@ def check_whole(name: str, value: object, least: int = 1) -> None:
         raise PromptsegError(f"{name} is {value!r}: give a whole number of at least {least}")
 
 
-def check_number(name: str, value: object, least: float = 0) -> None:
-    """Refuse what is not a finite number of at least `least`.
+def check_number(name: str, value: object, least: float = 0, most: float | None = None) -> None:
+    """Refuse what is not a finite number of at least `least`, and of at most `most` where that is given.
 
     Raises:
         PromptsegError: it is not.
     """
-    if not (isinstance(value, int | float) and is_number(value) and least <= value < float("inf")):
-        raise PromptsegError(f"{name} is {value!r}: give a number of at least {least:g}")
+    if not is_number(value) or not least <= value <= (sys.float_info.max if most is None else most):
+        wanted = f"of at least {least:g}" if most is None else f"from {least:g} to {most:g}"
+        raise PromptsegError(f"{name} is {value!r}: give a number {wanted}")
 
 
 def check_flag(name: str, value: object) -> None:

@@ -17,7 +17,7 @@ from promptseg.models.capabilities import Box, ObjectPrompt, Place, interactive_
 from promptseg.tasks.masks import masks_at
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """The object that was found.
 

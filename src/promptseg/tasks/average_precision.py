@@ -92,7 +92,7 @@ SMALLEST = 100
 """Objects of fewer pixels are neither found nor missed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Overlap:
     """The D detections and T labelled segments of one class in one image.
 

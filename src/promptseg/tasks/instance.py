@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from promptseg.checks import check_choice, check_whole
 from promptseg.data.sample import PanopticLabels, Sample
-from promptseg.errors import PromptsegError, unknown_name
+from promptseg.errors import PromptsegError
 from promptseg.files import write_json
 from promptseg.label_space import LabelSpace, default_colors
 from promptseg.models.base import Prediction, Size
@@ -21,7 +22,7 @@ from promptseg.tasks.answer_files import categories, image_entry, instance_entri
 from promptseg.tasks.average_precision import CityscapesAP, CocoAP
 from promptseg.tasks.base import Columns, Drawing, Instances, Region, TaskKind, counted
 from promptseg.tasks.masks import masks_at
-from promptseg.tasks.matched_loss import MatchedSettings, SegmentTarget, check_whole, segment_target, segments_loss
+from promptseg.tasks.matched_loss import MatchedSettings, SegmentTarget, segment_target, segments_loss
 
 RULES = ("coco", "cityscapes")
 SHOWN_SCORE = 0.5
@@ -45,8 +46,7 @@ class InstanceSettings(MatchedSettings):
         """Refuse values outside their range."""
         super().__post_init__()
         check_whole("max_detections", self.max_detections, 1)
-        if self.rules not in RULES:
-            raise unknown_name("rules of average precision", str(self.rules), RULES)
+        check_choice("rules of average precision", self.rules, RULES)
 
 
 PRESETS = {

@@ -18,9 +18,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
+from promptseg.checks import check_choice, check_number, check_whole
 from promptseg.data.images import resize_labels
 from promptseg.data.sample import PanopticLabels, Segment
-from promptseg.errors import PromptsegError, unknown_name
 from promptseg.models.base import Prediction, Size
 
 
@@ -34,7 +34,7 @@ class MatchingWeights:
     background: float = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segments:
     """The T labelled segments of an image: classes (T,) int64 and masks (T, P) in [0, 1] over P pixels or points."""
 
@@ -42,7 +42,7 @@ class Segments:
     masks: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matching:
     """Row `predictions[t]` of the N predictions belongs to segment `segments[t]`; both (T',) int64."""
 
@@ -70,8 +70,7 @@ class MatchedSettings:
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
-        if self.loss not in LOSSES:
-            raise unknown_name("loss of matched segments", str(self.loss), LOSSES)
+        check_choice("loss of matched segments", self.loss, LOSSES)
         check_number("background_weight", self.background_weight, 0, 1)
         check_whole("points", self.points, 0)
 
@@ -81,19 +80,7 @@ class MatchedSettings:
         return MatchingWeights(dice=LOSSES[self.loss], background=self.background_weight)
 
 
-def check_number(name: str, value: object, low: float, high: float) -> None:
-    """Refuse a setting that is no number from `low` to `high`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise PromptsegError(f"{name} is {value!r}: give a number from {low:g} to {high:g}")
-
-
-def check_whole(name: str, value: object, low: int) -> None:
-    """Refuse a setting that is no whole number from `low`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise PromptsegError(f"{name} is {value!r}: give a whole number of at least {low}")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SegmentTarget:
     """The T segments of an image at training size.
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from promptseg.checks import check_number
 from promptseg.data.sample import PanopticLabels, Sample, Segment
 from promptseg.files import write_json
 from promptseg.label_space import LabelSpace, default_colors
@@ -23,7 +24,6 @@ from promptseg.tasks.masks import masks_at
 from promptseg.tasks.matched_loss import (
     MatchedSettings,
     SegmentTarget,
-    check_number,
     segment_numbers,
     segment_target,
     segments_loss,

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from promptseg.checks import check_choice
 from promptseg.data.images import resize_labels, write_labels
 from promptseg.data.sample import Sample
-from promptseg.errors import unknown_name
 from promptseg.files import write_json
 from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.models.base import Prediction, Size
@@ -36,8 +36,7 @@ class SemanticSettings:
 
     def __post_init__(self) -> None:
         """Refuse an unknown loss."""
-        if self.loss not in LOSSES:
-            raise unknown_name("semantic loss", str(self.loss), LOSSES)
+        check_choice("semantic loss", self.loss, LOSSES)
 
 
 PRESETS = {"paper": SemanticSettings("cross-entropy"), "tuned": SemanticSettings()}

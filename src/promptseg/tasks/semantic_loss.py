@@ -83,7 +83,7 @@ class _SemanticLoss(torch.autograd.Function):
         return gradient * probabilities, None if masks is None else gradient * masks, None, None, None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Pixels:
     """The pixels x of a tile.
 
@@ -153,7 +153,7 @@ class _Images:
         return _Pixels(tile, masks, evidence[:, 0] + TINY, true, evidence[:, -1], places, labelled)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Slopes:
     """The dice loss and its gradient.
 

@@ -20,7 +20,7 @@ DEFAULT_SIZE = (128, 256)
 _IS_STUFF = ~np.isin(np.arange(256), CITYSCAPES_19.thing_ids)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A photo (H, W, 3) uint8 RGB, class ids (H, W) uint8, panoptic labels, and depth in metres (H, W) float32."""
 
