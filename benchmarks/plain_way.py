@@ -14,7 +14,8 @@ from promptseg.engine.trainer import AUXILIARY_STRIDE, build_optimizer, draw_bat
 from promptseg.label_space import IGNORE
 from promptseg.methods.module import PromptModule
 from promptseg.models.base import Prediction
-from promptseg.models.seem.config import LEVELS, PIXEL_MEAN, PIXEL_STD
+from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
+from promptseg.models.seem.config import LEVELS
 from promptseg.models.seem.network.attention import MultiHeadAttention, sine_positions
 from promptseg.models.seem.network.decoder import SeemDecoder
 from promptseg.models.seem.network.pixel_decoders import PixelFeatures
