@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 import torch
@@ -239,6 +240,28 @@ def test_the_command_writes_its_tables_and_goes_on(
     assert len((out / "table.csv").read_text().splitlines()) == 5
     page = (out / "table.md").read_text()
     assert "| zero-shot |" in page and "- seeds: 0, 1\n" in page and "- settings: batch_size=2, steps=2\n" in page
+
+
+def test_the_command_takes_several_data_sets_and_shots_and_says_what_was_drawn(
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    photos, out = Path(command[command.index("--data") + 1]), tmp_path / "out"
+    copytree(photos, tmp_path / "others")
+    given = [*command, "--shots", "1,2", "--seeds", "0", "--methods", "zero-shot,semprompt", "--rule", "union"]
+    assert run([*given, "--data", str(tmp_path / "others"), "--out", str(out)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    for folder in (photos, tmp_path / "others"):
+        title = next(line for line in said if line.startswith(f"folder:{folder}, semantic; "))
+        drawn = [len(promptseg.draw_shots(promptseg.load_dataset(folder).train, k, 0, "union")) for k in (1, 2)]
+        counts = "; ".join(f"{k} shots of each class (union): {n} images" for k, n in zip((1, 2), drawn, strict=True))
+        assert title == f"folder:{folder}, semantic; {counts}"
+    rows = [line.split("   ")[0].strip() for line in said]
+    assert rows.count("semprompt, 1 shots") == rows.count("semprompt, 2 shots") == 2
+    content = json.loads((out / "table.json").read_text())
+    assert (content["rule"], content["shots"], len(content["trials"])) == ("union", [1, 2], 8)
+    capsys.readouterr()
+    assert run([*given, "--data", str(photos), "--out", str(out)]) == 2
+    assert "give each data set once" in capsys.readouterr().err
 
 
 def test_the_command_ends_with_2_if_a_cell_failed(

@@ -198,6 +198,7 @@ def test_the_command_runs_a_table_in_miniature(
     said = capsys.readouterr().out
     assert "Table 6: SSPrompt with fewer shots, mIoU in percent" in said and "55.2" in said
     assert f"ours: {model}" in said and "preset tuned, batch_size=1, steps=2" in said
+    assert "16 shots of each class (cover): " in said
     assert PRESETS["tuned"].batch_size != 1
     assert run_command(["reproduce", "table99", "--out", str(tmp_path / "out")]) == 2
     assert "unknown recipe 'table99': choose one of fig3, table2" in capsys.readouterr().err

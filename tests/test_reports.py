@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from promptseg.data.images import write_labels
 from promptseg.errors import PromptsegError
@@ -103,13 +102,25 @@ def test_class_table_as_markdown():
 def test_change_table_on_a_terminal():
     results = [{"road": 0.5, "[car]": None}, {"road": 0.75, "[car]": 0.1}]
     table = change_table(("zero-shot", "ssprompt"), results, (0.5, 0.425), "fog")
-    console = Console(width=80, record=True, file=None, quiet=False)
-    with console.capture() as capture:
-        console.print(table.to_rich())
-    lines = [line.split() for line in capture.get().splitlines()]
+    lines = [line.split() for line in table.to_text().splitlines()]
     assert ["road", "50.0", "75.0", "+25.0"] in lines
     assert ["[car]", "–", "10.0", "–"] in lines
     assert ["mean", "50.0", "42.5", "-7.5"] in lines
+
+
+@pytest.mark.parametrize("width", [10, 40, 80])
+def test_a_table_too_wide_for_the_terminal_keeps_every_name_and_number(width):
+    names = ("ssprompt:weight=0.5:start=normal, 16 shots", "coop")
+    headers = ("method", *(f"score {column}" for column in range(9)))
+    table = Table(headers, tuple((name, *(f"{column}.5 ± 0.1" for column in range(9))) for name in names))
+    blocks = [block.splitlines() for block in table.to_text(width).split("\n\n")]
+    seen = []
+    for head, _, *rows in blocks:
+        assert all(row.strip().startswith(name) for row, name in zip(rows, names, strict=True))
+        assert len(head) <= max(width, 2 + len(names[0]) + 3 + len("0.5 ± 0.1"))
+        seen += [cell for cell in rows[0].strip().removeprefix(names[0]).split("   ") if cell.strip()]
+    assert [cell.strip() for cell in seen] == [f"{column}.5 ± 0.1" for column in range(9)]
+    assert len(blocks) > 1 and len(table.to_text().split("\n\n")) == 1
 
 
 def test_table_refuses_a_row_of_another_length():

@@ -8,7 +8,7 @@ import typer
 
 from promptseg.cli.evaluate import pick_split
 from promptseg.cli.options import DataArgument, Rule, Seed, Shots, new_app, show_help
-from promptseg.cli.output import USER_ERROR
+from promptseg.cli.output import USER_ERROR, say
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -86,11 +86,11 @@ def draw(
     drawn = draw_shots(samples, k=shots, seed=seed, rule=rule)
     _print_ids(drawn)
     for name, found in drawn.draw.short.items():
-        typer.echo(f"{name}: wanted {shots} images, found {found}", err=True)
-    typer.echo(f"{len(drawn)} images of {data}, {split}; rule {rule}, {shots} shots, seed {seed}", err=True)
+        say(f"{name}: wanted {shots} images, found {found}")
+    say(f"{len(drawn)} images of {data}, {split}; rule {rule}, {shots} shots, seed {seed}")
     if out is not None:
         drawn.save(out)
-        typer.echo(f"record: {out}", err=True)
+        say(f"record: {out}")
 
 
 @app.command()
@@ -130,7 +130,7 @@ def _print_again(samples: "Split", record: Path, where: str) -> None:
     shots = restore_shots(samples, record)
     _print_ids(shots)
     draw = shots.draw
-    typer.echo(f"{len(shots)} images of {where}, all there; rule {draw.rule}, k {draw.k}, seed {draw.seed}", err=True)
+    say(f"{len(shots)} images of {where}, all there; rule {draw.rule}, k {draw.k}, seed {draw.seed}")
 
 
 cache_app = new_app("Image features on disk, which fit and compare keep where memory is short.")

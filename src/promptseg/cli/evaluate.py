@@ -11,12 +11,14 @@ from promptseg.cli.options import (
     Data,
     Device,
     LearnedTask,
+    LogFile,
+    Quiet,
     TaskSettings,
     Threads,
     parse_settings,
     use_threads,
 )
-from promptseg.cli.output import print_table
+from promptseg.cli.output import print_table, say
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (fractions) instead of a table.")] = False,
     device: Device = None,
     threads: Threads = None,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Measure prompts on a labelled split."""
     _check_choice(prompts, method)
@@ -67,7 +71,7 @@ def evaluate(
     cache = FeaturesCache(frozen.device, features)
     result = evaluate_prompts(frozen, used, samples, scored.name, progress=True, cache=cache, **chosen)
     if features != "none":
-        typer.echo(cache.summary(), err=True)
+        say(cache.summary())
     if as_json:
         about = {"data": data, "split": split, "model": name, "prompts": str(prompts) if prompts else ZERO_SHOT}
         typer.echo(json.dumps(about | result.to_json(), indent=1, ensure_ascii=False, allow_nan=False))

@@ -7,14 +7,15 @@ import typer
 
 from promptseg.cli.options import (
     DEFAULT_MODEL,
-    Data,
+    SPEC_HELP,
     Device,
+    LogFile,
     Model,
     OutFolder,
     Preset,
+    Quiet,
     Rule,
     Settings,
-    Shots,
     Steps,
     Task,
     Threads,
@@ -22,7 +23,7 @@ from promptseg.cli.options import (
     parse_settings,
     use_threads,
 )
-from promptseg.cli.output import USER_ERROR, Interrupted, print_table
+from promptseg.cli.output import USER_ERROR, Interrupted, print_table, say
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -40,16 +41,19 @@ Jobs = Annotated[
 ]
 
 
-def read_seeds(text: str) -> tuple[int, ...]:
-    """Seeds separated by commas.
+def read_numbers(option: str, text: str, low: int) -> tuple[int, ...]:
+    """Whole numbers from `low`, separated by commas.
 
     Raises:
-        PromptsegError: one is no whole number from 0.
+        PromptsegError: one is something else.
     """
     parts = [part.strip() for part in text.split(",")]
     for part in parts:
-        if not (part.isascii() and part.isdigit()):
-            raise PromptsegError(f"--seeds {text}: {part!r} is not a whole number from 0; write for example 0,1,2")
+        if not (part.isascii() and part.isdigit() and int(part) >= low):
+            example = ",".join(map(str, range(low, low + 3)))
+            raise PromptsegError(
+                f"{option} {text}: {part!r} is not a whole number from {low}; write for example {example}"
+            )
     return tuple(map(int, parts))
 
 
@@ -78,21 +82,21 @@ def report_failures(outcomes: "Sequence[Outcome]") -> None:
     """Say which trials failed, and end with the exit code of an error if there are any."""
     failed = [outcome for outcome in outcomes if outcome.score is None]
     for outcome in failed:
-        typer.echo(f"failed: {outcome.trial}: {outcome.error}", err=True)
+        say(f"failed: {outcome.trial}: {outcome.error}")
     if failed:
-        typer.echo(f"{len(failed)} of {len(outcomes)} fits failed; the same command tries them again", err=True)
+        say(f"{len(failed)} of {len(outcomes)} fits failed; the same command tries them again")
         raise typer.Exit(USER_ERROR)
 
 
 def compare(
-    data: Data,
+    data: Annotated[list[str], typer.Option("--data", metavar="SPEC", help=f"{SPEC_HELP} Repeatable.")],
     out: OutFolder,
     methods: Annotated[
         str, typer.Option(metavar="M,M", help="Methods, separated by commas; METHOD:KEY=VALUE sets one for it alone.")
     ] = "zero-shot,coop,locn,ssprompt",
     model: Model = DEFAULT_MODEL,
     task: Task = "semantic",
-    shots: Shots = 16,
+    shots: Annotated[str, typer.Option("--shots", metavar="K,K", help="Labelled images per class.")] = "16",
     rule: Rule = "cover",
     seeds: Seeds = "0,1,2",
     split: EvaluatedSplit = "val",
@@ -102,6 +106,8 @@ def compare(
     device: Device = None,
     threads: Threads = None,
     jobs: Jobs = 1,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Compare methods on the same shots, images and number of steps.
 
@@ -115,16 +121,27 @@ def compare(
 
     chosen = common_settings(settings, steps)
     variants = tuple(read_variant(text) for text in methods.split(","))
-    plan = Plan(variants, (shots,), read_seeds(seeds), chosen, task, preset, rule, split)
-    pool = open_pool(jobs, threads, model, device, [data])
-    dataset = load_dataset(data)
+    plan = Plan(
+        variants=variants,
+        shots=read_numbers("--shots", shots, 1),
+        seeds=read_numbers("--seeds", seeds, 0),
+        settings=chosen,
+        task=task,
+        preset=preset,
+        rule=rule,
+        split=split,
+    )
+    plan.check()
+    pool = open_pool(jobs, threads, model, device, data)
+    datasets = [load_dataset(spec) for spec in data]
     frozen = load_model(model, device=device)
     outcomes = run_until_stopped(
-        lambda: compare_methods(frozen, [dataset], plan, out, lambda line: typer.echo(line, err=True), pool), out
+        lambda: compare_methods(frozen, datasets, plan, out, say=say, pool=pool),
+        out,
     )
-    about = {"model": model, "task": task, "split": split, "shots": shots, "seeds": list(plan.seeds), "preset": preset}
-    about |= {"settings": dict(chosen)} | environment()
-    for table in write_comparison(out, outcomes, about):
+    about = {"model": model, "task": task, "split": split, "shots": list(plan.shots), "rule": rule}
+    about |= {"seeds": list(plan.seeds), "preset": preset, "settings": dict(chosen)} | environment()
+    for table in write_comparison(out, outcomes, rule, about):
         print_table(table)
     typer.echo(f"tables: {out}/table.md, table.csv, table.json")
     report_failures(outcomes)
@@ -152,6 +169,7 @@ def reproduce(
             help=f"Name of `promptseg models list`, or a model folder (default: {DEFAULT_MODEL}, if it fits)."
         ),
     ] = None,
+    rule: Rule = "cover",
     seeds: Seeds = "0,1,2",
     split: EvaluatedSplit = "val",
     preset: Preset = "tuned",
@@ -164,6 +182,8 @@ def reproduce(
     device: Device = None,
     threads: Threads = None,
     jobs: Jobs = 1,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Run a table of the paper again, in miniature or with its own models and data.
 
@@ -173,7 +193,7 @@ def reproduce(
     from promptseg.experiments.plan import Plan
     from promptseg.recipes.caption_counts import read_or_count
     from promptseg.recipes.paper import find_recipe
-    from promptseg.recipes.reproduce import choose_data
+    from promptseg.recipes.reproduce import choose_data, plans
     from promptseg.recipes.reproduce import reproduce as run_recipe
 
     recipe = find_recipe(name) if task is None else find_recipe(name).of_task(task)
@@ -183,7 +203,17 @@ def reproduce(
     if captions and not recipe.claim:
         raise PromptsegError(f"--captions: {name} shows no captions; leave it out, or reproduce fig3")
     chosen = common_settings(settings, steps)
-    plan = Plan(recipe.variants, recipe.shots, read_seeds(seeds), chosen, preset=preset, split=split)
+    plan = Plan(
+        variants=recipe.variants,
+        shots=recipe.shots,
+        seeds=read_numbers("--seeds", seeds, 0),
+        settings=chosen,
+        preset=preset,
+        rule=rule,
+        split=split,
+    )
+    for part in plans(recipe, plan):
+        part.check()
     specs = choose_data(recipe, data or ())
     pool = open_pool(jobs, threads, model, device, list(dict.fromkeys(specs.values())))
     datasets = {column: load_dataset(spec) for column, spec in specs.items()}
@@ -191,7 +221,16 @@ def reproduce(
     counts = read_or_count(captions, names) if captions else None
     frozen = load_model(model, device=device)
     made = run_until_stopped(
-        lambda: run_recipe(recipe, frozen, datasets, plan, out, lambda line: typer.echo(line, err=True), pool, counts),
+        lambda: run_recipe(
+            recipe,
+            frozen,
+            datasets,
+            plan,
+            out,
+            say=say,
+            pool=pool,
+            captions=counts,
+        ),
         out,
     )
     print_table(made.table)

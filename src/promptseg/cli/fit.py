@@ -9,9 +9,11 @@ from promptseg.cli.options import (
     DEFAULT_MODEL,
     Data,
     Device,
+    LogFile,
     Model,
     OutFolder,
     Preset,
+    Quiet,
     Rule,
     Seed,
     Settings,
@@ -22,7 +24,7 @@ from promptseg.cli.options import (
     common_settings,
     use_threads,
 )
-from promptseg.cli.output import Interrupted, file_size, print_table, program, quoted
+from promptseg.cli.output import Interrupted, file_size, print_table, program, quoted, say
 
 
 def fit(
@@ -42,6 +44,8 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that was stopped in --out.")] = False,
     device: Device = None,
     threads: Threads = None,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Learn prompts from a few labelled images.
 
@@ -60,12 +64,11 @@ def fit(
     dataset = load_dataset(data)
     drawn = draw_shots(dataset.train, k=shots, seed=seed, rule=rule)
     frozen = load_model(model, device=device)
-    typer.echo(
-        f"{method} on {model}, {task}: {len(drawn)} images of {data}, at least {shots} per class where there are",
-        err=True,
-    )
+    say(f"{method} on {model}, {task}: {len(drawn)} images of {data}, at least {shots} per class where there are")
     try:
-        run = fit_prompts(frozen, drawn, method, task, preset, seed=seed, out=out, resume=resume, **chosen)
+        run = fit_prompts(
+            frozen, drawn, method=method, task=task, preset=preset, seed=seed, out=out, resume=resume, **chosen
+        )
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; the same command with --resume goes on with {out}") from None
     prompts = out / "prompts"
@@ -82,6 +85,8 @@ def demo(
     ] = None,
     seed: Seed = 0,
     threads: Threads = None,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Show what learning prompts brings, offline.
 
@@ -93,7 +98,7 @@ def demo(
     use_threads(threads)
     keep_freed_memory()
     folder = out or Path("runs") / f"demo-{condition}"
-    outcome = run_demo(folder, condition, seed, lambda line: typer.echo(line, err=True))
+    outcome = run_demo(folder, condition, seed, say)
     print_table(outcome.table)
     typer.echo(f"picture: {outcome.picture}")
     typer.echo(f"prompts: {outcome.prompts} ({file_size(outcome.prompts)}; the frozen model is untouched)")

@@ -9,7 +9,7 @@ import typer
 
 from promptseg.cli import data, evaluate, experiments, fit, models, predict, report
 from promptseg.cli.options import new_app, show_help
-from promptseg.cli.output import INTERRUPTED, exit_code, explain
+from promptseg.cli.output import INTERRUPTED, exit_code, explain, fail, start_messages
 from promptseg.version import __version__
 
 app = new_app("Teach a frozen promptable segmenter your own classes by learning its prompts.")
@@ -41,6 +41,7 @@ def _root(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; `arguments` without the program name."""
+    start_messages()
     try:
         code = app(arguments, prog_name="promptseg", standalone_mode=False)
         sys.stdout.flush()
@@ -52,10 +53,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         message = explain(error)
         if message is None:
             raise
-        print(f"promptseg: {message}", file=sys.stderr)
+        fail(message)
         return exit_code(error)
     if code == INTERRUPTED:
-        print("promptseg: stopped", file=sys.stderr)
+        fail("stopped")
     return code if isinstance(code, int) else 0
 
 

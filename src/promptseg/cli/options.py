@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
+from promptseg.cli.output import be_quiet, log_to
 from promptseg.errors import PromptsegError
 from promptseg.tasks.registry import TASKS
 
 DEFAULT_MODEL = "seem-nano"
 
-_SPEC_HELP = "FORMAT:FOLDER?key=value (see data list), streets:CONDITION, or a path."
-Data = Annotated[str, typer.Option("--data", metavar="SPEC", help=_SPEC_HELP)]
-DataArgument = Annotated[str, typer.Argument(metavar="SPEC", help=_SPEC_HELP)]
+SPEC_HELP = "FORMAT:FOLDER?key=value (see data list), streets:CONDITION, or a path."
+Data = Annotated[str, typer.Option("--data", metavar="SPEC", help=SPEC_HELP)]
+DataArgument = Annotated[str, typer.Argument(metavar="SPEC", help=SPEC_HELP)]
 Shots = Annotated[int, typer.Option("--shots", metavar="K", help="Labelled images per class.")]
 Rule = Annotated[str, typer.Option("--rule", help="How shots are drawn: cover or union.")]
 _TASKS = ", ".join(TASKS.builtin)
@@ -34,6 +35,10 @@ Preset = Annotated[str, typer.Option("--preset", help="tuned, or paper (its sett
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps (default: the preset's).")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; repeatable.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but results and errors.", callback=be_quiet)]
+LogFile = Annotated[
+    Path | None, typer.Option("--log-file", metavar="FILE", help="Write what is said here too.", callback=log_to)
 ]
 OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
 

@@ -1,6 +1,7 @@
 """What commands print: errors as one line, tables, and small pieces of text."""
 
 import errno
+import logging
 import shlex
 import shutil
 import sys
@@ -13,6 +14,8 @@ from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
     from promptseg.reports.tables import Table
+
+_LOG = logging.getLogger("promptseg")
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -72,6 +75,55 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+class _StandardError(logging.Handler):
+    """Shows messages; not how far a loop is where a bar says it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "progress", False) and sys.stderr.isatty():
+            return
+        start = "promptseg: " if record.levelno >= logging.ERROR else ""
+        # Looked up anew: while bars are drawn, it writes above them.
+        print(f"{start}{record.getMessage()}", file=sys.stderr)
+
+
+def start_messages() -> None:
+    """Show messages on standard error, and forget what an earlier command in this process set up."""
+    for handler in tuple(_LOG.handlers):
+        _LOG.removeHandler(handler)
+        handler.close()
+    _LOG.addHandler(_StandardError())
+    _LOG.setLevel(logging.INFO)
+
+
+def be_quiet(quiet: bool) -> None:
+    """Leave standard error to errors."""
+    from promptseg.progress import Progress
+
+    Progress.bars = not quiet
+    for handler in _LOG.handlers:
+        if isinstance(handler, _StandardError):
+            handler.setLevel(logging.ERROR if quiet else logging.INFO)
+
+
+def log_to(path: Path | None) -> None:
+    """Write messages to the end of a file too, with the time of each."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        _LOG.addHandler(handler)
+
+
+def say(text: str) -> None:
+    """A message about the work."""
+    _LOG.info(text)
+
+
+def fail(text: str) -> None:
+    """What went wrong, in one line."""
+    _LOG.error(_one_line(text))
+
+
 def file_size(path: Path) -> str:
     """Size of a file, or of all files below a folder, for people: `213 kB`."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
@@ -85,16 +137,10 @@ def quoted(value: object) -> str:
 
 
 def print_table(table: "Table") -> None:
-    """Print a table to standard output."""
-    from rich.console import Console
-
-    # Without a terminal rich would cut the table at 80 columns.
-    width = None if sys.stdout.isatty() else 200
-    console = Console(width=width, highlight=False)
+    """Print a table to standard output, within the width of a terminal if it is one."""
     if table.title:
-        # Above the table, not inside: rich would wrap it to the table's width.
-        console.print(table.title, markup=False)
-    console.print(table.to_rich())
+        typer.echo(f"{table.title}\n")
+    typer.echo(table.to_text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
 
 
 def program() -> str:

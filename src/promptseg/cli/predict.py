@@ -1,6 +1,5 @@
 """`promptseg predict` and `promptseg segment`: what prompts, or a person who points, say of photos."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,14 +10,16 @@ from promptseg.cli.options import (
     DEFAULT_MODEL,
     Device,
     LearnedTask,
+    LogFile,
     OutFolder,
+    Quiet,
     Seed,
     TaskSettings,
     Threads,
     parse_settings,
     use_threads,
 )
-from promptseg.cli.output import USER_ERROR, explain
+from promptseg.cli.output import USER_ERROR, fail
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def predict(
     settings: TaskSettings = None,
     device: Device = None,
     threads: Threads = None,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Label photos with learned prompts.
 
@@ -64,7 +67,7 @@ def predict(
         try:
             photo = read_image(path)
         except PromptsegError as error:
-            print(f"promptseg: {explain(error)}", file=sys.stderr)
+            fail(str(error))
             continue
         answer = predict_photo(frozen, loaded, photo, asked.name, **chosen)
         drawing = asked.drawing(answer, space)

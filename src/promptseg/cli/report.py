@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from promptseg.cli.options import Device, OutFolder, Threads, new_app, use_threads
-from promptseg.cli.output import print_table
+from promptseg.cli.output import print_table, say
 from promptseg.cli.predict import find_photos
 from promptseg.errors import PromptsegError
 
@@ -129,11 +129,11 @@ def captions(
     terms = class_terms(read_class_names(classes), read_synonyms(synonyms))
     paths = caption_files(files)
     began = time.perf_counter()
-    found = count_captions(paths, terms, column, threads, lambda path: typer.echo(f"reading {path}", err=True))
+    found = count_captions(paths, terms, column, threads, lambda path: say(f"reading {path}"))
     seconds = time.perf_counter() - began
     if not found.captions:
         raise PromptsegError(f"{', '.join(files)}: not one caption in them; check the files and --column")
     write_counts(out, found)
     print_table(counts_table(found))
-    typer.echo(f"{found.captions:,} captions in {seconds:.1f} s ({found.captions / seconds:,.0f} per second)", err=True)
+    say(f"{found.captions:,} captions in {seconds:.1f} s ({found.captions / seconds:,.0f} per second)")
     typer.echo(f"counts: {out}/counts.csv, counts.json, counts.png")

@@ -12,14 +12,12 @@ from promptseg.data.sample import Dataset, Split
 from promptseg.engine.evaluate import Result, evaluate
 from promptseg.engine.fit import fit
 from promptseg.engine.runs import Run, environment
-from promptseg.engine.settings import Resolved, resolve
 from promptseg.errors import PromptsegError
-from promptseg.experiments.plan import Outcome, Plan, Score, Trial, Variant, prompts_folder, read_score, write_score
+from promptseg.experiments.plan import Outcome, Plan, Score, Trial, prompts_folder, read_score, write_score
 from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.features.memory import PeakMemory
 from promptseg.files import write_text
-from promptseg.methods.registry import METHODS
 from promptseg.models.base import PromptableSegmenter
 from promptseg.progress import Progress
 from promptseg.record import FitSettings
@@ -154,20 +152,11 @@ class Comparison:
         """
         self._model, self._plan, self._out, self._progress = model, plan, out, progress
         self._datasets = {dataset.spec: dataset for dataset in datasets}
+        if len(self._datasets) < len(datasets):
+            raise PromptsegError(f"{', '.join(dataset.spec for dataset in datasets)}: give each data set once")
         self._variants = {variant.label: variant for variant in plan.variants}
         self._open: tuple[str, SharedData] | None = None
-        for variant in plan.variants:
-            self._resolved(variant)
-
-    def _settings(self, variant: Variant) -> dict[str, Any]:
-        return {**self._plan.settings, **variant.settings}
-
-    def _resolved(self, variant: Variant) -> Resolved:
-        """The settings of a variant; a mistake in them names the variant."""
-        try:
-            return resolve(self._plan.preset, METHODS.find(variant.method), self._settings(variant), self._plan.task)
-        except PromptsegError as error:
-            raise PromptsegError(f"{variant.label}: {error}") from None
+        plan.check()
 
     def finished(self) -> dict[Trial, Outcome | None]:
         """All trials, and what those that are finished found."""
@@ -207,7 +196,7 @@ class Comparison:
             "method": variant.method,
             "task": plan.task,
             "preset": plan.preset,
-            "settings": self._resolved(variant).to_json(),
+            "settings": plan.resolved(variant).to_json(),
             "shots": trial.shots,
             "rule": plan.rule,
             "seed": trial.seed,
@@ -226,7 +215,7 @@ class Comparison:
     def _compute(self, trial: Trial) -> Score:
         plan, variant = self._plan, self._variants[trial.variant]
         unfinished = self._out / "unfinished" / trial.name
-        shared, settings = self._shared_data(trial.data), self._resolved(variant).fit
+        shared, settings = self._shared_data(trial.data), plan.resolved(variant).fit
         shots = shared.shots(trial.shots, trial.seed, settings)
         meter = PeakMemory(self._model.device)
         run = fit(
@@ -240,7 +229,7 @@ class Comparison:
             resume=True,
             progress=self._progress,
             cache=shared.cache(settings),
-            **self._settings(variant),
+            **plan.settings_of(variant),
         )
         peak = meter.read()
         folder = run.prompts.save(prompts_folder(self._out, trial))

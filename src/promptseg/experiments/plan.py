@@ -8,9 +8,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from promptseg.data.few_shot import RULES
 from promptseg.engine.runs import check_record
-from promptseg.errors import PromptsegError
+from promptseg.engine.settings import Resolved, resolve
+from promptseg.errors import PromptsegError, unknown_name
 from promptseg.files import read_json, write_json
+from promptseg.methods.registry import METHODS
 from promptseg.tasks.registry import TASKS
 
 
@@ -63,6 +66,32 @@ class Plan:
                 raise PromptsegError(f"{twice[0]} stands twice among the {name}: give it once")
         if self.split not in ("val", "test"):
             raise PromptsegError(f"split is {self.split!r}: scores are taken on val or test")
+        if self.rule not in RULES:
+            raise unknown_name("rule of a draw", self.rule, RULES)
+
+    def settings_of(self, variant: Variant) -> dict[str, Any]:
+        """The settings of a variant on top of those for all."""
+        return {**self.settings, **variant.settings}
+
+    def resolved(self, variant: Variant) -> Resolved:
+        """All settings of a variant.
+
+        Raises:
+            PromptsegError: an unknown name, or a setting that the variant does not have; it names the variant.
+        """
+        try:
+            return resolve(self.preset, METHODS.find(variant.method), self.settings_of(variant), self.task)
+        except PromptsegError as error:
+            raise PromptsegError(f"{variant.label}: {error}") from None
+
+    def check(self) -> None:
+        """Refuse mistakes in names and settings, which cost nothing to find before a model is loaded.
+
+        Raises:
+            PromptsegError: as `resolved`.
+        """
+        for variant in self.variants:
+            self.resolved(variant)
 
 
 @dataclass(frozen=True)

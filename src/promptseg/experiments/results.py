@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -228,12 +228,29 @@ def to_json(outcomes: Sequence[Outcome], about: dict[str, Any]) -> dict[str, Any
     }
 
 
-def write_comparison(out: Path, outcomes: Sequence[Outcome], about: dict[str, Any]) -> list[Table]:
+def drawn_text(outcomes: Iterable[Outcome], rule: str) -> str:
+    """How many shots were drawn and how many images that made: `16 shots of each class (cover): 42 to 49 images`."""
+    images: dict[int, set[int]] = {}
+    for outcome in outcomes:
+        images.setdefault(outcome.trial.shots, set()).update({outcome.score.images} if outcome.score else ())
+    parts = [f"{shots} shots of each class ({rule}): {_span(found)}" for shots, found in sorted(images.items())]
+    return "; ".join(parts)
+
+
+def _span(counts: Collection[int]) -> str:
+    if not counts:
+        return "no fit finished"
+    low, high = min(counts), max(counts)
+    return f"{low} images" if low == high else f"{low} to {high} images"
+
+
+def write_comparison(out: Path, outcomes: Sequence[Outcome], rule: str, about: dict[str, Any]) -> list[Table]:
     """Write `table.md`, `table.csv` and `table.json` to `out`; returns the tables that the first one holds.
 
     Args:
         out: folder of the comparison.
         outcomes: all its trials.
+        rule: of the draw of shots.
         about: what else a reader must know, by name; JSON-able.
     """
     found = group_by_seed(outcomes)
@@ -241,7 +258,11 @@ def write_comparison(out: Path, outcomes: Sequence[Outcome], about: dict[str, An
     for data, task in dict.fromkeys((group.data, group.task) for group in found):
         here = [group for group in found if (group.data, group.task) == (data, task)]
         classes = here[0].columns.classes
-        tables += [summary_table(here, f"{data}, {task}"), classes_table(here, f"{data}, {classes} in percent")]
+        drawn = drawn_text([outcome for group in here for outcome in group.outcomes], rule)
+        tables += [
+            summary_table(here, f"{data}, {task}; {drawn}"),
+            classes_table(here, f"{data}, {classes} in percent; {drawn}"),
+        ]
     facts = "".join(f"- {name}: {_fact(value)}\n" for name, value in about.items())
     body = "".join(f"\n## {table.title}\n\n{table.to_markdown()}" for table in tables)
     write_text(out / "table.md", f"# Comparison\n\n{facts}{body}")

@@ -10,7 +10,16 @@ from promptseg.data.sample import Dataset
 from promptseg.errors import PromptsegError
 from promptseg.experiments.compare import Pool, compare
 from promptseg.experiments.plan import Outcome, Plan
-from promptseg.experiments.results import PERCENT, Measure, Spread, TrialGroup, csv_text, group_by_seed, spread
+from promptseg.experiments.results import (
+    PERCENT,
+    Measure,
+    Spread,
+    TrialGroup,
+    csv_text,
+    drawn_text,
+    group_by_seed,
+    spread,
+)
 from promptseg.files import write_json, write_text
 from promptseg.models.base import PromptableSegmenter
 from promptseg.recipes.caption_counts import CaptionCounts
@@ -77,7 +86,7 @@ def reproduce(
         recipe: which table.
         model: the frozen segmenter.
         datasets: data by column.
-        plan: seeds, preset, settings and split; its variants and shots are those of the recipe.
+        plan: seeds, rule, preset, settings and split; its variants and shots are those of the recipe.
         out: folder; several tables may share it, and then share what they have in common.
         say: takes a line about each trial.
         pool: computes the trials elsewhere, as for `compare`.
@@ -89,12 +98,11 @@ def reproduce(
     distinct = list({dataset.spec: dataset for dataset in datasets.values()}.values())
     if captions is not None:
         check_counts(captions, distinct[0].label_space)
-    plan = replace(plan, variants=recipe.variants, shots=recipe.shots)
     outcomes: list[Outcome] = []
-    for task, settings in recipe.tasks.items():
-        part = replace(plan, task=task, settings={**settings, **plan.settings})
+    for part in plans(recipe, plan):
         outcomes += compare(model, distinct, part, out, say, pool)
-    notes = (*_notes(recipe, model, datasets, plan), *_missing(recipe, datasets))
+    drawn = drawn_text(outcomes, plan.rule)
+    notes = (*_notes(recipe, model, datasets, plan, drawn), *_missing(recipe, datasets))
     if recipe.claim:
         figure = share_figure(recipe, distinct[0].label_space, outcomes, out, captions)
         table, text, notes = figure.table, figure.csv, (*notes, figure.correlation)
@@ -104,12 +112,18 @@ def reproduce(
     return Reproduction(table, notes, outcomes)
 
 
-def _notes(recipe: Recipe, model: PromptableSegmenter, datasets: Datasets, plan: Plan) -> tuple[str, ...]:
+def plans(recipe: Recipe, plan: Plan) -> list[Plan]:
+    """What is compared: for each task of the recipe a plan with its variants, shots and settings."""
+    plan = replace(plan, variants=recipe.variants, shots=recipe.shots)
+    return [replace(plan, task=task, settings={**settings, **plan.settings}) for task, settings in recipe.tasks.items()]
+
+
+def _notes(recipe: Recipe, model: PromptableSegmenter, datasets: Datasets, plan: Plan, drawn: str) -> tuple[str, ...]:
     data = ", ".join(dict.fromkeys(dataset.spec for dataset in datasets.values()))
     settings = "".join(f", {name}={value}" for name, value in plan.settings.items())
     seeds = ", ".join(map(str, plan.seeds))
     ours = (
-        f"ours: {model.id} (weights {model.fingerprint[:12]}) on {data}, split {plan.split}; seeds {seeds}; "
+        f"ours: {model.id} (weights {model.fingerprint[:12]}) on {data}, split {plan.split}; {drawn}; seeds {seeds}; "
         f"preset {plan.preset}{settings}"
     )
     return (ours, _about_paper(recipe), *((recipe.caveat,) if recipe.caveat else ()))

@@ -2,10 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
 
 MISSING = "–"
 """Shown where there is no value, such as the IoU of a class that no image holds."""
@@ -43,21 +39,40 @@ class Table:
         lines = (self.headers, rule, *self.all_rows)
         return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
-    def to_rich(self) -> "RichTable":
-        """The table for a rich console, without the title."""
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table as RichTable
-        from rich.text import Text
+    def to_text(self, width: int | None = None) -> str:
+        """The table for a terminal, without the title, ending in a newline; no cell is ever cut.
 
-        table = RichTable(box=SIMPLE_HEAD)
-        for column, header in enumerate(self.headers):
-            table.add_column(Text(header), justify="right" if column else "left", no_wrap=column > 0)
-        for row in self.rows:
-            table.add_row(*map(Text, row))
-        if self.total is not None:
-            table.add_section()
-            table.add_row(*(Text(cell, style="bold") for cell in self.total))
-        return table
+        Args:
+            width: columns of the terminal; what does not fit goes into further blocks, each with the first column.
+                None: one block.
+        """
+        sizes = [max(len(row[column]) for row in (self.headers, *self.all_rows)) for column in range(len(self.headers))]
+        return "\n".join(self._block(columns, sizes) for columns in _blocks(sizes, width))
+
+    def _block(self, columns: Sequence[int], sizes: Sequence[int]) -> str:
+        def line(row: Sequence[str]) -> str:
+            first, *others = columns
+            cells = [row[first].ljust(sizes[first]), *(row[column].rjust(sizes[column]) for column in others)]
+            return _EDGE + _GAP.join(cells).rstrip()
+
+        rule = " " + "─" * (sum(sizes[column] for column in columns) + len(_GAP) * (len(columns) - 1) + 2)
+        total = () if self.total is None else ("", line(self.total))
+        return "\n".join((line(self.headers), rule, *map(line, self.rows), *total)) + "\n"
+
+
+_EDGE, _GAP = "  ", "   "
+
+
+def _blocks(sizes: Sequence[int], width: int | None) -> list[list[int]]:
+    """Columns that stand beside each other within `width`: the first in every block, and at least one more."""
+    blocks, used = [[0]], len(_EDGE) + sizes[0]
+    for column, size in enumerate(sizes[1:], start=1):
+        used += len(_GAP) + size
+        if width is not None and used > width and len(blocks[-1]) > 1:
+            blocks.append([0])
+            used = len(_EDGE) + sizes[0] + len(_GAP) + size
+        blocks[-1].append(column)
+    return blocks
 
 
 def percent(fraction: float | None) -> str:
