@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -159,41 +158,6 @@ def test_fit_writes_a_run_and_says_how_to_go_on(capsys, tmp_path, model_folder, 
     assert f"'{out}/prompts' --data {photos}" in said and "kB" in said
     following = said.splitlines()[-1].partition("promptseg ")[2]
     assert following.startswith("evaluate --prompts ")
-
-
-def test_a_log_gets_a_line_of_progress_and_quiet_leaves_results_alone(
-    capsys, tmp_path, model_folder, photos, monkeypatch
-):
-    monkeypatch.setattr("promptseg.progress.SECONDS_BETWEEN_LINES", 0.0)
-    base = ("fit", "--model", model_folder, "--data", photos, "--shots", 1, "--steps", 3)
-    code, said, err = answer(capsys, *base, "--out", tmp_path / "loud", "--log-file", tmp_path / "logs" / "fit.log")
-    assert code == 0 and re.search(r"^fit 2/3, .*loss \d", err, re.MULTILINE) and "encode 1/" in err
-    log = (tmp_path / "logs" / "fit.log").read_text().splitlines()
-    assert [line.split(" ", 2)[2] for line in log] == err.splitlines()
-    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in log)
-    code, again, err = answer(capsys, *base, "--out", tmp_path / "quiet", "--quiet")
-    assert (code, err) == (0, "") and again.count("\n") == said.count("\n")
-    code, _, err = answer(capsys, *base, "--out", tmp_path / "quiet", "--quiet")
-    assert code == 2 and err.startswith("promptseg: ") and err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (("fit", "--method", "magic"), "unknown method 'magic'"),
-        (("fit", "--preset", "fast"), "unknown preset 'fast'"),
-        (("fit", "--task", "depth"), "unknown task 'depth'"),
-        (("compare", "--methods", "ssprompt:speed=3"), "ssprompt:speed=3: unknown setting 'speed'"),
-        (("compare", "--rule", "best"), "choose one of cover, union"),
-        (("compare", "--shots", "4,0"), "--shots 4,0: '0' is not a whole number from 1"),
-        (("evaluate", "--set", "speed=3"), "'speed'"),
-    ],
-)
-def test_mistakes_in_names_are_found_before_data_and_model(capsys, tmp_path, arguments, expected):
-    command, *rest = arguments
-    out = () if command == "evaluate" else ("--out", tmp_path / "out")
-    given = (command, "--data", "nowhere", "--model", "nowhere", *out, *rest)
-    assert expected in refused(capsys, *given)
 
 
 def test_fit_refuses_to_overwrite_a_run_but_resumes_it(capsys, model_folder, photos, fitted):
