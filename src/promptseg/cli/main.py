@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from promptseg.cli import data, evaluate, experiments, fit, models, predict, report
+from promptseg.cli import data, evaluate, experiments, fit, models, page, predict, report
 from promptseg.cli.options import new_app, show_help
 from promptseg.cli.output import INTERRUPTED, exit_code, explain, fail, start_messages
 from promptseg.version import __version__
 
 app = new_app("Teach a frozen promptable segmenter your own classes by learning its prompts.")
 app.command("demo")(fit.demo)
+app.command("app")(page.app)
 app.command("fit")(fit.fit)
 app.command("compare")(experiments.compare)
 app.command("evaluate")(evaluate.evaluate)

@@ -1,5 +1,6 @@
 """One's own photos: `images/`, `labels/` and `classes.json` in a folder, with optional lists in `splits/`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -30,12 +31,20 @@ class FolderFiles:
     """Labels without a photo, and files of other formats."""
 
 
+def photo_root(root: Path) -> Path:
+    """Where the photos of a folder lie: in its `images` and below; without that, in the folder itself."""
+    return root / "images" if (root / "images").is_dir() else root
+
+
 def list_files(root: Path) -> FolderFiles:
     """Find the photos and label maps of a folder; no file is opened."""
-    images, image_twins, image_strays = _by_id(root / "images", IMAGE_SUFFIXES)
-    labels, label_twins, label_strays = _by_id(root / "labels", LABEL_SUFFIXES)
+    photos = photo_root(root)
+    # Beside photos without a folder of their own lies much else, so nothing there is called a stray.
+    found = walk_files(photos) if photos != root else (p for p in sorted(root.iterdir()) if _is_photo(p))
+    images, image_twins, image_strays = _by_id(photos, found, IMAGE_SUFFIXES)
+    labels, label_twins, label_strays = _by_id(root / "labels", walk_files(root / "labels"), LABEL_SUFFIXES)
     orphans = [
-        Defect(str(path), f"no photo {root / 'images' / i}.* belongs to it", "add the photo, or rename it", "warning")
+        Defect(str(path), f"no photo {photos / i}.* belongs to it", "add the photo, or rename it", "warning")
         for i, path in labels.items()
         if i not in images
     ]
@@ -56,7 +65,7 @@ def load_folder(spec: Spec) -> Dataset:
     """Open a folder of photos; see docs/your-own-photos.md for its layout.
 
     Args:
-        spec: its `where` is the folder, with `images/`, `labels/` and `classes.json`.
+        spec: its `where` is the folder, with `images/` (or the photos themselves), `labels/` and `classes.json`.
             options `train`, `val`, `test`: names of lists in `splits/`; with any of them, a split without one is empty.
             Without options a split is its list `splits/SPLIT.txt`, else its folder `images/SPLIT/`; a train split
             with neither takes every photo that val and test leave.
@@ -66,11 +75,16 @@ def load_folder(spec: Spec) -> Dataset:
             of one name.
     """
     root = find_root(spec.where, ())
-    for part, exists in (("images", Path.is_dir), ("labels", Path.is_dir), ("classes.json", Path.is_file)):
-        if not exists(root / part):
+    files = list_files(root)
+    there = {
+        "images": bool(files.images) or (root / "images").is_dir(),
+        "labels": (root / "labels").is_dir(),
+        "classes.json": (root / "classes.json").is_file(),
+    }
+    for part, exists in there.items():
+        if not exists:
             raise PromptsegError(f"{root}: has no {part}; lay the folder out as docs/your-own-photos.md says")
     label_space = read_classes(root / "classes.json")
-    files = list_files(root)
     if not files.images:
         raise DefectError(root / "images", "no photos there", f"put in files ending in {', '.join(IMAGE_SUFFIXES)}")
     ids, defects = split_ids(root, spec.options, files.images)
@@ -89,11 +103,17 @@ def load_folder(spec: Spec) -> Dataset:
     return dataset
 
 
-def _by_id(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], list[Defect], list[Defect]]:
-    """Files by id, the second files of an id, and files with other suffixes."""
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _by_id(
+    folder: Path, files: Iterable[Path], suffixes: tuple[str, ...]
+) -> tuple[dict[str, Path], list[Defect], list[Defect]]:
+    """Files below `folder` by id, the second files of an id, and files with other suffixes."""
     found: dict[str, Path] = {}
     twins, strays = [], []
-    for path in walk_files(folder):
+    for path in files:
         if path.suffix.lower() not in suffixes:
             reason = f"ignored, as only {', '.join(suffixes)} are read here"
             strays.append(Defect(str(path), reason, "convert it, or move it away", "warning"))

@@ -1,0 +1,1 @@
+"""Carries what was labelled and learned out into the forms of other tools."""

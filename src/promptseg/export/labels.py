@@ -1,0 +1,211 @@
+"""Labels in the forms of other tools: COCO JSON, YOLO segmentation, LabelMe, CSV of areas, and a folder of label maps.
+
+Every form but CSV brings the photos along, so the folder that is written stands for itself. An object is a connected part
+of a class: label maps know no others.
+"""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from promptseg.data.sample import Sample
+from promptseg.errors import PromptsegError, unknown_name
+from promptseg.export.parts import Part, parts
+from promptseg.files import atomic_path, write_json, write_text
+from promptseg.label_space import IGNORE, LabelSpace
+from promptseg.tasks.answer_files import categories, encode, image_entry
+from promptseg.reports.pictures import write_labels, write_picture
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A photo to write: its sample, and its class ids (H, W) uint8, 255 = not labelled."""
+
+    sample: Sample
+    labels: NDArray[np.uint8]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        return self.labels.shape[0], self.labels.shape[1]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the folder, and how many photos and objects it holds."""
+
+    folder: Path
+    photos: int
+    objects: int
+
+
+def export_labels(samples: Sequence[Sample], to: str, out: Path) -> Exported:
+    """Write the labels of some photos in another form; one photo is in memory at a time.
+
+    Args:
+        samples: photos with semantic labels, all of one label space.
+        to: a name of `FORMS`.
+        out: a folder that is empty or does not exist.
+
+    Raises:
+        PromptsegError: an unknown form, no photos, a folder that holds files, or labels that cannot be read.
+    """
+    if to not in FORMS:
+        raise unknown_name("label format", to, FORMS)
+    if not samples:
+        raise PromptsegError("there are no labelled photos to export: label some, or name another list")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise PromptsegError(f"{out} is not empty: choose a new folder")
+    objects = FORMS[to]((Labelled(sample, sample.semantic()) for sample in samples), samples[0].label_space, out)
+    return Exported(out, len(samples), objects)
+
+
+def _write_coco(photos: Iterable[Labelled], space: LabelSpace, out: Path) -> int:
+    """`annotations.json` and `images`: polygons, and run lengths for objects with holes."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, photo in enumerate(photos, 1):
+        images.append(image_entry(number, _copy(photo.sample, out / "images").as_posix(), photo.size))
+        for part in parts(photo.labels):
+            entry = {"id": len(annotations) + 1, "image_id": number, "category_id": part.class_id, "iscrowd": 0}
+            shape = {"segmentation": _coco_shape(part, photo.size), "area": part.area, "bbox": list(part.box)}
+            annotations.append(entry | shape)
+    content = {"images": images, "annotations": annotations, "categories": categories(space)}
+    write_text(out / "annotations.json", json.dumps(content))
+    return len(annotations)
+
+
+def _coco_shape(part: Part, size: tuple[int, int]) -> list[list[int]] | dict[str, Any]:
+    rings = part.rings()
+    if len(rings) == 1:
+        return [rings[0].ravel().tolist()]
+    mask = np.zeros(size, bool)
+    x, y, width, height = part.box
+    mask[y : y + height, x : x + width] = part.mask
+    return {"size": list(size), "counts": encode(mask)["counts"].decode("ascii")}
+
+
+def _write_yolo(photos: Iterable[Labelled], space: LabelSpace, out: Path) -> int:
+    """`images`, `labels` with a line for each object (class, then x and y in shares of the photo), and `data.yaml`."""
+    objects = 0
+    for photo in photos:
+        _copy(photo.sample, out / "images")
+        lines = []
+        for part in parts(photo.labels):
+            corners = part.polygon() / photo.size[::-1]
+            lines.append(f"{part.class_id} {' '.join(f'{value:.8g}' for value in corners.ravel())}\n")
+        write_text(out / "labels" / f"{photo.sample.id}.txt", "".join(lines))
+        objects += len(lines)
+    # Strings of JSON are strings of YAML too.
+    names = "".join(f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(space.names))
+    write_text(out / "data.yaml", f"path: .\ntrain: images\nval: images\nnames:\n{names}")
+    return objects
+
+
+def _write_labelme(photos: Iterable[Labelled], space: LabelSpace, out: Path) -> int:
+    """A JSON file beside each photo, and `classes.json`."""
+    objects = 0
+    for photo in photos:
+        file = _copy(photo.sample, out)
+        shapes = [
+            {
+                "label": space.names[part.class_id],
+                "points": part.polygon().tolist(),
+                "group_id": None,
+                "shape_type": "polygon",
+                "flags": {},
+            }
+            for part in parts(photo.labels)
+        ]
+        about = {"version": "5.5.0", "flags": {}, "imagePath": file.name, "imageData": None}
+        size = {"imageHeight": photo.size[0], "imageWidth": photo.size[1]}
+        write_json((out / file).with_suffix(".json"), about | size | {"shapes": shapes})
+        objects += len(shapes)
+    _write_classes(space, out)
+    return objects
+
+
+def _write_csv(photos: Iterable[Labelled], space: LabelSpace, out: Path) -> int:
+    """`classes.csv`: pixels and share of every class on every photo; `objects.csv`: the same of every object."""
+    classes, objects = [], []
+    for photo in photos:
+        counts = np.bincount(photo.labels.ravel(), minlength=IGNORE + 1)
+        for number, name in enumerate((*space.names, "")):
+            pixels = int(counts[number] if name else counts[IGNORE])
+            row = {"photo": photo.sample.id, "class": name or "(not labelled)", "pixels": pixels}
+            classes.append(row | {"share": round(pixels / photo.labels.size, 6)})
+        for number, part in enumerate(parts(photo.labels), 1):
+            rows, columns = np.nonzero(part.mask)
+            x, y, width, height = part.box
+            row = {"photo": photo.sample.id, "object": number, "class": space.names[part.class_id], "pixels": part.area}
+            place = {"share": round(part.area / photo.labels.size, 6), "x": x, "y": y, "width": width, "height": height}
+            middle = {"middle_x": round(x + columns.mean() + 0.5, 2), "middle_y": round(y + rows.mean() + 0.5, 2)}
+            objects.append(row | place | middle)
+    _write_table(out / "classes.csv", classes)
+    _write_table(out / "objects.csv", objects)
+    return len(objects)
+
+
+def _write_folder(photos: Iterable[Labelled], space: LabelSpace, out: Path) -> int:
+    """`images`, `labels` and `classes.json`, as `promptseg fit` reads them."""
+    objects = 0
+    for photo in photos:
+        _copy(photo.sample, out / "images")
+        write_labels(out / "labels" / f"{photo.sample.id}.png", photo.labels, space.colors)
+        objects += sum(1 for _ in parts(photo.labels))
+    _write_classes(space, out)
+    return objects
+
+
+FORMS: dict[str, Callable[[Iterable[Labelled], LabelSpace, Path], int]] = {
+    "coco": _write_coco,
+    "yolo": _write_yolo,
+    "labelme": _write_labelme,
+    "csv": _write_csv,
+    "folder": _write_folder,
+}
+"""The writers by name; each gives the number of objects."""
+
+
+def _copy(sample: Sample, folder: Path) -> Path:
+    """Bring a photo along, the way up that its labels are; gives its path below the folder.
+
+    Its own file is copied, unless it is stored turned, or is no file: then it becomes a PNG.
+    """
+    source = getattr(sample, "image_path", None)
+    if source is not None and _is_upright(source):
+        target = Path(f"{sample.id}{source.suffix}")
+        with atomic_path(folder / target) as temporary:
+            shutil.copyfile(source, temporary)
+        return target
+    target = Path(f"{sample.id}.png")
+    write_picture(folder / target, sample.image())
+    return target
+
+
+def _is_upright(path: Path) -> bool:
+    with Image.open(path) as picture:
+        return int(picture.getexif().get(0x0112, 1)) == 1
+
+
+def _write_classes(space: LabelSpace, out: Path) -> None:
+    rows = [
+        {"id": number, "name": info.name, "color": list(info.color), "kind": "thing" if info.is_thing else "stuff"}
+        for number, info in enumerate(space.classes)
+    ]
+    write_json(out / "classes.json", {"classes": rows})
+
+
+def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else ["photo"])
+        writer.writeheader()
+        writer.writerows(rows)
