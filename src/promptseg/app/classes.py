@@ -5,14 +5,26 @@ from typing import Any
 
 from promptseg.app.labels import NEW, ConflictError, digest, locked
 from promptseg.app.photos import PhotoFolder
-from promptseg.data.formats.classes_json import MAX_CLASSES, classes_of, read_classes
-from promptseg.label_space import LabelSpace
+from promptseg.data.formats.classes_json import MAX_CLASSES, class_rows, classes_of, read_classes
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json, write_json
+from promptseg.label_space import Color, LabelSpace, default_colors
 
 BACKGROUND = "background"
 """The class offered from the start: everything else."""
 _NAME_LENGTH = 80
+_COLORS: tuple[Color, ...] = (
+    (68, 119, 170),
+    (238, 102, 119),
+    (34, 136, 51),
+    (204, 187, 68),
+    (102, 204, 238),
+    (170, 51, 119),
+    (238, 136, 102),
+    (68, 187, 153),
+)
+"""Of new classes: Paul Tol's bright and light schemes, which colour-blind people tell apart too."""
+_GREY: Color = (187, 187, 187)
 
 
 class ClassFile:
@@ -49,15 +61,15 @@ class ClassFile:
             name = row.get("name") if isinstance(row, dict) else None
             if not isinstance(name, str) or not 0 < len(name.strip()) <= _NAME_LENGTH or not name.isprintable():
                 raise PromptsegError(f"{row!r} is no class: give it a name of at most {_NAME_LENGTH} characters")
-        space = classes_of(self._path, rows, self._root.name)
+        space = classes_of(self._path, _coloured(rows), self._root.name)
         with locked(self._root):
             before, version = self.read()
             if version != expected:
                 raise ConflictError("the classes were changed elsewhere: load them again")
             if len(space) < len(before):
                 raise PromptsegError(
-                    f"{len(space)} classes where there are {len(before)}: a class cannot be removed here, as labels use "
-                    "its id; rename it"
+                    f"{len(space)} classes where there are {len(before)}: labels use ids, so none can be removed; "
+                    "rename it"
                 )
             write_json(self._path, self._kept() | {"classes": class_rows(space)})
         return self.read()
@@ -68,9 +80,11 @@ class ClassFile:
         return content if isinstance(content, dict) else {}
 
 
-def class_rows(space: LabelSpace) -> list[dict[str, Any]]:
-    """The classes as `classes.json` lists them."""
+def _coloured(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, with a colour of its own for each that has none."""
+    taken = [row.get("color") for row in rows]
+    free = (list(color) for color in (*_COLORS, *default_colors(MAX_CLASSES)) if list(color) not in taken)
     return [
-        {"id": i, "name": c.name, "color": list(c.color), "kind": "thing" if c.is_thing else "stuff"}
-        for i, c in enumerate(space.classes)
+        row if "color" in row else row | {"color": list(_GREY) if row["name"] == BACKGROUND else next(free)}
+        for row in rows
     ]

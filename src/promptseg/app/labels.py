@@ -18,10 +18,10 @@ from PIL import Image
 
 from promptseg.app.photos import PhotoFolder
 from promptseg.data.images import image_size, read_labels
-from promptseg.label_space import IGNORE, Color, LabelSpace
 from promptseg.data.sample import PanopticLabels
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, read_json, write_json
+from promptseg.label_space import IGNORE, Color, LabelSpace
 from promptseg.reports.pictures import palette
 
 OWN = ".promptseg"
@@ -82,6 +82,7 @@ class LabelledPhoto:
     label_space: LabelSpace
     photo: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+    version: str
 
     def image(self) -> NDArray[np.uint8]:
         """The photo, (H, W, 3) uint8 RGB."""
@@ -182,7 +183,7 @@ class LabelStore:
             ConflictError: the labels on disk are of another version.
         """
         if (found := self.version(id_)) != expected:
-            raise ConflictError(f"the labels of {id_} were changed elsewhere ({found}, not {expected}): load them again")
+            raise ConflictError(f"the labels of {id_} were changed elsewhere (now {found}): load them again")
 
     def _present(self, id_: str) -> Steps:
         """The steps, with what another program wrote meanwhile as the last one."""

@@ -6,6 +6,7 @@ import socket
 import threading
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -39,8 +40,16 @@ def serve(folder: Path, model: str, host: str, port: int, browser: bool, seed: i
     if browser:
         threading.Timer(0.3, webbrowser.open, [address]).start()
     session.loop.start()
+    server = uvicorn.Server(config)
+    leave = server.handle_exit
+
+    def handle_exit(signal: int, frame: Any) -> None:
+        session.loop.end()  # or requests that wait for news would hold the server back
+        leave(signal, frame)
+
+    server.handle_exit = handle_exit
     try:
-        uvicorn.Server(config).run(sockets=[server_socket])
+        server.run(sockets=[server_socket])
     finally:
         session.loop.stop()
 

@@ -20,8 +20,8 @@ from promptseg.app.labels import NEW, LabelledPhoto, LabelStore
 from promptseg.app.order import Glance, Outlook
 from promptseg.app.photos import PhotoFolder
 from promptseg.app.record import Records, confusion
-from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.errors import PromptsegError
+from promptseg.label_space import IGNORE, LabelSpace
 
 if TYPE_CHECKING:
     from promptseg.app.learner import Learner
@@ -98,6 +98,7 @@ class Loop:
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._unscored: deque[str] = deque()
         self._stale, self._stopping = True, False
+        self._learned: tuple[Any, ...] | None = None
         self._open: str | None = None
         self._answer: tuple[str, int, NDArray[np.uint8]] | None = None
         self._thread = threading.Thread(target=self._run, name="learning", daemon=True)
@@ -106,11 +107,15 @@ class Loop:
         """Begin to work."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End after the present turn."""
+    def end(self) -> None:
+        """End after the present turn; nobody waits for news any more."""
         with self._change:
             self._stopping = True
             self._change.notify_all()
+
+    def stop(self) -> None:
+        """End, and wait until it has."""
+        self.end()
         self._thread.join(timeout=30)
 
     def ask(self, job: Callable[[], ResultT]) -> ResultT:
@@ -228,8 +233,7 @@ class Loop:
             return "waiting for the names of your classes"
         if not known.photos:
             return "zero-shot: paint a few strokes of each class, and learning begins"
-        count = len(known.photos)
-        return f"learned from {count} photo{'s' * (count != 1)} in {known.seconds:.1f} s"
+        return f"learned from {counted(len(known.photos))} in {known.seconds:.1f} s"
 
     def _learn(self) -> None:
         """Learn from all labels there are; without any, know the class names alone."""
@@ -238,8 +242,10 @@ class Loop:
             return
         started = time.monotonic()
         shots = self._shots(space)
-        self._say(f"learning from {len(shots)} photos" if shots else "reading the class names", busy=True)
-        known = self.knowledge
+        known, content = self.knowledge, (space, *((shot.id, shot.version) for shot in shots))
+        if content == self._learned:
+            return
+        self._say(f"learning from {counted(len(shots))}" if shots else "reading the class names", busy=True)
         same = known is not None and known.space.names == space.names
         zero_shot = known.zero_shot if known is not None and same else self.learner.zero_shot(space)
         self._hold(shots, known.prompts if known is not None and same else zero_shot)
@@ -251,7 +257,7 @@ class Loop:
             return
         photos = frozenset(shot.id for shot in shots)
         self.knowledge = Knowledge(number, space, prompts, zero_shot, photos, time.monotonic() - started)
-        self.news.problem = None
+        self._learned, self.news.problem = content, None
         self._say("learned", busy=True)
 
     def _shots(self, space: LabelSpace) -> list[LabelledPhoto]:
@@ -263,9 +269,9 @@ class Loop:
             try:
                 if (poured and id_ not in confirmed) or self.labels.version(id_) == NEW:
                     continue
-                labels, _ = self.labels.read(id_, len(space))
+                labels, version = self.labels.read(id_, len(space))
                 if (labels != IGNORE).any():
-                    shots.append(LabelledPhoto(id_, space, self.folder.read(id_), labels))
+                    shots.append(LabelledPhoto(id_, space, self.folder.read(id_), labels, version))
             except PromptsegError as error:
                 self._fault(id_, error)
         return shots
@@ -337,3 +343,8 @@ class Loop:
             self.news.problem = problem or self.news.problem
             self.news.version += 1
             self._change.notify_all()
+
+
+def counted(photos: int) -> str:
+    """`1 photo`, `2 photos`."""
+    return f"{photos} photo{'s' * (photos != 1)}"

@@ -46,7 +46,7 @@ class PhotoFolder:
         self.photos: dict[str, PhotoFile] = {}
         self.rescan()
         if not self.photos:
-            raise PromptsegError(f"{root}: no photos in it, nor in {self.root.name}/images; put in some .jpg or .png files")
+            raise PromptsegError(f"{root}: no photos in it, nor in its folder images; put in some .jpg or .png files")
 
     def rescan(self) -> None:
         """List the photos again; no file is opened."""

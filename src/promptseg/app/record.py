@@ -110,7 +110,9 @@ def confusion(truth: NDArray[np.uint8], answer: NDArray[np.uint8], names: Sequen
     return counts
 
 
-def score(records: Mapping[str, PhotoRecord], confirmed: Collection[str], names: Sequence[str]) -> dict[str, Any] | None:
+def score(
+    records: Mapping[str, PhotoRecord], confirmed: Collection[str], names: Sequence[str]
+) -> dict[str, Any] | None:
     """Test before train: how well the last photos were predicted before they were confirmed; None before the first.
 
     Counted are confirmed photos whose kept prediction came from at least one labelled photo.

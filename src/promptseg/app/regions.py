@@ -73,7 +73,7 @@ def _clustered(channels: Values, cell: int) -> NDArray[np.int32]:
     """The seed nearest to each pixel of (C, h, w), among those of its own cell and of the eight around it: (h, w)."""
     height, width = channels.shape[1:]
     rows, columns = -(-height // cell), -(-width // cell)
-    place = np.stack(np.mgrid[:height, :width]).astype(np.float32) * (_COMPACT / cell)
+    place = np.indices((height, width), np.float32) * (_COMPACT / cell)
     points = np.concatenate((channels, place))
     padded = np.pad(points, ((0, 0), (0, rows * cell - height), (0, columns * cell - width)), mode="edge")
     # By cell: (C, rows, cell, columns, cell), so that a cell's seed meets its pixels by broadcasting.

@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
+from promptseg.app.export import export
 from promptseg.app.guard import Guard
 from promptseg.app.labels import ConflictError
 from promptseg.app.photos import UnknownPhotoError, jpeg
@@ -39,6 +40,13 @@ class ObjectBody(BaseModel):
     points: list[Point] = Field(default=[], max_length=100)
     negative: list[Point] = Field(default=[], max_length=100)
     boxes: list[tuple[float, float, float, float]] = Field(default=[], max_length=20)
+
+
+class ExportBody(BaseModel):
+    """In which form, and of which photos."""
+
+    to: str
+    photos: Literal["confirmed", "all"] = "confirmed"
 
 
 class LearnBody(BaseModel):
@@ -91,6 +99,10 @@ def _add_folder_routes(app: FastAPI, session: Session) -> None:
         session.loop.auto = session.loop.auto if body.auto is None else body.auto
         session.loop.labels_changed(learn=body.now)
         return {"auto": session.loop.auto}
+
+    @app.post("/api/export")
+    def export_all(body: ExportBody) -> dict[str, Any]:
+        return export(session, body.to, body.photos == "all")
 
 
 def _add_photo_routes(app: FastAPI, session: Session) -> None:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.app.classes import BACKGROUND, ClassFile, class_rows
+from promptseg.app.classes import BACKGROUND, ClassFile
 from promptseg.app.labels import LabelStore
 from promptseg.app.loop import Loop
 from promptseg.app.order import Offer, offers
 from promptseg.app.photos import THUMBNAIL, PhotoFolder, jpeg, shrunk
 from promptseg.app.record import PhotoRecord, Records, score
 from promptseg.app.regions import LARGEST, SMALLEST, regions
+from promptseg.data.formats.classes_json import class_rows
 from promptseg.data.images import resize_labels
-from promptseg.label_space import IGNORE
-from promptseg.label_space import default_colors
 from promptseg.errors import PromptsegError
+from promptseg.label_space import IGNORE
 from promptseg.models.registry import model_words
 from promptseg.reports.pictures import overlay
 
@@ -48,7 +48,6 @@ class Session:
             "classes": class_rows(space),
             "classes_version": version,
             "offered_class": BACKGROUND,
-            "colors": [list(color) for color in default_colors(24)],
             "unknown_words": unknown_words(self.model, space.names),
             "photos": self.photos(),
         }
@@ -103,9 +102,7 @@ class Session:
         for id_, seen in sorted(self.loop.seen.copy().items()):
             counts = np.bincount(seen.glance.labels.ravel(), minlength=len(space))[: len(space)]
             shares = (counts / seen.glance.labels.size).round(5).tolist()
-            rows.append(
-                {"id": id_, "shares": shares, "sureness": seen.outlook.sureness, "change": seen.outlook.change}
-            )
+            rows.append({"id": id_, "shares": shares, "sureness": seen.outlook.sureness, "change": seen.outlook.change})
         mean = np.mean([row["shares"] for row in rows], axis=0).tolist() if rows else [0.0] * len(space)
         return {"photos": rows, "shares": mean}
 

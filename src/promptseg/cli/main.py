@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promptseg.cli import data, evaluate, experiments, fit, models, page, predict, report
+from promptseg.cli import data, evaluate, experiments, export, fit, models, page, predict, report
 from promptseg.cli.options import new_app, show_help
 from promptseg.cli.output import INTERRUPTED, exit_code, explain, fail, start_messages
 from promptseg.version import __version__
@@ -19,6 +19,7 @@ app.command("fit")(fit.fit)
 app.command("compare")(experiments.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("reproduce")(experiments.reproduce)
 app.command("segment")(predict.segment)

@@ -20,8 +20,9 @@ def app(
 ) -> None:
     """Label a folder of photos in the browser while the model learns from your labels.
 
-    Works offline; listens on this machine alone unless --host says otherwise. The labels are ordinary files: FOLDER/labels
-    (PNG, values are class ids), FOLDER/classes.json, and FOLDER/splits/confirmed.txt for the photos you confirmed.
+    Works offline; listens on this machine alone unless --host says otherwise. The labels are ordinary files:
+    FOLDER/labels (PNG, values are class ids), FOLDER/classes.json, and the list of the photos you confirmed,
+    FOLDER/splits/confirmed.txt.
     """
     from promptseg.app.launch import serve
 

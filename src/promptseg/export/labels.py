@@ -1,7 +1,7 @@
 """Labels in the forms of other tools: COCO JSON, YOLO segmentation, LabelMe, CSV of areas, and a folder of label maps.
 
-Every form but CSV brings the photos along, so the folder that is written stands for itself. An object is a connected part
-of a class: label maps know no others.
+Every form but CSV brings the photos along, so the folder that is written stands for itself. An object is a connected
+part of a class: label maps know no others.
 """
 
 import csv
@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from promptseg.data.formats.classes_json import class_rows
 from promptseg.data.sample import Sample
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.export.parts import Part, parts
 from promptseg.files import atomic_path, write_json, write_text
 from promptseg.label_space import IGNORE, LabelSpace
-from promptseg.tasks.answer_files import categories, encode, image_entry
 from promptseg.reports.pictures import write_labels, write_picture
+from promptseg.tasks.answer_files import categories, encode, image_entry
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,11 @@ def _write_labelme(photos: Iterable[Labelled], space: LabelSpace, out: Path) -> 
             }
             for part in parts(photo.labels)
         ]
-        about = {"version": "5.5.0", "flags": {}, "imagePath": file.name, "imageData": None}
+        about: dict[str, Any] = {"version": "5.5.0", "flags": {}, "imagePath": file.name, "imageData": None}
         size = {"imageHeight": photo.size[0], "imageWidth": photo.size[1]}
         write_json((out / file).with_suffix(".json"), about | size | {"shapes": shapes})
         objects += len(shapes)
-    _write_classes(space, out)
+    write_json(out / "classes.json", {"classes": class_rows(space)})
     return objects
 
 
@@ -161,7 +162,7 @@ def _write_folder(photos: Iterable[Labelled], space: LabelSpace, out: Path) -> i
         _copy(photo.sample, out / "images")
         write_labels(out / "labels" / f"{photo.sample.id}.png", photo.labels, space.colors)
         objects += sum(1 for _ in parts(photo.labels))
-    _write_classes(space, out)
+    write_json(out / "classes.json", {"classes": class_rows(space)})
     return objects
 
 
@@ -194,14 +195,6 @@ def _copy(sample: Sample, folder: Path) -> Path:
 def _is_upright(path: Path) -> bool:
     with Image.open(path) as picture:
         return int(picture.getexif().get(0x0112, 1)) == 1
-
-
-def _write_classes(space: LabelSpace, out: Path) -> None:
-    rows = [
-        {"id": number, "name": info.name, "color": list(info.color), "kind": "thing" if info.is_thing else "stuff"}
-        for number, info in enumerate(space.classes)
-    ]
-    write_json(out / "classes.json", {"classes": rows})
 
 
 def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -48,7 +48,7 @@ class Part:
 
     def rings(self) -> list[Ring]:
         """The line around it, then the lines around its holes."""
-        found = [ring + (self.left, self.top) for ring in _rings(self.mask)]
+        found = [ring + np.array([self.left, self.top]) for ring in _rings(self.mask)]
         return sorted(found, key=_signed_area, reverse=True)
 
     def polygon(self) -> Ring:
@@ -103,7 +103,7 @@ def _edges(mask: NDArray[np.bool_]) -> dict[tuple[int, int, int], None]:
         (_LEFT, padded[2:, 1:-1], 1, 1),
         (_UP, padded[1:-1, :-2], 0, 1),
     )
-    edges = {}
+    edges: dict[tuple[int, int, int], None] = {}
     for direction, neighbour, right, down in sides:
         rows, columns = np.nonzero(inside & ~neighbour)
         for x, y in zip((columns + right).tolist(), (rows + down).tolist(), strict=True):

@@ -6,7 +6,7 @@ import { $, banner, hear, make, percent, rgb, state, tell } from "./state.js";
 
 const STATES = {
   untouched: "untouched",
-  proposed: "proposed by the model",
+  proposed: "proposed",
   started: "started",
   confirmed: "confirmed",
   corrected: "corrected, confirmed",

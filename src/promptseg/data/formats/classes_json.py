@@ -46,6 +46,14 @@ def classes_of(path: Path, rows: Sequence[dict[str, Any]], name: str) -> LabelSp
     return LabelSpace(name, classes)
 
 
+def class_rows(space: LabelSpace) -> list[dict[str, Any]]:
+    """The entries of classes, as `classes.json` lists them."""
+    return [
+        {"id": i, "name": info.name, "color": list(info.color), "kind": "thing" if info.is_thing else "stuff"}
+        for i, info in enumerate(space.classes)
+    ]
+
+
 def packaged(name: str) -> tuple[LabelSpace, list[dict[str, Any]]]:
     """The classes of a benchmark as this package lists them, and their entries with what else is known of them."""
     path = Path(__file__).parent / "classes" / f"{name}.json"
