@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from promptseg.app.photos import PhotoFolder
-from promptseg.data.images import image_size, read_labels
+from promptseg.data.images import image_size, palette, read_labels
 from promptseg.data.sample import PanopticLabels
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, read_json, write_json
 from promptseg.label_space import IGNORE, Color, LabelSpace
-from promptseg.reports.pictures import palette
 
 OWN = ".promptseg"
 """Folder of what the app keeps beside the labels; hidden, so nothing in it is taken for a photo."""

@@ -73,7 +73,7 @@ class Learner:
 
     def maps(self, photo: Photo) -> Tensor:
         """A dense map of features of the photo, (D, h, w) float32 on the CPU."""
-        tensors = self._features(photo).tensors
+        tensors = self._features(photo).tensors()
         finest = max((t for t in tensors.values() if t.ndim == 4), key=lambda t: t.shape[-1] * t.shape[-2])
         return finest[0].to("cpu", torch.float32)
 

@@ -191,7 +191,8 @@ class Loop:
                 self._turn()
         except Exception as error:
             self._say("stopped", busy=False, problem=f"learning has stopped: {error}")
-            raise
+            if not isinstance(error, PromptsegError):
+                raise
         finally:
             self._stopping = True
             while self._jobs:

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from promptseg.data.formats.classes_json import class_rows
+from promptseg.data.images import write_labels
 from promptseg.data.sample import Sample
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.export.parts import Part, parts
 from promptseg.files import atomic_path, write_json, write_text
 from promptseg.label_space import IGNORE, LabelSpace
-from promptseg.reports.pictures import write_labels, write_picture
+from promptseg.reports.pictures import write_picture
 from promptseg.tasks.answer_files import categories, encode, image_entry
 
 
