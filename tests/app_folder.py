@@ -32,6 +32,17 @@ def make_folder(root: Path, count: int = 12, size: str = "256x128", images: bool
     return [table[sample.semantic()] for sample in data.train]
 
 
+SIZE = (64, 128)
+"""Of the photos of `make_town`."""
+
+
+def make_town(root: Path) -> list[np.ndarray]:
+    """Five photos and one that is broken; returns the label maps of the five."""
+    truth = make_folder(root, 5, "128x64")
+    (root / "broken.jpg").write_bytes(b"\xff\xd8 not a photo")
+    return truth
+
+
 def write_classes(root: Path, names=CLASSES) -> None:
     (root / "classes.json").write_text(json.dumps(list(names)))
 
@@ -75,3 +86,15 @@ def wait_for(client: TestClient, reached, seconds: float = 60) -> dict:
         assert time.monotonic() < end, status
         status = client.get("/api/status", params={"after": status["version"]}).json()
     return status
+
+
+def version_of(client: TestClient, photo: str) -> str:
+    return client.get("/api/labels", params={"photo": photo}).headers["ETag"].strip('"')
+
+
+def told(response, status: int) -> str:
+    """The one line of an answer that must refuse."""
+    assert response.status_code == status, response.text
+    detail = response.json()["detail"]
+    assert isinstance(detail, str) and "\n" not in detail and detail
+    return detail

@@ -6,7 +6,20 @@ import shutil
 
 import numpy as np
 import pytest
-from app_folder import CLASSES, HOST, TOKEN, make_folder, opened, packed, put_labels, unpacked, wait_for, write_classes
+from app_folder import (
+    CLASSES,
+    HOST,
+    SIZE,
+    TOKEN,
+    make_town,
+    opened,
+    packed,
+    put_labels,
+    told,
+    unpacked,
+    version_of,
+    write_classes,
+)
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -15,21 +28,18 @@ from promptseg.app.photos import PhotoFolder
 from promptseg.app.server import create_app
 from promptseg.app.session import Session
 
-SIZE = (64, 128)
-
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """Photos, their true labels and a broken photo."""
+    """Five photos and a broken one."""
     root = tmp_path_factory.mktemp("source")
-    truth = make_folder(root, 5, "128x64")
-    (root / "broken.jpg").write_bytes(b"\xff\xd8 not a photo")
-    return root, truth
+    make_town(root)
+    return root
 
 
 @pytest.fixture
 def root(source, tmp_path):
-    shutil.copytree(source[0], tmp_path / "town")
+    shutil.copytree(source, tmp_path / "town")
     return tmp_path / "town"
 
 
@@ -39,29 +49,6 @@ def idle(root):
     write_classes(root)
     with opened(root, running=False) as (_, client):
         yield client
-
-
-@pytest.fixture(scope="module")
-def alive(source, tmp_path_factory):
-    """Session and client of a folder with a running loop, shared: each test uses a photo of its own."""
-    root = tmp_path_factory.mktemp("alive") / "town"
-    shutil.copytree(source[0], root)
-    write_classes(root)
-    with opened(root) as (session, client):
-        wait_for(client, lambda status: status["knowledge"] and not status["busy"])
-        yield session, client
-
-
-def version_of(client, photo):
-    return client.get("/api/labels", params={"photo": photo}).headers["ETag"].strip('"')
-
-
-def told(response, status):
-    """The one line of an answer that must refuse."""
-    assert response.status_code == status, response.text
-    detail = response.json()["detail"]
-    assert isinstance(detail, str) and "\n" not in detail and detail
-    return detail
 
 
 # Who may ask
@@ -85,7 +72,9 @@ def test_nothing_is_shown_without_the_token(root, path):
     assert guarded(root).get(path).status_code == 401
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8017", "127.0.0.1", "127.0.0.1:80", "", "localhost:8017"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8017", "127.0.0.1", "127.0.0.1:80", "", "localhost:8017"]
+)
 def test_only_this_host_is_answered(idle, host):
     assert "is not served here" in told(idle.get("/api/folder", headers={"Host": host}), 403)
 
@@ -140,7 +129,9 @@ def test_the_folder_lists_photos_states_and_classes(idle):
 
 def test_new_photos_are_found_on_request(root, idle):
     shutil.copy(root / "00.jpg", root / "09.jpg")
-    ids = [[photo["id"] for photo in idle.get(f"/api/folder{query}").json()["photos"]] for query in ("", "?rescan=true")]
+    ids = [
+        [photo["id"] for photo in idle.get(f"/api/folder{query}").json()["photos"]] for query in ("", "?rescan=true")
+    ]
     assert ["09" in listed for listed in ids] == [False, True]
 
 
@@ -277,7 +268,9 @@ def test_classes_are_written_and_two_tabs_told(root, idle):
     )
 
 
-@pytest.mark.parametrize("body", [{}, {"classes": "road"}, {"classes": [1]}, {"classes": []}, {"classes": [{"name": 3}]}])
+@pytest.mark.parametrize(
+    "body", [{}, {"classes": "road"}, {"classes": [1]}, {"classes": []}, {"classes": [{"name": 3}]}]
+)
 def test_malformed_classes_are_told(idle, body):
     version = idle.get("/api/folder").json()["classes_version"]
     told(idle.put("/api/classes", json=body, headers={"If-Match": version}), 422)
@@ -286,128 +279,3 @@ def test_malformed_classes_are_told(idle, body):
 def test_a_broken_classes_file_is_told(root, idle):
     (root / "classes.json").write_text("{")
     assert "not valid JSON" in told(idle.get("/api/folder"), 422)
-
-
-# The loop
-
-
-def test_zero_shot_answers_before_any_label(alive):
-    _, client = alive
-    answer = client.get("/api/prediction?photo=03")
-    labels = unpacked(answer)
-    assert labels.shape == SIZE and labels.max() < len(CLASSES) and int(answer.headers["X-Knowledge"]) >= 1
-    status = client.get("/api/status").json()
-    assert status["score"] is None and {offer["id"] for offer in status["next"]} <= {"00", "01", "02", "03", "04"}
-    broken = next(photo for photo in status["photos"] if photo["id"] == "broken")
-    assert "broken.jpg" in broken["fault"]
-
-
-def test_it_learns_from_strokes_and_scores_what_was_confirmed(alive, source):
-    session, client = alive
-    for photo in ("00", "01"):
-        labels = source[1][int(photo)]
-        known = client.get("/api/status").json()["knowledge"]
-        version = put_labels(client, photo, labels, version_of(client, photo)).json()["version"]
-        wait_for(client, lambda status, known=known: status["knowledge"] > known)
-        assert client.post("/api/confirm", params={"photo": photo}, headers={"If-Match": version}).status_code == 200
-    status = wait_for(client, lambda status: status["score"] and not status["busy"])
-    assert status["learned_from"] == 2 and status["words"].startswith("learned from 2 photos in ")
-    assert status["score"]["photos"] == 1 and len(status["score"]["classes"]) == len(CLASSES)
-    # The score is of the prediction before anything of the photo was learned.
-    held = session.records.held("01")
-    agree = (held == source[1][1])[source[1][1] != 255].mean()
-    counts = np.array(session.records.of("01").learned)
-    assert counts.trace() / counts.sum() == pytest.approx(agree)
-
-
-def test_nothing_is_learned_from_a_proposal_before_it_is_confirmed(alive):
-    _, client = alive
-    before = client.get("/api/status").json()
-    put_labels(client, "02", np.zeros(SIZE, np.uint8), version_of(client, "02"), poured=True)
-    after = wait_for(client, lambda status: not status["busy"])
-    assert after["knowledge"] == before["knowledge"]
-
-
-@pytest.mark.parametrize("source_name", ["learned", "zero-shot"])
-@pytest.mark.parametrize("only", [None, 1])
-def test_overlays_are_pictures(alive, source_name, only):
-    params = {"photo": "03", "source": source_name} | ({} if only is None else {"only": only})
-    answer = alive[1].get("/api/overlay", params=params)
-    with Image.open(io.BytesIO(answer.content)) as picture:
-        assert picture.size == (128, 64)
-
-
-def test_overlays_of_what_is_not_there_are_told(alive):
-    _, client = alive
-    assert "class 9" in told(client.get("/api/overlay?photo=03&only=9"), 422)
-    told(client.get("/api/overlay?photo=03&source=magic"), 422)
-    assert "broken.jpg" in told(client.get("/api/overlay?photo=broken"), 422)
-
-
-def test_the_look_has_shares_that_add_up(alive):
-    _, client = alive
-    wait_for(client, lambda status: not status["busy"])
-    look = client.get("/api/look").json()
-    assert [photo["id"] for photo in look["photos"]] == ["00", "01", "02", "03", "04"]
-    assert all(sum(photo["shares"]) == pytest.approx(1, abs=1e-3) for photo in look["photos"])
-    assert sum(look["shares"]) == pytest.approx(1, abs=1e-3)
-
-
-def test_regions_and_objects_are_maps_of_the_photo(alive):
-    _, client = alive
-    found = unpacked(client.get("/api/regions?photo=03&size=10"), np.dtype("<u4"))
-    assert found.shape == SIZE and 20 < found.max() < 200
-    for size in (1, 1000):
-        assert "give 4 to 200" in told(client.get("/api/regions", params={"photo": "03", "size": size}), 422)
-    mask = unpacked(client.post("/api/object?photo=03", json={"points": [[60, 50]]}))
-    assert mask.shape == SIZE and set(np.unique(mask)) <= {0, 1}
-    for body in ({}, {"points": [[500, 2]]}, {"boxes": [[5, 5, 5, 5]]}, {"points": [[1]]}, {"points": [[1, 1]] * 101}):
-        told(client.post("/api/object?photo=03", json=body), 422)
-    assert "no photo" in told(client.post("/api/object?photo=x", json={"points": [[1, 1]]}), 404)
-
-
-def test_learning_can_be_switched_off_and_asked_for(alive):
-    _, client = alive
-    assert client.post("/api/learn", json={"auto": False}).json() == {"auto": False}
-    known = wait_for(client, lambda status: not status["busy"])["knowledge"]
-    labels = np.full(SIZE, 255, np.uint8)
-    labels[:4] = 1
-    put_labels(client, "04", labels, version_of(client, "04"))
-    assert client.get("/api/status").json()["knowledge"] == known
-    client.post("/api/learn", json={"now": True, "auto": True})
-    assert wait_for(client, lambda status: status["knowledge"] > known)["learned_from"] == 3
-
-
-@pytest.mark.parametrize("form", ["prompts", "coco", "yolo", "labelme", "csv", "folder"])
-def test_exports_go_to_a_folder_of_their_own_each_time(alive, form):
-    session, client = alive
-    wait_for(client, lambda status: status["learned_from"])
-    for name in (form, f"{form}-2"):
-        answer = client.post("/api/export", json={"to": form, "photos": "all"}).json()
-        assert answer["path"] == str(session.folder.root / "exports" / name) and answer["words"]
-    assert any((session.folder.root / "exports" / form).iterdir())
-    assert "unknown form 'voc'" in told(client.post("/api/export", json={"to": "voc"}), 422)
-    told(client.post("/api/export", json={"to": form, "photos": "mine"}), 422)
-
-
-def test_there_is_nothing_to_export_before_something_was_done(root):
-    write_classes(root)
-    with opened(root, running=False) as (_, client):
-        assert "nothing was learned" in told(client.post("/api/export", json={"to": "prompts"}), 422)
-        assert "no photo is confirmed" in told(client.post("/api/export", json={"to": "coco"}), 422)
-    assert not (root / "exports").exists()
-
-
-def test_before_classes_are_named_there_is_no_answer(root):
-    with opened(root) as (_, client):
-        status = wait_for(client, lambda status: not status["busy"])
-        assert status["words"] == "waiting for the names of your classes" and status["knowledge"] == 0
-        assert "no classes yet" in told(client.get("/api/prediction?photo=00"), 422)
-
-
-def test_a_loop_that_stopped_says_so(root):
-    write_classes(root)
-    with opened(root, model="nonsense") as (_, client):
-        status = wait_for(client, lambda status: status["problem"])
-        assert "unknown model 'nonsense'" in status["problem"]
-        assert "learning has stopped" in told(client.get("/api/prediction?photo=00"), 422)

@@ -25,7 +25,8 @@ def serve(folder: Path, model: str, host: str, port: int, browser: bool, seed: i
     Raises:
         PromptsegError: the extra is not installed, no photos, an unknown model, or an address that cannot be used.
     """
-    uvicorn, _ = (import_extra(name, "app", "promptseg app") for name in ("uvicorn", "fastapi"))
+    import_extra("fastapi", "app", "the app")
+    uvicorn = import_extra("uvicorn", "app", "the app")
     from promptseg.app.server import create_app
     from promptseg.app.session import Session
 
