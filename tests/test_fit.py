@@ -182,6 +182,23 @@ def test_a_finished_run_is_kept_and_read_back(tmp_path: Path, model: SeemSegment
     assert content["record"]["draw"]["ids"] == [sample.id for sample in SHAPES]
 
 
+def test_a_checkpoint_is_written_without_running_the_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, calls = tiny_segmenter(), []
+    encode = model.encode_embedded
+    monkeypatch.setattr(model, "encode_embedded", lambda texts: calls.append(1) or encode(texts))
+    promptseg.fit(model, SHAPES, method="coop", steps=45, batch_size=1, out=tmp_path, progress=False)
+    assert len(calls) == 45 + 1  # each step once, and the finished prompts; two checkpoints lie between
+
+
+def test_contents_and_positions_are_learned_at_once(model: SeemSegmenter) -> None:
+    own = default_prompts(model, SPACE, "both").kinds
+    learned = promptseg.fit(model, SHAPES, method="spaprompt", spatial="both", progress=False, **FEW).prompts
+    changed = {kind for kind, tensor in learned.kinds.items() if not torch.equal(tensor, own[kind])}
+    assert changed == {"spatial", "position"}
+    assert {name for name in learned.parts if name.endswith(".weight")} == {"spatial.weight", "position.weight"}
+    assert promptseg.evaluate(model, learned, SHAPES).miou > 0
+
+
 def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
     run = promptseg.fit(model, SHAPES, progress=False, **FEW)
     expected = promptseg.predict(model, run.prompts, SHAPES[0].image())

@@ -120,7 +120,7 @@ class FrozenSam(ABC):
         return [features[index : index + 1].to(weight.device, weight.dtype) for index in range(len(features))]
 
 
-def each(run: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> list[Any]:
+def recomputed(run: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> list[Any]:
     """Results of `run` for every item.
 
     Where there are several items and a gradient is wanted, only the results are kept: what lies between is computed

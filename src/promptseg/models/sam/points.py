@@ -16,7 +16,7 @@ from promptseg.checks import check_choice
 from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import EmbeddedTexts
-from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, each
+from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, recomputed
 from promptseg.models.sam.text import TextSource
 from promptseg.models.sizes import long_side_size
 from promptseg.prompts import PromptKind, Prompts, PromptSpec
@@ -172,7 +172,7 @@ class PointSam(FrozenSam):
         spatial = prompts.kinds["spatial"].expand(len(semantic), -1, -1)
         tokens = torch.cat((spatial, semantic[:, None]), dim=1)
         chunks = torch.split(tokens, self.chunk)
-        masks = each(self._masks, [(image, chunk) for image in self._single(features) for chunk in chunks])
+        masks = recomputed(self._masks, [(image, chunk) for image in self._single(features) for chunk in chunks])
         per_class = torch.cat(masks).view(len(features), len(tokens), *masks[0].shape[1:])
         return Prediction(self._certain(per_class), per_class, features.canvas, features.image_sizes)
 

@@ -18,7 +18,7 @@ from promptseg.checks import check_choice
 from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import EmbeddedTexts
-from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, each
+from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, recomputed
 from promptseg.models.sam.text import ClipText
 from promptseg.models.templates import TEMPLATES, fill_templates
 from promptseg.models.tokenizer import Tokenizer
@@ -153,7 +153,7 @@ class Sam3(FrozenSam):
             raise PromptsegError(f"{self.id}: tokens of a class are all padding, expected at least one: fit again")
         chunks = list(zip(torch.split(semantic, self.chunk), torch.split(tokens, self.chunk), strict=True))
         items = [(image, *chunk, spatial) for image in self._single(features) for chunk in chunks]
-        logits, masks = (torch.cat(parts) for parts in zip(*each(self._answers, items), strict=True))
+        logits, masks = (torch.cat(parts) for parts in zip(*recomputed(self._answers, items), strict=True))
         batch, classes = len(features), len(semantic)
         class_logits = self._columns(logits.view(batch, classes, -1))
         mask_logits = masks.view(batch, class_logits.shape[1], *masks.shape[2:])
