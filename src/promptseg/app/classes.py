@@ -34,15 +34,35 @@ class ClassFile:
         self._root = folder.root
         self._path = folder.root / "classes.json"
 
-    def read(self) -> tuple[LabelSpace, str]:
-        """The classes and their version; none and `NEW` before the first are named.
+    def read(self) -> tuple[LabelSpace | None, str]:
+        """The classes and their version; None and `NEW` before the first are named.
 
         Raises:
             PromptsegError: a classes.json that cannot be used.
         """
         if not self._path.is_file():
-            return LabelSpace(self._root.name, ()), NEW
+            return None, NEW
         return read_classes(self._path), digest(self._path.read_bytes())
+
+    def space(self) -> LabelSpace:
+        """The classes.
+
+        Raises:
+            PromptsegError: there are none yet, or a classes.json that cannot be used.
+        """
+        space, _ = self.read()
+        if space is None:
+            raise PromptsegError("there are no classes yet: name at least one")
+        return space
+
+    def names(self) -> tuple[str, ...]:
+        """Their names; none before the first are named.
+
+        Raises:
+            PromptsegError: a classes.json that cannot be used.
+        """
+        space, _ = self.read()
+        return () if space is None else space.names
 
     def write(self, rows: Sequence[dict[str, Any]], expected: str) -> tuple[LabelSpace, str]:
         """Save classes in place of the version `expected`; a class keeps its id, new ones come after the old.
@@ -66,13 +86,13 @@ class ClassFile:
             before, version = self.read()
             if version != expected:
                 raise ConflictError("the classes were changed elsewhere: load them again")
-            if len(space) < len(before):
+            if before is not None and len(space) < len(before):
                 raise PromptsegError(
                     f"{len(space)} classes where there are {len(before)}: labels use ids, so none can be removed; "
                     "rename it"
                 )
             write_json(self._path, self._kept() | {"classes": class_rows(space)})
-        return self.read()
+            return read_classes(self._path), digest(self._path.read_bytes())
 
     def _kept(self) -> dict[str, Any]:
         """What else the file says."""

@@ -95,7 +95,7 @@ def _export_prompts(session: "Session", out: Path) -> dict[str, Any]:
 
 
 def _samples(session: "Session", everything: bool) -> list[Sample]:
-    space, confirmed = session.classes.read()[0], set(session.records.confirmed())
+    space, confirmed = session.classes.space(), set(session.records.confirmed())
     samples: list[Sample] = []
     for id_, photo in session.folder.photos.items():
         if id_ in confirmed:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from promptseg.app.photos import PhotoFolder
+from promptseg.data.formats.files import files_ending
 from promptseg.data.images import image_size, palette, read_labels
 from promptseg.data.sample import PanopticLabels
 from promptseg.errors import PromptsegError
@@ -110,6 +111,10 @@ class LabelStore:
         """
         self._folder.find(id_)
         return self._folder.inside(self._folder.root / "labels" / f"{id_}.png")
+
+    def labelled(self) -> set[str]:
+        """Ids of all label maps there are."""
+        return set(files_ending(self._folder.root / "labels", ".png"))
 
     def version(self, id_: str) -> str:
         """The version of a photo's labels; `NEW` if there are none."""

@@ -239,7 +239,7 @@ class Loop:
     def _learn(self) -> None:
         """Learn from all labels there are; without any, know the class names alone."""
         space, _ = self.classes.read()
-        if not len(space):
+        if space is None:
             return
         started = time.monotonic()
         shots = self._shots(space)

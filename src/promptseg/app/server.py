@@ -143,7 +143,7 @@ def _add_photo_routes(app: FastAPI, session: Session) -> None:
 def _add_label_routes(app: FastAPI, session: Session) -> None:
     @app.get("/api/labels")
     def read_labels(photo: str) -> Response:
-        labels, version = session.labels.read(photo, len(session.classes.read()[0]))
+        labels, version = session.labels.read(photo, len(session.classes.names()))
         steps = session.labels.steps(photo)
         state = {"X-Undo": str(int(steps.can_undo)), "X-Redo": str(int(steps.can_redo))}
         return _packed(labels, {"ETag": f'"{version}"', **state})

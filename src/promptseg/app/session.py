@@ -1,7 +1,7 @@
 """Everything about one folder that the routes answer from: files, records, and the loop that learns."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,10 +45,10 @@ class Session:
             "folder": self.folder.root.name,
             "path": str(self.folder.root),
             "model": self.model,
-            "classes": class_rows(space),
+            "classes": [] if space is None else class_rows(space),
             "classes_version": version,
             "offered_class": BACKGROUND,
-            "unknown_words": unknown_words(self.model, space.names),
+            "unknown_words": unknown_words(self.model, self.classes.names()),
             "photos": self.photos(),
         }
 
@@ -60,11 +60,11 @@ class Session:
     def photos(self) -> list[dict[str, Any]]:
         """Every photo with its state, and why it cannot be used if so."""
         confirmed, records = set(self.records.confirmed()), self.records.all()
-        faults = self.loop.news.faults
+        faults, labelled = self.loop.news.faults, self.labels.labelled()
         return [
             {
                 "id": id_,
-                "state": self._state(id_, records.get(id_, PhotoRecord()), id_ in confirmed),
+                "state": self._state(id_, records.get(id_, PhotoRecord()), id_ in confirmed, labelled),
                 "fault": photo.fault or faults.get(id_),
             }
             for id_, photo in self.folder.photos.items()
@@ -73,7 +73,6 @@ class Session:
     def status(self) -> dict[str, Any]:
         """What the loop does and knows, the score, and what to label next."""
         news, known = self.loop.news, self.loop.knowledge
-        space, version = self.classes.read()
         confirmed = self.records.confirmed()
         return {
             "version": news.version,
@@ -83,8 +82,8 @@ class Session:
             "auto": self.loop.auto,
             "knowledge": 0 if known is None else known.number,
             "learned_from": 0 if known is None else len(known.photos),
-            "classes_version": version,
-            "score": score(self.records.all(), confirmed, space.names),
+            "classes_version": self.classes.read()[1],
+            "score": score(self.records.all(), confirmed, self.classes.names()),
             "next": [vars(offer) for offer in self.next_photos(confirmed)],
             "photos": self.photos(),
             "object_prompts": self.loop.learner.object_prompts if known is not None else (),
@@ -97,13 +96,12 @@ class Session:
 
     def look(self) -> dict[str, Any]:
         """Shares of the classes, sureness and change of every photo that was looked at, and the mean shares."""
-        space, _ = self.classes.read()
-        rows = []
+        count, rows = len(self.classes.names()), []
         for id_, seen in sorted(self.loop.seen.copy().items()):
-            counts = np.bincount(seen.glance.labels.ravel(), minlength=len(space))[: len(space)]
-            shares = (counts / seen.glance.labels.size).round(5).tolist()
+            pixels = np.bincount(seen.glance.labels.ravel(), minlength=count)[:count]
+            shares = (pixels / seen.glance.labels.size).round(5).tolist()
             rows.append({"id": id_, "shares": shares, "sureness": seen.outlook.sureness, "change": seen.outlook.change})
-        mean = np.mean([row["shares"] for row in rows], axis=0).tolist() if rows else [0.0] * len(space)
+        mean = np.mean([row["shares"] for row in rows], axis=0).tolist() if rows else [0.0] * count
         return {"photos": rows, "shares": mean}
 
     def save(self, id_: str, body: bytes, expected: str, poured: bool) -> dict[str, Any]:
@@ -112,7 +110,7 @@ class Session:
         Raises:
             PromptsegError: not zlib, or labels that do not fit; `ConflictError` for another version.
         """
-        space, _ = self.classes.read()
+        space = self.classes.space()
         present, _ = self.labels.read(id_, len(space))
         labels = np.frombuffer(_inflated(body, present.size), np.uint8).reshape(present.shape)
         version = self.labels.write(id_, labels, expected, space.colors)
@@ -137,7 +135,7 @@ class Session:
         Raises:
             PromptsegError: nothing is labelled; `ConflictError` for another version.
         """
-        labels, version = self.labels.read(id_, len(self.classes.read()[0]))
+        labels, version = self.labels.read(id_, len(self.classes.names()))
         self.labels.check(id_, expected)
         if confirmed and (labels == IGNORE).all():
             raise PromptsegError(f"{id_}: nothing is labelled yet; paint something, or take the proposal")
@@ -157,7 +155,7 @@ class Session:
         Raises:
             PromptsegError: an unknown source or class, or nothing to show yet.
         """
-        space, _ = self.classes.read()
+        space = self.classes.space()
         if only is not None and not 0 <= only < len(space):
             raise PromptsegError(f"class {only}: there are 0..{len(space) - 1}")
         photo = shrunk(self.folder.read(id_), THUMBNAIL)
@@ -178,10 +176,10 @@ class Session:
         maps = self.loop.ask(lambda: self.loop.learner.maps(photo).numpy())
         return regions(photo, size, maps)
 
-    def _state(self, id_: str, record: PhotoRecord, confirmed: bool) -> str:
+    def _state(self, id_: str, record: PhotoRecord, confirmed: bool, labelled: Collection[str]) -> str:
         if confirmed:
             return "corrected" if record.corrected else "confirmed"
-        if self.labels.path(id_).is_file():
+        if id_ in labelled:
             return "started"
         return "proposed" if id_ in self.loop.seen else "untouched"
 
@@ -198,7 +196,7 @@ class Session:
     def _small_labels(self, id_: str, source: str) -> NDArray[np.uint8]:
         loop, known = self.loop, self.loop.knowledge
         if source == "labels":
-            return self.labels.read(id_, len(self.classes.read()[0]))[0]
+            return self.labels.read(id_, len(self.classes.names()))[0]
         if known is None or source not in ("learned", "zero-shot"):
             raise PromptsegError(f"no {source} answer for {id_}: choose learned, zero-shot or labels, once there are")
         if source == "learned" and id_ in loop.seen:
