@@ -21,7 +21,7 @@ import promptseg.experiments.compare as experiment
 from promptseg.cli.main import run
 from promptseg.data.images import write_labels
 from promptseg.data.sample import Dataset, Split
-from promptseg.engine.checkpoint import read_header
+from promptseg.engine.runs import read_header
 from promptseg.errors import PromptsegError
 from promptseg.experiments.compare import compare
 from promptseg.experiments.plan import Outcome, Plan, Score, Trial, Variant

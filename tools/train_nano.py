@@ -26,8 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import promptseg
-from promptseg.engine.checkpoint import load_checkpoint, read_header, save_checkpoint
-from promptseg.engine.runs import check_record
+from promptseg.engine.runs import check_record, load_checkpoint, read_header, save_checkpoint
 from promptseg.errors import PromptsegError
 from promptseg.models.base import Prediction
 from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD

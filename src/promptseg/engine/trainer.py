@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from promptseg.data.sample import Sample
-from promptseg.engine.checkpoint import load_checkpoint, read_header, save_checkpoint
-from promptseg.engine.runs import CHECKPOINT, Run, check_record
+from promptseg.engine.runs import CHECKPOINT, Run, check_record, load_checkpoint, read_header, save_checkpoint
 from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
 from promptseg.features.cached_decoder import CachedDecoder
