@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup demo test slow lint format ci clean
+.PHONY: help setup demo test slow lint format measure ci clean
 
 help:
 	@echo 'make demo     zero-shot against SSPrompt on generated streets in fog, with a picture'
@@ -11,6 +11,7 @@ help:
 	@echo 'make slow     the slow tests'
 	@echo 'make lint     style, format and types'
 	@echo 'make format   put the code into shape'
+	@echo 'make measure  sizes of files and functions, and how many run in a fit'
 	@echo 'make ci       what runs before a change lands'
 	@echo 'make clean    remove .venv, caches and runs'
 
@@ -27,11 +28,12 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/promptseg demo
 
-# One thread: beside other work, spinning threads cost more than they bring.
-test slow: export OMP_NUM_THREADS = 1
+# One thread per process: beside other work, spinning threads cost more than they bring.
+test slow measure: export OMP_NUM_THREADS = 1
 
+# A file's tests stay in one process, in their order, so that every run is alike.
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(BIN)/python -m pytest -q -m 'not slow' -n 2 --dist loadfile
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow
@@ -44,6 +46,9 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+measure: $(STAMP)
+	$(BIN)/python tools/measure_code.py
 
 ci:
 	bash .ci/run
