@@ -20,7 +20,7 @@ import promptseg
 from promptseg.data.sample import PanopticLabels, Sample
 from promptseg.files import write_json
 from promptseg.label_space import IGNORE
-from promptseg.tasks.base import Instances
+from promptseg.tasks.instances import Instances
 from promptseg.tasks.registry import build_task
 
 DETECTIONS = 100

@@ -25,6 +25,7 @@ import torch
 from plain_way import encode_plainly, plain_decode, plain_losses
 from torch import Tensor
 
+from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.trainer import Trainer, build_optimizer
 from promptseg.features.cached_decoder import CachedDecoder
@@ -37,7 +38,6 @@ from promptseg.methods.module import PromptModule
 from promptseg.methods.registry import METHODS
 from promptseg.models.base import ImageFeatures
 from promptseg.models.capabilities import EmbeddedTexts
-from promptseg.models.defaults import default_prompts
 from promptseg.models.registry import load_model
 from promptseg.models.seem.config import NAMED
 from promptseg.models.seem.names import NANO_FOLDER

@@ -5,7 +5,7 @@ import torch
 
 from promptseg.data.sample import PanopticLabels, Segment
 from promptseg.label_space import ClassInfo, LabelSpace
-from promptseg.tasks.base import Instances
+from promptseg.tasks.instances import Instances
 
 SPACE = LabelSpace(
     "drawn",

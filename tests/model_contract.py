@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 import promptseg
+from promptseg.engine.defaults import default_prompts as prompts_of_model
 from promptseg.errors import PromptsegError
 from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
 from promptseg.models.capabilities import ObjectPrompt
-from promptseg.models.defaults import default_prompts as prompts_of_model
 from promptseg.prompts import Prompts
 from promptseg.tasks.masks import semantic_map
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.sample import PanopticLabels, Segment
+from promptseg.data.sample import ObjectLabels, PanopticLabels, Segment
 from promptseg.errors import PromptsegError
 from promptseg.label_space import ClassInfo, LabelSpace
 
@@ -49,6 +49,10 @@ class ShapeSample:
     def panoptic(self) -> PanopticLabels:
         """There are none."""
         raise PromptsegError(f"{self.id}: shapes have no instance labels")
+
+    def objects(self) -> ObjectLabels:
+        """Those of the panoptic labels."""
+        return ObjectLabels.of(self.panoptic())
 
 
 SHAPES = [ShapeSample(number) for number in range(6)]

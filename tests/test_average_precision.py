@@ -11,21 +11,22 @@ from drawn_segments import SIZE, SPACE, instances, labels_of, random_instances, 
 from hotcoco import COCO, COCOeval
 
 import promptseg
-from promptseg.data.sample import PanopticLabels
+from promptseg.data.sample import ObjectLabels
 from promptseg.label_space import LabelSpace
-from promptseg.tasks.answer_files import categories, encode, image_entry
+from promptseg.tasks.answer_files import categories, image_entry
 from promptseg.tasks.average_precision import CityscapesAP, CocoAP
-from promptseg.tasks.base import Instances, Scores
+from promptseg.tasks.base import Scores
+from promptseg.tasks.instances import Instances, encode
 
 SAMPLES = Path(__file__).parents[2] / "shared" / "samples"
-Pair = tuple[PanopticLabels, Instances]
+Pair = tuple[ObjectLabels, Instances]
 THINGS = {i: SPACE.names[i] for i in SPACE.thing_ids}
 
 
 def random_pairs(seed: int, count: int = 5) -> list[Pair]:
     rng = np.random.default_rng(seed)
     truths = [random_truth(rng) for _ in range(count)]
-    return [(truth, random_instances(rng, truth)) for truth in truths]
+    return [(ObjectLabels.of(truth), random_instances(rng, truth)) for truth in truths]
 
 
 def scores_of(metric: CocoAP | CityscapesAP, pairs: list[Pair]) -> Scores:
@@ -46,9 +47,9 @@ def oracle(space: LabelSpace, pairs: list[Pair]) -> dict[str, Any]:
     truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for image, (labels, answer) in enumerate(pairs):
-        for s in labels.segments:
+        for index, s in enumerate(labels.segments):
             if s.class_id in things:
-                mask = labels.map == s.id
+                mask = labels.mask(index)
                 entry = {"id": len(truth) + 1, "image_id": image, "category_id": s.class_id, "area": float(mask.sum())}
                 truth.append(entry | {"iscrowd": int(s.is_crowd), "segmentation": run_lengths(mask), "bbox": [0] * 4})
         for class_id, score, mask in zip(answer.class_ids, answer.scores, answer.masks, strict=True):
@@ -88,7 +89,7 @@ def test_objects_of_real_photos_score_as_in_another_library(folder: str) -> None
         moved = np.roll(truth.map, rng.integers(-9, 10, 2), (0, 1))
         things = [s for s in truth.segments if s.class_id in data.label_space.thing_ids]
         found = [(s.class_id, round(float(rng.random()), 2), moved == s.id) for s in things if rng.random() < 0.9]
-        pairs.append((truth, instances(found)))
+        pairs.append((ObjectLabels.of(truth), instances(found)))
     check_against_oracle(data.label_space, pairs)
 
 
@@ -101,8 +102,8 @@ def by_the_steps(pairs: list[Pair], class_id: int, overlap: float, smallest: int
         def pixels(mask: np.ndarray) -> set[tuple[int, int]]:
             return set(map(tuple, np.argwhere(mask)))
 
-        void = pixels(~np.isin(labels.map, [s.id for s in labels.segments]))
-        truth = [(s, pixels(labels.map == s.id)) for s in labels.segments if s.class_id == class_id]
+        void = pixels(labels.map == 0)
+        truth = [(s, pixels(labels.mask(i))) for i, s in enumerate(labels.segments) if s.class_id == class_id]
         counted = [shape for s, shape in truth if not s.is_crowd and len(shape) >= smallest]
         objects += len(counted)
         masks = list(found.masks.numpy())
@@ -152,7 +153,7 @@ def square(left: int, width: int = 20, top: int = 20, height: int = 20) -> np.nd
 CAR, BUS = 2, 4
 
 
-def truth_of(*parts: tuple[np.ndarray, int, bool], void: np.ndarray | None = None) -> PanopticLabels:
+def truth_of(*parts: tuple[np.ndarray, int, bool], void: np.ndarray | None = None) -> ObjectLabels:
     map_ = np.ones(SIZE, np.int32)
     kinds = {1: (0, False)}
     for number, (mask, class_id, crowd) in enumerate(parts, 2):
@@ -160,10 +161,10 @@ def truth_of(*parts: tuple[np.ndarray, int, bool], void: np.ndarray | None = Non
         kinds[number] = (class_id, crowd)
     if void is not None:
         map_[void] = 0
-    return labels_of(map_, kinds)
+    return ObjectLabels.of(labels_of(map_, kinds))
 
 
-def ap50(metric: type[CocoAP | CityscapesAP], truth: PanopticLabels, *found: tuple[int, float, np.ndarray]) -> Any:
+def ap50(metric: type[CocoAP | CityscapesAP], truth: ObjectLabels, *found: tuple[int, float, np.ndarray]) -> Any:
     return scores_of(metric(SPACE), [(truth, instances(list(found)))]).per_class["car"]
 
 

@@ -193,7 +193,7 @@ IN_THE_CHECK = [
     ),
     (
         "coco", trees.coco, edit("annotations.json", lambda c: c["annotations"][2]["segmentation"].update(counts=[9])),
-        "annotations.json", "error", "object 3 of b.png has broken run lengths (the runs do not fill the photo)",
+        "annotations.json", "error", "object 3 of b.png has broken run lengths (the runs do not fill the photo",
     ),
     (
         "coco", trees.coco, edit("annotations.json", lambda c: c["images"][0].update(height=6, width=4)),

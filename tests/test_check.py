@@ -49,13 +49,13 @@ def test_a_sound_folder(root):
 
 
 def test_the_report_is_json(root):
-    (root / "labels" / "train" / "a.png").unlink()
+    (root / "labels" / "train" / "a.png").write_bytes(b"")
     content = json.loads(json.dumps(check_dataset(f"folder:{root}").to_json()))
     assert content["spec"] == f"folder:{root}" and content["ok"] is False
     assert content["splits"]["val"] == {"images": 1, "pixels": {"road": 30, "sky": 20}, "unlabelled": 10}
     (defect,) = content["defects"]
     assert defect["file"] == str(root / "labels/train/a.png") and defect["level"] == "error"
-    assert defect["reason"] == "no such file" and defect["mend"]
+    assert defect["reason"] == "not an image that can be read" and defect["mend"]
 
 
 def ids(*row):
@@ -72,6 +72,11 @@ def copy(root, source, target):
     target.write_bytes((root / "images" / source).read_bytes())
 
 
+def both_lists(root):
+    write_list(root, "train", "train/a\ntrain/b")
+    write_list(root, "val", "train/b")
+
+
 def one_class(root):
     for name in ("a", "b"):
         paint(root / f"labels/train/{name}.png", ids(*[0] * 10))
@@ -79,7 +84,7 @@ def one_class(root):
 
 # What is broken, the level, the file below the folder, and what its line must say.
 BROKEN = [
-    (lambda r: (r / "labels/train/a.png").unlink(), "error", "labels/train/a.png", "no such file"),
+    (lambda r: (r / "labels/train/a.png").unlink(), "warning", "", "1 of 4 photos have no labels, first train/a"),
     (lambda r: (r / "images/train/a.png").unlink(), "warning", "labels/train/a.png", "no photo"),
     (
         lambda r: paint(r / "labels/val/c.png", ids(0, 1)),
@@ -98,7 +103,7 @@ BROKEN = [
     (lambda r: paint(r / "labels/val/c.png", np.zeros((*SHAPE, 3), np.uint8)), "error", "labels/val/c.png", "RGB"),
     (lambda r: copy(r, "train/a.png", "train/a.jpg"), "error", "images/train/a.png", "has the same name as a.jpg"),
     (lambda r: copy(r, "train/a.png", "train/a.heic"), "warning", "images/train/a.heic", "ignored, as only .jpg"),
-    (lambda r: paint(r / "labels/train/a.bmp", ids(0)), "warning", "labels/train/a.bmp", "ignored, as only .png"),
+    (lambda r: paint(r / "labels/train/a.webp", ids(0)), "warning", "labels/train/a.webp", "ignored, as only .png"),
     (
         lambda r: copy(r, "train/b.png", "val/c.png"),
         "error",
@@ -106,7 +111,8 @@ BROKEN = [
         "same pixels as 'train/b' in train",
     ),
     (lambda r: copy(r, "val/c.png", "test/d.png"), "error", "images/test/d.png", "the same pixels as 'val/c' in val"),
-    (lambda r: write_list(r, "val", "train/b"), "error", "images/train/b.png", "is in train and in val"),
+    (lambda r: write_list(r, "val", "train/b"), "warning", "", "1 photos of train are listed for another split"),
+    (both_lists, "error", "", "1 photos are in train and in val, first train/b"),
     (lambda r: write_list(r, "val", "val/c\nval/x"), "error", "splits/val.txt", "line 2 lists 'val/x', which has no"),
     (lambda r: write_list(r, "test", "\n"), "error", "splits/test.txt", "lists no photo"),
     (
@@ -124,7 +130,7 @@ BROKEN = [
 def test_each_defect_is_one_line(root, break_it, level, file, said):
     break_it(root)
     report = check_dataset(str(root))
-    expected = str(root / file) if file else f"folder:{root}"
+    expected = f"folder:{root}" if file is None else str(root / file)
     (defect,) = [d for d in report.defects if d.file == expected and said in d.reason]
     assert defect.level == level and "\n" not in str(defect)
     assert str(defect) == f"{defect.file}: {defect.reason}; {defect.mend}"
@@ -140,20 +146,23 @@ def test_no_defect_hides_another(root):
     (root / "labels/val/c.png").unlink()
     report = check_dataset(str(root))
     assert report.splits["train"].images == 3 and report.splits["train"].pixels["sky"] == 26
-    wrong = [(d.file.removeprefix(f"{root}/"), d.reason.split(",")[0]) for d in report.defects]
+    wrong = [(d.file.replace(str(root), "").removeprefix("/"), d.reason.split(",")[0]) for d in report.defects]
     assert wrong == [
         ("images/train/a.png", "not an image that can be read"),
         ("labels/train/a.png", "6 pixels of the ids 7"),
         ("labels/train/b.png", "6 pixels of the ids 9"),
         ("labels/train/b.png", "3x6 pixels"),
-        ("labels/val/c.png", "no such file"),
+        ("", "1 of 5 photos have no labels"),
+        ("folder:", "the val split is empty"),
     ]
 
 
 def test_a_photo_of_two_splits_tells_its_own_defect_once(root):
     paint(root / "labels/train/a.png", ids(*[7] * 10))
+    write_list(root, "train", "train/a")
     write_list(root, "val", "train/a")
-    assert [d.reason[:12] for d in check_dataset(str(root)).defects] == ["60 pixels of", "is in train "]
+    reasons = [d.reason[:12] for d in check_dataset(str(root)).defects]
+    assert reasons.count("60 pixels of") == 1 and "1 photos are" in reasons
 
 
 def test_an_empty_training_split_is_an_error(root):

@@ -8,12 +8,12 @@ from shapes import SHAPES, SPACE
 from tiny import tiny_segmenter
 
 import promptseg
+from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import resolve
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import image_tensor
 from promptseg.methods.module import PromptModule
 from promptseg.methods.registry import METHODS
-from promptseg.models.defaults import default_prompts
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts
 from promptseg.tasks.semantic import SemanticTask

@@ -7,8 +7,8 @@ from shapes import SPACE, ShapeSample
 from tiny import tiny_segmenter
 
 import promptseg
+from promptseg.engine.defaults import default_prompts
 from promptseg.models.base import ImageFeatures, Prediction
-from promptseg.models.defaults import default_prompts
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts
 

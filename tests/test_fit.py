@@ -12,6 +12,7 @@ from shapes import SHAPES, SPACE, ShapeSample
 from tiny import tiny_folder, tiny_segmenter
 
 import promptseg
+from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import PRESETS
 from promptseg.engine.trainer import draw_batches
 from promptseg.errors import PromptsegError
@@ -19,7 +20,6 @@ from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.methods.registry import METHODS
-from promptseg.models.defaults import default_prompts
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.progress import Progress
 from promptseg.record import FitSettings

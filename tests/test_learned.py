@@ -11,10 +11,10 @@ from tiny import tiny_folder, tiny_segmenter
 
 import promptseg
 from promptseg.cli.main import run
+from promptseg.engine.defaults import default_prompts
 from promptseg.engine.inspect import attention_maps, class_changes, relative_distances, starting_prompts, vocabulary
 from promptseg.features.encode import image_tensor
 from promptseg.methods.registry import METHODS
-from promptseg.models.defaults import default_prompts
 from promptseg.models.registry import model_words
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts

@@ -9,6 +9,7 @@ from shapes import SPACE, ShapeSample
 from tiny import tiny_segmenter
 
 import promptseg
+from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.features.cached_decoder import CachedDecoder
 from promptseg.features.encode import encode_samples, image_tensor
@@ -16,7 +17,6 @@ from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
 from promptseg.methods.registry import METHODS
 from promptseg.models.base import ImageFeatures
-from promptseg.models.defaults import default_prompts
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.progress import Progress
 from promptseg.prompts import Prompts

@@ -13,7 +13,9 @@ from promptseg.models.sizes import long_side_size, short_side_size
         ((480, 360), 512, (683, 512)),
         ((2, 5), 1, (1, 3)),  # 2.5 rounds up, not to even
         ((100, 100), 33, (33, 33)),
-        ((3, 1000), 7, (7, 2333)),
+        ((3, 12), 7, (7, 28)),
+        ((3, 1000), 7, (1, 28)),  # four times the short side at most
+        ((1, 4000), 128, (1, 512)),
     ],
 )
 def test_short_side_size(size, short_side, expected):

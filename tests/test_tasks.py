@@ -13,14 +13,14 @@ from tiny import tiny_folder, tiny_segmenter
 import promptseg
 from promptseg.cli.main import run as run_command
 from promptseg.data.registry import load_dataset
-from promptseg.data.sample import Dataset, PanopticLabels, Segment, Split
+from promptseg.data.sample import Dataset, ObjectLabels, PanopticLabels, Segment, Split
+from promptseg.engine.defaults import default_prompts
 from promptseg.errors import PromptsegError
 from promptseg.experiments.compare import compare
 from promptseg.experiments.plan import Plan, Variant
 from promptseg.label_space import LabelSpace
 from promptseg.methods.registry import METHODS
 from promptseg.models.base import Prediction
-from promptseg.models.defaults import default_prompts
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.recipes.paper import RECIPES
 from promptseg.recipes.reproduce import reproduce
@@ -46,9 +46,11 @@ def model() -> SeemSegmenter:
     return tiny_segmenter()
 
 
-LABELS = PanopticLabels(
-    np.array([[5, 5, 9, 9], [5, 5, 9, 9], [0, 7, 8, 8], [0, 7, 8, 8]], np.int32),
-    (Segment(5, 0), Segment(9, 1), Segment(7, 1, is_crowd=True), Segment(8, 1)),
+LABELS = ObjectLabels.of(
+    PanopticLabels(
+        np.array([[5, 5, 9, 9], [5, 5, 9, 9], [0, 7, 8, 8], [0, 7, 8, 8]], np.int32),
+        (Segment(5, 0), Segment(9, 1), Segment(7, 1, is_crowd=True), Segment(8, 1)),
+    )
 )
 """A stuff segment, two things, a crowd and some void."""
 
@@ -96,7 +98,7 @@ def test_the_right_answer_costs_nothing_and_what_is_ignored_has_no_say(loss: str
 
 
 def test_the_paper_loss_is_cross_entropy_of_classes_and_of_masks() -> None:
-    target = SegmentTarget(torch.tensor([1]), torch.tensor([[1, 0], [0, 0]]))
+    target = SegmentTarget(torch.tensor([1]), torch.tensor([[1, 0], [0, 0]]), torch.tensor([[False, True, False]]))
     prediction = Prediction(torch.zeros(1, 1, 3), torch.full((1, 1, 2, 2), 1.0), (2, 2), ((2, 2),))
     inside, outside = np.log1p(np.exp(-1.0)), np.log1p(np.exp(1.0))
     expected = 2 * np.log(3) + 5 * (inside + 3 * outside) / 4
@@ -104,7 +106,7 @@ def test_the_paper_loss_is_cross_entropy_of_classes_and_of_masks() -> None:
 
 
 def test_the_background_weight_sets_how_much_queries_without_a_segment_count() -> None:
-    target = SegmentTarget(torch.tensor([0]), torch.tensor([[1, 1], [1, 1]]))
+    target = SegmentTarget(torch.tensor([0]), torch.tensor([[1, 1], [1, 1]]), torch.tensor([[False, True, False]]))
     masks = torch.tensor([20.0, -20.0])[:, None, None].expand(2, 2, 2)[None]
     classes = torch.tensor([[[0.0, 0.0], [3.0, 0.0]]])  # the second query should be background, and is not
     first, second = np.log(2), np.log1p(np.exp(3))
@@ -154,7 +156,7 @@ def test_a_stride_is_of_pixels_and_never_finer_than_the_masks() -> None:
 
 
 def test_an_image_without_segments_teaches_background() -> None:
-    labels = PanopticLabels(np.zeros((8, 8), np.int32), ())
+    labels = ObjectLabels(np.zeros((8, 8), np.int32), (), ())
     classes = torch.zeros(1, 2, 3, requires_grad=True)
     masks = torch.zeros(1, 2, 2, 2, requires_grad=True)
     target = segment_target(labels, (0, 1), (8, 8), flip=False)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import promptseg
-from promptseg.data.sample import PanopticLabels, Sample
+from promptseg.data.sample import ObjectLabels, PanopticLabels, Sample
 from promptseg.errors import PromptsegError
 from promptseg.label_space import LabelSpace
 
@@ -94,6 +94,10 @@ class Photo:
         return self.labels
 
     def panoptic(self) -> PanopticLabels:
+        """No objects are known."""
+        raise PromptsegError(f"{self.id} has no instance labels")
+
+    def objects(self) -> ObjectLabels:
         """No objects are known."""
         raise PromptsegError(f"{self.id} has no instance labels")
 

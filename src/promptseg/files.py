@@ -36,9 +36,13 @@ def cache_folder() -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    r"""Write UTF-8 text atomically.
+
+    The bytes of a file name that is not UTF-8, which Python has as lone surrogates, are written as `\udc80` to
+    `\udcff`: in JSON, that reads back as the same name.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -53,11 +57,12 @@ def read_json(path: Path) -> Any:
         PromptsegError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise PromptsegError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise PromptsegError(f"{path}: not valid JSON ({error})") from None
+    except (ValueError, RecursionError) as error:  # broken text, a number of 5,000 digits, or too deep
+        reason = "too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise PromptsegError(f"{path}: not valid JSON ({reason})") from None
     except OSError as error:
         raise PromptsegError(f"{path}: cannot be read ({error.strerror})") from None
 

@@ -85,6 +85,7 @@ class Draw:
         sha256: of the ids with one newline between them; computed where it is not given.
         dataset: where they were drawn from; none, as all below, where the images were given as a plain list.
         split: of that data set.
+        task: what they were drawn for: crowds count as shown for `semantic` only.
         rule: of the draw, `cover` or `union`.
         k: images wanted for each class.
         seed: of the draw.
@@ -97,6 +98,7 @@ class Draw:
     sha256: str = ""
     dataset: str | None = None
     split: str | None = None
+    task: str | None = None
     rule: str | None = None
     k: int | None = None
     seed: int | None = None
@@ -108,7 +110,7 @@ class Draw:
         """Refuse an empty draw, and ids that do not fit their checksum."""
         if not self.ids:
             raise PromptsegError("a draw without images: draw again")
-        digest = hashlib.sha256("\n".join(self.ids).encode()).hexdigest()
+        digest = hashlib.sha256("\n".join(self.ids).encode("utf-8", "surrogateescape")).hexdigest()
         if self.sha256 not in ("", digest):
             raise PromptsegError("its ids do not fit its sha256, so it was edited or damaged; draw again")
         object.__setattr__(self, "sha256", digest)

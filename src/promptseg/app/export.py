@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from promptseg.app.loop import counted
 from promptseg.data.file_sample import FileSample
 from promptseg.data.images import read_labels
-from promptseg.data.sample import PanopticLabels, Sample
+from promptseg.data.sample import ObjectLabels, PanopticLabels, Sample
 from promptseg.errors import PromptsegError
 from promptseg.export.labels import FORMS, export_labels
 from promptseg.label_space import LabelSpace
@@ -47,6 +47,10 @@ class AnsweredPhoto:
     def panoptic(self) -> PanopticLabels:
         """None: label maps know no objects."""
         raise PromptsegError(f"{self.id}: label maps have no instance labels; use the task 'semantic'")
+
+    def objects(self) -> ObjectLabels:
+        """None, as for `panoptic`."""
+        return ObjectLabels.of(self.panoptic())
 
 
 def export(session: "Session", to: str, everything: bool) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from PIL import Image
 from promptseg.app.photos import PhotoFolder
 from promptseg.data.formats.files import files_ending
 from promptseg.data.images import image_size, palette, read_labels
-from promptseg.data.sample import PanopticLabels
+from promptseg.data.sample import ObjectLabels, PanopticLabels
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, read_json, write_json
 from promptseg.label_space import IGNORE, Color, LabelSpace
@@ -95,6 +95,10 @@ class LabelledPhoto:
     def panoptic(self) -> PanopticLabels:
         """None: label maps know no objects."""
         raise PromptsegError(f"{self.id}: label maps have no instance labels; use the task 'semantic'")
+
+    def objects(self) -> ObjectLabels:
+        """None, as for `panoptic`."""
+        return ObjectLabels.of(self.panoptic())
 
 
 class LabelStore:

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from promptseg.app.labels import LabelledPhoto
 from promptseg.app.order import Glance
+from promptseg.engine.defaults import default_prompts
 from promptseg.engine.fit import fit
 from promptseg.engine.segment import segment
 from promptseg.features.encode import image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import LabelSpace
 from promptseg.models.base import ImageFeatures, Prediction
-from promptseg.models.defaults import default_prompts
 from promptseg.models.registry import load_model
 from promptseg.prompts import Prompts
 from promptseg.tasks.masks import masks_at, semantic_map

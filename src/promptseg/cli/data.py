@@ -12,6 +12,7 @@ from promptseg.cli.output import USER_ERROR, say
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
+    from promptseg.data.check import SplitCounts
     from promptseg.data.few_shot import Shots as DrawnShots
     from promptseg.data.sample import Split
     from promptseg.features.feature_files import FeatureFiles
@@ -44,22 +45,34 @@ def check(
 
     Reads every photo and label map. The exit code is 2 if there is an error; warnings are allowed.
     """
-    from promptseg.data.check import check_dataset
+    from promptseg.data.check import check_dataset, grouped
     from promptseg.files import write_json
     from promptseg.progress import Progress
 
     with Progress(True).running() as progress:
         report = check_dataset(data, progress.counter("check"))
-    for defect in report.defects:
+    for defect, more in grouped(report.defects):
         typer.echo(f"{defect.level}: {defect}")
+        if more:
+            typer.echo(f"  and {more} more like this, which --json FILE lists")
     for name, counts in report.splits.items():
-        typer.echo(f"{name}: {counts.images} images")
+        typer.echo(f"{name}: {counts.images} images{pixel_shares(counts)}")
     if json_file is not None:
         write_json(json_file, report.to_json())
     levels = Counter(defect.level for defect in report.defects)
     typer.echo(f"{report.spec}: {levels['error']} errors, {levels['warning']} warnings")
     if not report.ok:
         raise typer.Exit(USER_ERROR)
+
+
+def pixel_shares(counts: "SplitCounts") -> str:
+    """The part of the pixels of each class, and of those that do not count, for people."""
+    total = sum(counts.pixels.values()) + counts.unlabelled
+    if not total:
+        return ""
+    parts = [(name, pixels) for name, pixels in counts.pixels.items() if pixels]
+    listed = [f"{name} {100 * pixels / total:.3g} %" for name, pixels in sorted(parts, key=lambda part: -part[1])]
+    return f"; pixels: {', '.join(listed)}{', ' if listed else ''}255 (ignored) {100 * counts.unlabelled / total:.3g} %"
 
 
 @app.command()

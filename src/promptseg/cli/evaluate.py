@@ -52,10 +52,10 @@ def evaluate(
     _check_choice(prompts, method)
     from promptseg import Prompts, load_dataset, load_model
     from promptseg import evaluate as evaluate_prompts
+    from promptseg.engine.defaults import default_prompts
     from promptseg.engine.evaluate import task_of
     from promptseg.features.features_cache import FeaturesCache
     from promptseg.features.memory import keep_freed_memory
-    from promptseg.models.defaults import default_prompts
     from promptseg.tasks.registry import TASKS, build_task
 
     use_threads(threads)

@@ -49,19 +49,16 @@ def predict(
     from promptseg import predict as predict_photo
     from promptseg.data.images import read_image
     from promptseg.engine.evaluate import task_of
-    from promptseg.reports.outlines import drawn
-    from promptseg.reports.pictures import write_picture
-    from promptseg.tasks.registry import TASKS
+    from promptseg.reports.photos import WRITERS, PhotoWriter
 
     chosen = parse_settings(settings or ())
     use_threads(threads)
-    loaded, overlays = Prompts.load(prompts), out / "overlays"
+    loaded = Prompts.load(prompts)
     space, asked = loaded.label_space, task_of(loaded, task, chosen)
-    writers = [kind.build(kind.presets["tuned"]).writer(out, space) for kind in TASKS.values()]
-    photos = find_photos(images, [overlays, *(file for writer in writers for file in writer.files)])
+    photos = find_photos(images, [file for build in WRITERS.values() for file in build(out, space).files])
     frozen = load_model(model or loaded.model_id, device=device)
     loaded.check_model(frozen.id, frozen.fingerprint)
-    answers = asked.writer(out, space)
+    writer = PhotoWriter(out, space, asked)
     done = 0
     for name, path in photos.items():
         try:
@@ -70,13 +67,10 @@ def predict(
             fail(str(error))
             continue
         answer = predict_photo(frozen, loaded, photo, asked.name, **chosen)
-        drawing = asked.drawing(answer, space)
-        answers.add(name, f"{name}{path.suffix}", answer)
-        write_picture(overlays / f"{name}.jpg", drawn(photo, drawing, space))
-        typer.echo(f"{path}: {drawing.summary}")
+        typer.echo(f"{path}: {writer.add(name, f'{name}{path.suffix}', photo, answer)}")
         done += 1
-    answers.finish()
-    typer.echo(f"{done} of {len(photos)} photos labelled: {', '.join(map(str, (*answers.files, overlays)))}")
+    writer.finish()
+    typer.echo(f"{done} of {len(photos)} photos labelled: {', '.join(map(str, writer.files))}")
     if done < len(photos):
         raise typer.Exit(USER_ERROR)
 

@@ -1,5 +1,6 @@
 """The check of a data set: every file read once, every defect told in one line, none stops the walk."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -8,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from promptseg.data.defects import Defect
-from promptseg.data.formats.folder import FolderError
+from promptseg.data.formats.files import DatasetError
 from promptseg.data.registry import FORMATS, load_dataset, parse_spec
 from promptseg.data.sample import Dataset, Split
 from promptseg.data.walk import Heights, Tally, walk
 
-__all__ = ["CheckReport", "Defect", "SplitCounts", "check_dataset"]
-
-
+SHOWN = 3
+"""Defects of one kind that are told one by one."""
+_VARIABLE = re.compile(r"'[^']*'|\S*/\S*|\S*\.\w+\b|\d+(, \d+)*")
 _ABOVE = ("sky",)
 _BELOW = ("road", "floor", "ground", "grass", "sidewalk")
 _LEAST_SHARE = 1e-3
@@ -62,16 +63,32 @@ def check_dataset(spec: str, progress: Callable[[int, int], None] | None = None)
     """
     try:
         dataset, defects = load_dataset(spec), list[Defect]()
-    except FolderError as error:
+    except DatasetError as error:
         dataset, defects = error.dataset, list(error.defects)
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     found = walk(splits, progress)
     counts = {name: _counts(dataset, tally) for name, tally in found.items()}
     defects += [defect for tally in found.values() for defect in tally.defects]
     defects += dataset.warnings
-    defects += [*_empty_splits(dataset, splits), *_unseen_classes(dataset, counts["train"])]
-    defects += [*_shared_photos(found), *_strange_order(dataset, list(found.values()))]
+    defects += [*_empty_splits(dataset, splits), *_nothing_to_learn(dataset, counts["train"], found["train"])]
+    defects += [*_shared_photos(found), *_strange_ids(dataset, list(found.values()))]
     return CheckReport(dataset.spec, counts, tuple(dict.fromkeys(defects)))
+
+
+def grouped(defects: Sequence[Defect]) -> list[tuple[Defect, int]]:
+    """The first three defects of each kind, in order, the last with the number of those like it that are left out.
+
+    Of one kind are defects whose lines differ in files, numbers and quoted names only.
+    """
+    kinds: dict[tuple[str, str, str], list[Defect]] = {}
+    for defect in defects:
+        reason, mend = (_VARIABLE.sub("#", text) for text in (defect.reason, defect.mend))
+        kinds.setdefault((defect.level, reason, mend), []).append(defect)
+    shown = []
+    for alike in kinds.values():
+        shown += [(defect, 0) for defect in alike[: SHOWN - 1]]
+        shown += [(alike[SHOWN - 1], len(alike) - SHOWN)] if len(alike) >= SHOWN else []
+    return shown
 
 
 def _counts(dataset: Dataset, tally: Tally) -> SplitCounts:
@@ -88,11 +105,23 @@ def _empty_splits(dataset: Dataset, splits: dict[str, Split]) -> Iterator[Defect
             yield Defect(dataset.spec, f"the {name} split is empty", mend, "error" if name == "train" else "warning")
 
 
-def _unseen_classes(dataset: Dataset, train: SplitCounts) -> Iterator[Defect]:
+def _nothing_to_learn(dataset: Dataset, train: SplitCounts, tally: Tally) -> Iterator[Defect]:
+    """Classes that the training labels do not show, or only in crowds; and a class with no other beside it."""
+    names = dataset.label_space.names
+    if len(names) == 1:
+        reason = f"{names[0]!r} is the only class, so every pixel would be of it whatever is learned"
+        mend = "name what else there is, as ?background=background for the unlabelled pixels"
+        yield Defect(dataset.spec, reason, mend, "warning")
+    unread = any(defect.level == "error" for defect in tally.defects)
     for name, pixels in train.pixels.items():
-        if train.images and not pixels:
+        if train.images and not pixels and not unread:
             reason = f"class {name!r} is in no training label, so nothing can be learned for it"
             yield Defect(dataset.spec, reason, "add a photo that shows it, or remove the class", "warning")
+    objects, crowds = tally.objects.tolist()
+    for name, single, groups in zip(names, objects, crowds, strict=False):
+        if groups and not single:
+            reason = f"all {groups} objects of the class {name!r} are crowds, so the task instance has none to learn"
+            yield Defect(dataset.spec, reason, "write iscrowd 0 for what is one object", "warning")
 
 
 def _shared_photos(found: dict[str, Tally]) -> Iterator[Defect]:
@@ -109,15 +138,13 @@ def _shared_photos(found: dict[str, Tally]) -> Iterator[Defect]:
                 yield Defect(photo.file, reason, mend)
 
 
-def _strange_order(dataset: Dataset, tallies: list[Tally]) -> Iterator[Defect]:
+def _strange_ids(dataset: Dataset, tallies: list[Tally]) -> Iterator[Defect]:
     """Signs that the ids of the label files mean other classes than they are read as."""
     name, spec = parse_spec(dataset.spec)
     suspect, space = FORMATS[name].suspect, dataset.label_space
-    pixels = np.sum([tally.pixels for tally in tallies], axis=0)[: len(space)]
-    better = suspect(spec.options, pixels) if suspect else None
-    if better:
-        reason = f"the classes fit the label files better with {better}, so their order may be wrong"
-        yield Defect(dataset.spec, reason, f"look at `promptseg data preview`, and write ?{better}", "warning")
+    found = suspect(spec, space, np.sum([tally.pixels for tally in tallies], axis=0)) if suspect else None
+    if found:
+        yield found
         return
     for sign in _upside_down(space.names, np.sum([tally.heights for tally in tallies], axis=0)):
         reason = f"{sign}, so the class order may be wrong"

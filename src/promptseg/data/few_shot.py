@@ -12,7 +12,7 @@ The order of images comes from SHA-256 digests of "SEED:ID", so no generator and
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import overload
@@ -20,7 +20,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.sample import Sample, Split
+from promptseg.data.sample import ObjectLabels, Sample, Split
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.files import read_json, write_json
 from promptseg.label_space import LabelSpace
@@ -64,7 +64,12 @@ class Shots(Sequence[Sample]):
 
 
 def draw_shots(
-    samples: Sequence[Sample], k: int = 16, seed: int = 0, rule: str = "cover", min_frac: float = 1e-4
+    samples: Sequence[Sample],
+    k: int = 16,
+    seed: int = 0,
+    rule: str = "cover",
+    min_frac: float = 1e-4,
+    task: str = "semantic",
 ) -> Shots:
     """Draw the k-shot training list of `samples`; reads every label map once.
 
@@ -75,10 +80,11 @@ def draw_shots(
         rule: `cover` or `union`, see the module.
         min_frac: a class counts as shown from this share of the pixels on. A class that no image shows so
             largely counts from 1 pixel on.
+        task: what the shots are for: crowds count as shown for `semantic` only, and for `instance` only objects.
 
     Raises:
-        PromptsegError: k < 1, an unknown rule, min_frac outside 0..1, no samples, two samples of one id or of
-            different classes, no labelled pixel, or a label map that cannot be read.
+        PromptsegError: k < 1, an unknown rule or task, min_frac outside 0..1, no samples, two samples of one id or of
+            different classes, no labelled pixel or object, or a label map that cannot be read.
     """
     if k < 1:
         raise PromptsegError(f"k is {k}, but a draw needs at least 1 image per class; use 16, as the paper does")
@@ -86,12 +92,15 @@ def draw_shots(
         raise unknown_name("rule of a draw", rule, RULES)
     if not 0 <= min_frac <= 1:
         raise PromptsegError(f"min_frac is {min_frac}, but it is a share of the pixels: use a value in 0..1, as 1e-4")
+    if task not in _PIXELS:
+        raise unknown_name("task of a draw", task, _PIXELS)
     _check_samples(samples)
     ids = [s.id for s in samples]
-    shown = _presence(samples, min_frac)
+    shown = _presence(samples, min_frac, _PIXELS[task])
     selected = RULES[rule](ids, shown, k, seed)
     if not selected:
-        raise PromptsegError(f"none of {len(samples)} samples has a labelled pixel: check the labels")
+        what = "an object that is no crowd" if task == "instance" else "a labelled pixel"
+        raise PromptsegError(f"none of {len(samples)} samples has {what}: check the labels")
     names = samples[0].label_space.names
     return Shots(
         [samples[i] for i in selected],
@@ -99,6 +108,7 @@ def draw_shots(
             tuple(ids[i] for i in selected),
             dataset=samples.dataset if isinstance(samples, Split) else None,
             split=samples.name if isinstance(samples, Split) else None,
+            task=task,
             rule=rule,
             k=k,
             seed=seed,
@@ -117,16 +127,25 @@ def restore_shots(samples: Sequence[Sample], draw: Draw | str | Path) -> Shots:
         draw: `Shots.draw`, or the file that `Shots.save` wrote.
 
     Raises:
-        PromptsegError: no file of a draw, ids that do not fit its checksum, or an id that no sample has.
+        PromptsegError: no file of a draw, ids that do not fit its checksum, of another data set, or an id
+            that no sample has.
     """
     where = "draw" if isinstance(draw, Draw) else str(draw)
     found = draw if isinstance(draw, Draw) else from_json(Draw, read_json(Path(draw)), where)
+    if isinstance(samples, Split):
+        _check_dataset(where, found.dataset, samples.dataset)
     there = {s.id: s for s in samples}
     missing = [i for i in found.ids if i not in there]
     if missing:
         count = f"{len(missing)} of its {len(found.ids)} ids are"
         raise PromptsegError(f"{where}: {count} not in the data, first {missing[0]!r}; open the data set of the draw")
     return Shots([there[i] for i in found.ids], found)
+
+
+def _check_dataset(where: str, drawn_of: object, given: str) -> None:
+    """Refuse a record of another data set; options, such as those that name lists, may differ."""
+    if isinstance(drawn_of, str) and drawn_of.partition("?")[0] != given.partition("?")[0]:
+        raise PromptsegError(f"{where}: drawn of {drawn_of!r}, not of {given!r}; open the data set of the draw")
 
 
 def _cover(ids: Sequence[str], shown: NDArray[np.bool_], k: int, seed: int) -> list[int]:
@@ -157,7 +176,7 @@ RULES: dict[str, Rule] = {"cover": _cover, "union": _union}
 
 
 def _image_order(ids: Sequence[str], prefix: str) -> list[int]:
-    return sorted(range(len(ids)), key=lambda i: hashlib.sha256(f"{prefix}{ids[i]}".encode()).hexdigest())
+    return sorted(range(len(ids)), key=lambda i: hashlib.sha256(_bytes(f"{prefix}{ids[i]}")).hexdigest())
 
 
 def _class_order(shown: NDArray[np.bool_]) -> list[int]:
@@ -166,15 +185,46 @@ def _class_order(shown: NDArray[np.bool_]) -> list[int]:
     return [int(c) for c in np.argsort(available, kind="stable") if available[c]]
 
 
-def _presence(samples: Sequence[Sample], min_frac: float) -> NDArray[np.bool_]:
+Count = Callable[[Sample], tuple[NDArray[np.int64], int]]
+"""Gives the pixels (256,) of each class, and of the whole image."""
+
+
+def _labelled_pixels(sample: Sample) -> tuple[NDArray[np.int64], int]:
+    labels = sample.semantic()
+    return np.bincount(labels.ravel(), minlength=256), labels.size
+
+
+def _segment_pixels(sample: Sample) -> tuple[NDArray[np.int64], int]:
+    return _single(ObjectLabels.of(sample.panoptic()), range(256))
+
+
+def _object_pixels(sample: Sample) -> tuple[NDArray[np.int64], int]:
+    return _single(sample.objects(), sample.label_space.thing_ids)
+
+
+def _single(labels: ObjectLabels, classes: Collection[int]) -> tuple[NDArray[np.int64], int]:
+    """The pixels of what is no crowd, where objects of one class overlap counted once."""
+    regions: dict[int, set[int]] = {}
+    for segment, own in zip(labels.segments, labels.regions, strict=True):
+        if not segment.is_crowd and segment.class_id in classes:
+            regions.setdefault(segment.class_id, set()).update(own)
+    pixels = np.zeros(256, np.int64)
+    for class_id, numbers in regions.items():
+        pixels[class_id] = np.isin(labels.map, list(numbers)).sum()
+    return pixels, labels.map.size
+
+
+_PIXELS: dict[str, Count] = {"semantic": _labelled_pixels, "instance": _object_pixels, "panoptic": _segment_pixels}
+"""By task, what of a class an image shows."""
+
+
+def _presence(samples: Sequence[Sample], min_frac: float, pixels_of: Count) -> NDArray[np.bool_]:
     """(images, classes): whether the image shows enough of the class."""
     classes = len(samples[0].label_space)
 
     def count(sample: Sample) -> tuple[NDArray[np.int64], int]:
-        labels = sample.semantic()
-        height, width = labels.shape
-        pixels = np.bincount(labels.ravel(), minlength=256)[:classes]
-        return pixels, max(1, math.ceil(min_frac * height * width))
+        pixels, size = pixels_of(sample)
+        return pixels[:classes], max(1, math.ceil(min_frac * size))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         counted = list(pool.map(count, samples))
@@ -201,3 +251,8 @@ def _check_samples(samples: Sequence[Sample]) -> None:
         if sample.label_space.names != samples[0].label_space.names:
             raise PromptsegError(f"sample {sample.id!r} has other classes than {samples[0].id!r}: use one data set")
         seen.add(sample.id)
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8, and the bytes of file names that are none as they are."""
+    return text.encode("utf-8", "surrogateescape")

@@ -1,6 +1,6 @@
 """A sample that is files: a photo, and labels that a format knows how to read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.images import image_size, read_image
-from promptseg.data.sample import PanopticLabels
+from promptseg.data.sample import ObjectLabels, PanopticLabels
 from promptseg.errors import PromptsegError
 from promptseg.label_space import IGNORE, LabelSpace
 
@@ -27,6 +27,10 @@ class FileSample:
     """Gives class ids (H, W), 255 ignored; None where they are those of the panoptic labels."""
     read_panoptic: Callable[[], PanopticLabels] | None = None
     """None where the data set has no instance labels, or they were not downloaded."""
+    read_objects: Callable[[], ObjectLabels] | None = None
+    """None where the objects are those of the panoptic labels."""
+    oddities: Callable[[], Iterable[Defect]] | None = None
+    """What is probably not meant in the labels, for the check."""
 
     def image(self) -> NDArray[np.uint8]:
         """The photo, (H, W, 3) uint8 RGB."""
@@ -54,8 +58,19 @@ class FileSample:
             PromptsegError: no instance labels, unreadable, or not the photo's size.
         """
         labels = self._segments()
-        for defect in self._size_defects(labels.map.shape, image_size(self.image_path)):
-            raise DefectError(defect.file, f"panoptic labels of {defect.reason}", defect.mend)
+        self._check_size(labels.map.shape)
+        return labels
+
+    def objects(self) -> ObjectLabels:
+        """Objects with their whole masks.
+
+        Raises:
+            PromptsegError: no instance labels, unreadable, or not the photo's size.
+        """
+        if self.read_objects is None:
+            return ObjectLabels.of(self.panoptic())
+        labels = self.read_objects()
+        self._check_size(labels.map.shape)
         return labels
 
     def _segments(self) -> PanopticLabels:
@@ -74,6 +89,10 @@ class FileSample:
             mend = f"add the classes to classes.json, or paint {IGNORE} there"
             yield Defect(str(self.label_path), f"{reason}, {known}", mend)
         yield from self._size_defects(labels.shape, size)
+
+    def _check_size(self, shape: tuple[int, ...]) -> None:
+        for defect in self._size_defects(shape, image_size(self.image_path)):
+            raise DefectError(defect.file, f"panoptic labels of {defect.reason}", defect.mend)
 
     def _size_defects(self, shape: tuple[int, ...], size: tuple[int, int]) -> Iterator[Defect]:
         if shape != size:

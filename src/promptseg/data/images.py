@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from promptseg.data.defects import DefectError
+from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path
 from promptseg.label_space import Color
 
@@ -17,6 +18,9 @@ IdT = TypeVar("IdT", np.uint8, np.int32)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """File names that count as photos, in lower case."""
+
+LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")
+"""File names that count as label maps, in lower case."""
 
 MAX_PIXELS = 80_000_000
 """Largest accepted picture, in pixels: 240 MB as RGB, and below the size at which Pillow suspects a bomb."""
@@ -26,6 +30,35 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I")
 _IMAGE_MEND = "export it again as an 8-bit JPEG or PNG"
 _LABEL_MEND = "save it as an 8-bit grey or palette PNG whose values are the class ids"
+_LOSSY_MEND = (
+    "save the labels as PNG where they were drawn: this format blurs ids, so those in the file cannot be trusted"
+)
+_LOSSLESS = ("PNG", "TIFF", "BMP", "GIF", "PPM")
+
+
+Photo = str | Path | Image.Image | NDArray[np.generic]
+"""A file, a PIL image, or an array: (H, W, 3) or (H, W, 4) uint8, or grey (H, W) of 8 or 16 bits."""
+
+
+def photo_pixels(photo: Photo) -> NDArray[np.uint8]:
+    """A photo as (H, W, 3) uint8 RGB, wherever it comes from: turned, scaled and laid over white as a file's.
+
+    Raises:
+        PromptsegError: as `read_image`, or an array of another shape or type.
+    """
+    if isinstance(photo, str | Path):
+        return read_image(photo)
+    if isinstance(photo, Image.Image):
+        with _named("the image", _IMAGE_MEND):
+            return _rgb(photo, "the image")
+    pixels = np.asarray(photo)
+    if pixels.size and pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3:
+        return np.array(pixels, np.uint8)
+    with_alpha = pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 4
+    if pixels.size and (with_alpha or (pixels.dtype in (np.uint8, np.uint16) and pixels.ndim == 2)):
+        return _rgb(Image.fromarray(pixels), "the image")
+    raise PromptsegError(f"the image is {pixels.dtype} {pixels.shape}: give a (H, W, 3) uint8 RGB array")
+
 
 UNLABELLED: Color = (0, 0, 0)
 """Colour of ignored pixels."""
@@ -41,16 +74,21 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         PromptsegError: no such file, not an image, cut short, over `MAX_PIXELS`, or of 32 bits per pixel value.
     """
     with _opened(Path(path), _IMAGE_MEND) as picture:
-        upright = picture if _orientation(picture) == 1 else ImageOps.exif_transpose(picture)
-        if upright.mode == "F":
-            raise DefectError(path, "holds floating-point values", _IMAGE_MEND)
-        if upright.mode in _SIXTEEN_BIT:
-            upright = Image.fromarray(_eight_bits(Path(path), np.asarray(upright)))
-        elif upright.has_transparency_data:
-            rgba = upright.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-        # Pillow would copy the pixels of what is RGB already.
-        return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
+        return _rgb(picture, path)
+
+
+def _rgb(picture: Image.Image, name: object) -> NDArray[np.uint8]:
+    """The pixels of a picture; errors call it by the name."""
+    upright = picture if _orientation(picture) == 1 else ImageOps.exif_transpose(picture)
+    if upright.mode == "F":
+        raise DefectError(name, "holds floating-point values", _IMAGE_MEND)
+    if upright.mode in _SIXTEEN_BIT:
+        upright = Image.fromarray(_eight_bits(name, np.asarray(upright)))
+    elif upright.has_transparency_data:
+        rgba = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    # Pillow would copy the pixels of what is RGB already.
+    return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -61,30 +99,61 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def read_labels(path: str | Path) -> NDArray[np.uint8]:
-    """Read class ids as (H, W) uint8 from a grey or palette PNG; in a palette the index is the id, not the colour.
+    """Read class ids as (H, W) uint8 from a grey or palette picture; in a palette the index is the id, not the colour.
 
     Raises:
-        PromptsegError: as `read_values`, or ids over 255.
+        PromptsegError: as `read_values`, or ids outside 0..255.
     """
     ids = read_values(path)
-    if ids.max() > 255:
-        raise DefectError(path, f"holds the id {ids.max()}, where 0..255 was expected", _LABEL_MEND)
+    strange = ids.min() if ids.min() < 0 else ids.max()
+    if not 0 <= strange <= 255:
+        raise DefectError(path, f"holds the id {strange}, where 0..255 was expected", _LABEL_MEND)
     return ids.astype(np.uint8, copy=False)
 
 
 def read_values(path: str | Path) -> NDArray[np.uint8 | np.int32]:
-    """Read the values of a grey, palette (its indices) or 16-bit PNG, (H, W): uint8, or int32 where they are wider.
+    """Read the values of a lossless picture, (H, W): uint8, or int32 where they are wider.
+
+    Grey of 1 to 16 bits, a palette (its indices), or whole numbers stored as floating point. Values are those in the
+    file, also where fewer than 8 bits hold them.
 
     Raises:
-        PromptsegError: not a readable PNG, colours instead of values, or 1-bit (white could mean 1 or 255).
+        PromptsegError: not a readable picture, colours instead of values, fractions, or a lossy format.
     """
     with _opened(Path(path), _LABEL_MEND) as picture:
-        _expect_png(path, picture)
-        if picture.mode not in ("L", "P", *_SIXTEEN_BIT):
+        if picture.format not in _LOSSLESS:
+            raise DefectError(path, f"a {picture.format} file, where labels must be PNG", _LOSSY_MEND)
+        if picture.mode not in ("1", "L", "P", "F", *_SIXTEEN_BIT):
             reason = f"holds {picture.mode} pixels, where one class id per pixel was expected"
             raise DefectError(path, reason, _LABEL_MEND)
+        stretched = _stretched(picture)
         values = np.array(picture)
-    return values if values.dtype == np.uint8 else values.astype(np.int32)
+    if values.dtype.kind == "f":
+        if not (values == np.round(values)).all() or np.abs(values).max() > 2**24:
+            raise DefectError(path, "holds fractions, where one class id per pixel was expected", _LABEL_MEND)
+        return values.astype(np.int32)
+    if values.dtype in (np.uint8, np.bool_):
+        return values.astype(np.uint8) // np.uint8(stretched)
+    return values.astype(np.int32)
+
+
+def _stretched(picture: Image.Image) -> int:
+    """What Pillow multiplies grey values of 2 or 4 bits by when it decodes a picture; 1 for all others."""
+    tiles = getattr(picture, "tile", [])
+    arguments = tiles[0][3] if tiles else None
+    raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return {"L;2": 85, "L;4": 17}.get(str(raw), 1)
+
+
+def palette_greys(path: str | Path) -> dict[int, int]:
+    """Of a palette picture whose colours in use are all grey, the grey of each index in use; nothing of any other."""
+    with _opened(Path(path), _LABEL_MEND) as picture:
+        if picture.mode != "P":
+            return {}
+        colors = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        used = np.unique(np.array(picture))
+    grey = len(used) > 1 and used[-1] < len(colors) and (colors[used] == colors[used, :1]).all()
+    return dict(zip(used.tolist(), colors[used, 0].tolist(), strict=True)) if grey else {}
 
 
 def read_channels(path: str | Path, mode: Literal["RGB", "RGBA"]) -> NDArray[np.uint8]:
@@ -95,7 +164,8 @@ def read_channels(path: str | Path, mode: Literal["RGB", "RGBA"]) -> NDArray[np.
     """
     mend = "take the file as it was published"
     with _opened(Path(path), mend) as picture:
-        _expect_png(path, picture)
+        if picture.format != "PNG":
+            raise DefectError(path, f"a {picture.format} file, where labels must be PNG", mend)
         if picture.mode != mode:
             reason = f"holds {picture.mode} pixels, where segment numbers as {mode} were expected"
             raise DefectError(path, reason, mend)
@@ -127,29 +197,29 @@ def write_labels(path: Path, labels: NDArray[np.uint8], colors: Sequence[Color])
         image.save(temporary, format="PNG")
 
 
-def _expect_png(path: str | Path, picture: Image.Image) -> None:
-    if picture.format != "PNG":
-        raise DefectError(path, f"a {picture.format} file, where labels must be PNG", _LABEL_MEND)
-
-
 @contextmanager
 def _opened(path: Path, mend: str) -> Iterator[Image.Image]:
     """Open a picture, to be decoded inside; whatever Pillow raises becomes one line that names the file."""
+    with _named(path, mend), Image.open(path, formats=_FORMATS) as picture:
+        if picture.width * picture.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        yield picture
+
+
+@contextmanager
+def _named(name: object, mend: str) -> Iterator[None]:
     try:
-        with Image.open(path, formats=_FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            yield picture
+        yield
     except DefectError:
         raise
     except FileNotFoundError:
-        raise DefectError(path, "no such file", "put it there, or name one that is there") from None
+        raise DefectError(name, "no such file", "put it there, or name one that is there") from None
     except UnidentifiedImageError:
-        raise DefectError(path, "not an image that can be read", mend) from None
+        raise DefectError(name, "not an image that can be read", mend) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DefectError(path, f"over {MAX_PIXELS:,} pixels", "shrink it, or cut it into tiles") from None
+        raise DefectError(name, f"over {MAX_PIXELS:,} pixels", "shrink it, or cut it into tiles") from None
     except Exception as error:  # broken bytes make decoders raise a dozen types
-        raise DefectError(path, f"cannot be read ({error})", mend) from None
+        raise DefectError(name, f"cannot be read ({error})", mend) from None
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -160,9 +230,9 @@ def _orientation(picture: Image.Image) -> int:
     return int(picture.getexif().get(0x0112, 1))
 
 
-def _eight_bits(path: Path, values: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _eight_bits(name: object, values: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Scale 0..65535 to 0..255."""
     wide = values.astype(np.int64)
     if wide.min() < 0 or wide.max() > 65535:
-        raise DefectError(path, f"holds grey values up to {wide.max()}, over 16 bits", _IMAGE_MEND)
+        raise DefectError(name, f"holds grey values up to {wide.max()}, over 16 bits", _IMAGE_MEND)
     return ((wide + 128) // 257).astype(np.uint8)

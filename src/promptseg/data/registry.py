@@ -1,15 +1,17 @@
 """Data formats by name, and data sets by spec: `cityscapes:FOLDER`, `folder:PATH?train=LIST`, or just a path."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from promptseg.data.defects import Defect
 from promptseg.data.sample import Dataset
 from promptseg.errors import PromptsegError, unknown_name
+from promptseg.label_space import LabelSpace
 from promptseg.registry import Registry
 from promptseg.spec import Spec, read_spec
 
@@ -25,8 +27,8 @@ class DataFormat:
         licence: of the data.
         in_folder: whether a spec names a folder, which the environment variable PROMPTSEG_NAME may do in its place.
         own: whether these are people's own photos, who choose the splits themselves.
-        suspect: takes the options of a spec and the pixels of each class; says how another class order would be named
-            that fits the labels better, None if none does.
+        suspect: takes a spec, its classes and the pixels (256,) of each id in all labels; says why these probably mean
+            other classes than they are read as, None if nothing looks so.
     """
 
     load: Callable[[Spec], Dataset]
@@ -35,7 +37,7 @@ class DataFormat:
     licence: str
     in_folder: bool = True
     own: bool = False
-    suspect: Callable[[Mapping[str, str], NDArray[np.int64]], str | None] | None = None
+    suspect: Callable[[Spec, LabelSpace, NDArray[np.int64]], Defect | None] | None = None
 
 
 _ROOM = "promptseg.data.formats"

@@ -1,6 +1,6 @@
 """What the rest of the package knows of a data set: samples, splits and nothing of file layouts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, overload
 
@@ -36,6 +36,53 @@ class PanopticLabels:
         return labels
 
 
+@dataclass(frozen=True, eq=False)
+class ObjectLabels:
+    """Segments with their whole masks, which may overlap.
+
+    Attributes:
+        map: (H, W) int32 regions, each with pixels of the same segments; 0 where nobody says what is there, and a
+            number of no segment where it is known that none is there.
+        segments: the objects, and stuff where it is labelled.
+        regions: for each segment the numbers of the map that it covers.
+    """
+
+    map: NDArray[np.int32]
+    segments: tuple[Segment, ...]
+    regions: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, labels: PanopticLabels) -> "ObjectLabels":
+        """Segments that overlap nowhere."""
+        return cls(labels.map, labels.segments, tuple((segment.id,) for segment in labels.segments))
+
+    @classmethod
+    def overlaid(
+        cls, ground: NDArray[np.int32], segments: Sequence[Segment], masks: Iterable[NDArray[np.bool_]]
+    ) -> "ObjectLabels":
+        """Segments with a mask (H, W) each, over a map of what holds where none is: 0 or 1."""
+        map_ = ground.copy()
+        owners: list[tuple[int, ...]] = [(), ()]
+        for place, mask in enumerate(masks):
+            below = map_[mask]
+            renumbered = np.zeros(len(owners), np.int32)
+            for old in np.flatnonzero(np.bincount(below, minlength=len(owners))).tolist():
+                renumbered[old] = len(owners)
+                owners.append((*owners[old], place))
+            map_[mask] = renumbered[below]
+        covered: list[list[int]] = [[] for _ in segments]
+        for region in np.flatnonzero(np.bincount(map_.ravel(), minlength=len(owners))).tolist():
+            for place in owners[region]:
+                covered[place].append(region)
+        return cls(map_, tuple(segments), tuple(map(tuple, covered)))
+
+    def mask(self, index: int) -> NDArray[np.bool_]:
+        """The whole mask (H, W) of a segment."""
+        regions = self.regions[index]
+        inside: NDArray[np.bool_] = self.map == regions[0] if len(regions) == 1 else np.isin(self.map, regions)
+        return inside
+
+
 class Sample(Protocol):
     """One labelled image; reading is lazy, so a split of any length costs nothing to hold."""
 
@@ -54,7 +101,14 @@ class Sample(Protocol):
         """Class ids, (H, W) uint8, 255 = ignored; the size of the image."""
 
     def panoptic(self) -> PanopticLabels:
-        """Panoptic labels.
+        """Panoptic labels: every pixel has one owner.
+
+        Raises:
+            PromptsegError: the data set has no instance labels.
+        """
+
+    def objects(self) -> ObjectLabels:
+        """Labels of instances: every object has its whole mask.
 
         Raises:
             PromptsegError: the data set has no instance labels.

@@ -42,14 +42,19 @@ class Tally:
     pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     """Pixels of each id."""
     heights: Heights = field(default_factory=lambda: np.zeros((2, 256)))
+    objects: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, 256), np.int64))
+    """Labelled objects of each class, and crowds."""
 
 
 @dataclass(frozen=True)
 class _Finding:
+    """What was found of one sample; `objects` counts the segments of each class, those that are no crowd first."""
+
     photo: Photo
     defects: list[Defect]
     pixels: NDArray[np.int64]
     heights: Heights
+    objects: NDArray[np.int64]
 
 
 def walk(splits: Mapping[str, Split], progress: Callable[[int, int], None] | None = None) -> dict[str, Tally]:
@@ -77,25 +82,33 @@ def _add(tally: Tally, finding: _Finding) -> None:
     tally.defects += finding.defects
     tally.pixels += finding.pixels
     tally.heights += finding.heights
+    tally.objects += finding.objects
 
 
 def _inspect(sample: Sample) -> _Finding:
     defects: list[Defect] = []
-    photo = _attempt(sample, sample.image, defects)
+    photo, objects = _attempt(sample, sample.image, defects), None
     if isinstance(sample, FileSample):
         labels = _attempt(sample, sample.class_ids, defects)
         if labels is not None:
             size = labels.shape if photo is None else photo.shape
             defects += sample.label_defects(labels, (size[0], size[1]))
         if photo is not None and labels is not None and sample.read_panoptic:
-            _attempt(sample, sample.panoptic, defects)
+            objects = _attempt(sample, sample.objects, defects)
+            if sample.read_semantic is not None:
+                _attempt(sample, sample.panoptic, defects)
+        if labels is not None and (odd := sample.oddities):
+            defects += _attempt(sample, lambda: list(odd()), defects) or ()
+        name = str(sample.image_path)
     else:
-        labels = _attempt(sample, sample.semantic, defects)
-    name = str(sample.image_path) if isinstance(sample, FileSample) else sample.id
+        labels, name = _attempt(sample, sample.semantic, defects), sample.id
     read = Photo(sample.id, name, None if photo is None else _digest(photo))
+    counted = np.zeros((2, 256), np.int64)
+    for segment in objects.segments if objects is not None else ():
+        counted[int(segment.is_crowd), segment.class_id] += 1
     if labels is None:
-        return _Finding(read, defects, np.zeros(256, np.int64), np.zeros((2, 256)))
-    return _Finding(read, defects, np.bincount(labels.ravel(), minlength=256), _heights(labels))
+        return _Finding(read, defects, np.zeros(256, np.int64), np.zeros((2, 256)), counted)
+    return _Finding(read, defects, np.bincount(labels.ravel(), minlength=256), _heights(labels), counted)
 
 
 def _attempt(sample: Sample, read: Callable[[], ReadT], defects: list[Defect]) -> ReadT | None:

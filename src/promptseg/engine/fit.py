@@ -9,6 +9,7 @@ import torch
 
 from promptseg.data.few_shot import Shots
 from promptseg.data.sample import Sample
+from promptseg.engine.defaults import default_prompts
 from promptseg.engine.runs import RECORD, Run, check_free, check_record, load_run
 from promptseg.engine.settings import resolve
 from promptseg.engine.trainer import Trainer
@@ -17,7 +18,6 @@ from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import LabelSpace
 from promptseg.methods.registry import METHODS
 from promptseg.models.base import PromptableSegmenter
-from promptseg.models.defaults import default_prompts
 from promptseg.progress import Progress
 from promptseg.record import Draw, FitRecord
 from promptseg.tasks.registry import TASKS

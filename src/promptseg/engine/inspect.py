@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.formats.classes_json import packaged
+from promptseg.engine.defaults import default_prompts
 from promptseg.engine.evaluate import input_short_side
 from promptseg.features.encode import image_tensor
 from promptseg.models.base import PromptableSegmenter
-from promptseg.models.defaults import default_prompts
 from promptseg.prompts import Prompts
 
 _WORDS = Path(__file__).parent / "words.txt"

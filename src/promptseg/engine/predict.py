@@ -1,22 +1,14 @@
 """What prompts say of a photo: a label map, objects or segments."""
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
-from promptseg.data.images import read_image
+from promptseg.data.images import Photo, photo_pixels
 from promptseg.engine.evaluate import input_short_side, task_of
-from promptseg.errors import PromptsegError
 from promptseg.features.encode import image_tensor
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
-
-Photo = str | Path | Image.Image | NDArray[np.uint8]
-"""A file, a PIL image, or (H, W, 3) uint8 RGB."""
 
 
 @torch.no_grad()
@@ -47,17 +39,3 @@ def predict(
     features = model.encode_image([image_tensor(model, pixels, input_short_side(prompts))])
     prediction = model.decode(features, prompts.to(model.device))
     return chosen.answer(prediction, 0, (pixels.shape[0], pixels.shape[1]), prompts.label_space)
-
-
-def photo_pixels(image: Photo) -> NDArray[np.uint8]:
-    """A photo as (H, W, 3) uint8 RGB.
-
-    Raises:
-        PromptsegError: a file that cannot be read, or an array of another shape or type.
-    """
-    if isinstance(image, str | Path):
-        return read_image(Path(image))
-    pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-        raise PromptsegError(f"the image is {pixels.dtype} {pixels.shape}: give a (H, W, 3) uint8 RGB array")
-    return pixels

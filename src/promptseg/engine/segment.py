@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from promptseg.engine.predict import Photo, photo_pixels
+from promptseg.data.images import Photo, photo_pixels
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import image_tensor
 from promptseg.models.base import PromptableSegmenter, Size

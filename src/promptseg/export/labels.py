@@ -24,7 +24,8 @@ from promptseg.export.parts import Part, parts
 from promptseg.files import atomic_path, write_json, write_text
 from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.reports.pictures import write_picture
-from promptseg.tasks.answer_files import categories, encode, image_entry
+from promptseg.tasks.answer_files import categories, image_entry
+from promptseg.tasks.instances import encode
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,13 @@
 """Sizes of images that keep their proportions; halves round up, as the official preprocessing of the models does."""
 
+LONGEST = 4
+"""Most that the longer side may be, in shorter sides as asked for: without a bound, a strip takes all memory."""
+
 
 def short_side_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """The (h, w) of `size` scaled so that the shorter side is `short_side`."""
+    """The (h, w) of `size` scaled so that the shorter side is `short_side`, or smaller: see `LONGEST`."""
+    if max(size) > LONGEST * min(size):
+        return long_side_size(size, LONGEST * short_side)
     return _scaled(size, short_side, min(size))
 
 

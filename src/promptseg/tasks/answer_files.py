@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from promptseg.data.sample import PanopticLabels
 from promptseg.files import atomic_path
 from promptseg.label_space import LabelSpace
-from promptseg.tasks.base import Instances
+from promptseg.tasks.instances import Instances, encode, window
 
 
 def categories(label_space: LabelSpace) -> list[dict[str, Any]]:
@@ -63,21 +62,3 @@ def write_segment_ids(path: Path, labels: PanopticLabels) -> None:
 def image_entry(number: int, file_name: str, size: Sequence[int]) -> dict[str, Any]:
     """A photo of size (height, width) as COCO lists it."""
     return {"id": number, "file_name": file_name, "height": size[0], "width": size[1]}
-
-
-def window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """The smallest rows and columns that hold all of a mask (H, W); both empty for an empty one."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return slice(0, 0), slice(0, 0)
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-
-
-def encode(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """The run lengths of a mask (H, W), as COCO's tools compress them."""
-    rows, columns = window(mask)
-    # They want columns one after the other; turning the window alone is five times faster than all of a large mask.
-    turned = np.zeros(mask.shape[::-1], np.uint8)
-    turned[columns, rows] = mask[rows, columns].T
-    lengths: dict[str, Any] = coco_mask.encode(turned.T)
-    return lengths

@@ -12,11 +12,11 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from promptseg.data.sample import PanopticLabels
+from promptseg.data.sample import ObjectLabels
 from promptseg.label_space import LabelSpace
-from promptseg.tasks.answer_files import encode, window
-from promptseg.tasks.base import Instances, Scores, mean
-from promptseg.tasks.matched_loss import segment_numbers
+from promptseg.tasks.base import Scores, mean
+from promptseg.tasks.instances import Instances, encode, window
+from promptseg.tasks.matched_loss import renumbered
 
 
 class CocoAP:
@@ -34,14 +34,14 @@ class CocoAP:
         self._truth: list[dict[str, Any]] = []
         self._found: list[dict[str, Any]] = []
 
-    def count(self, truth: PanopticLabels, answer: Instances) -> None:
+    def count(self, truth: ObjectLabels, answer: Instances) -> None:
         """Add an image: its labels, and detections of the same size."""
         height, width = truth.map.shape
         image = len(self._images) + 1
         self._images.append({"id": image, "height": height, "width": width})
-        for segment in truth.segments:
+        for index, segment in enumerate(truth.segments):
             if segment.class_id in self._things:
-                mask = encode(truth.map == segment.id)
+                mask = encode(truth.mask(index))
                 self._truth.append(self._entry(self._truth, image, segment.class_id, mask, int(segment.is_crowd)))
         masks = answer.masks.cpu().numpy()
         for class_id, score, mask in zip(answer.class_ids.tolist(), answer.scores.tolist(), masks, strict=True):
@@ -123,19 +123,21 @@ class CityscapesAP:
         self._smallest = smallest
         self._images: dict[int, list[_Overlap]] = {class_id: [] for class_id in self._things}
 
-    def count(self, truth: PanopticLabels, answer: Instances) -> None:
+    def count(self, truth: ObjectLabels, answer: Instances) -> None:
         """Add an image: its labels, and detections of the same size."""
-        numbers = segment_numbers(truth, truth.segments)
-        sizes = np.bincount(numbers.ravel(), minlength=len(truth.segments) + 1)
+        names = [0, *sorted({region for regions in truth.regions for region in regions})]
+        count = len(names) + 1  # void first, what is of no segment last
+        regions = renumbered(truth.map, {name: i for i, name in enumerate(names)}, count - 1)
+        members = np.array([[*np.isin(names, own), False] for own in truth.regions]).reshape(-1, count)
         masks, classes = answer.masks.cpu().numpy(), answer.class_ids.cpu().numpy()
-        common = np.array([_inside(numbers, mask, len(sizes)) for mask in masks]).reshape(len(masks), len(sizes))
-        scores = answer.scores.cpu().double().numpy()
+        inside = np.array([_inside(regions, mask, count) for mask in masks]).reshape(len(masks), count)
+        sizes = members @ np.bincount(regions.ravel(), minlength=count)
+        found = _Found(answer.scores.cpu().double().numpy(), inside.sum(1), inside[:, 0], inside @ members.T)
         for class_id in self._things:
-            rows = (classes == class_id) & (common.sum(1) > 0)
-            columns = np.array([i for i, s in enumerate(truth.segments, 1) if s.class_id == class_id], np.intp)
-            crowd = np.array([truth.segments[i - 1].is_crowd for i in columns], bool)
-            small = sizes[columns] < self._smallest
-            self._images[class_id].append(_overlap(scores[rows], common[rows], sizes, columns, crowd, small))
+            rows = (classes == class_id) & (found.areas > 0)
+            columns = np.array([i for i, s in enumerate(truth.segments) if s.class_id == class_id], np.intp)
+            crowd = np.array([truth.segments[i].is_crowd for i in columns], bool)
+            self._images[class_id].append(_overlap(found, rows, columns, sizes[columns], crowd, self._smallest))
 
     def compute(self) -> Scores:
         """`ap50`, `ap`, and the AP50 of every thing class."""
@@ -143,35 +145,45 @@ class CityscapesAP:
         return ap_scores([self._names[i] for i in self._things], np.array(found))
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The D detections in an image with S labelled segments: scores, pixels, pixels on void, and on segments (D, S)."""
+
+    scores: NDArray[np.float64]
+    areas: NDArray[np.int64]
+    void: NDArray[np.int64]
+    shared: NDArray[np.int64]
+
+
 def _overlap(
-    scores: NDArray[np.float64],
-    common: NDArray[np.int64],
-    sizes: NDArray[np.int64],
+    found: _Found,
+    rows: NDArray[np.bool_],
     columns: NDArray[np.intp],
+    sizes: NDArray[np.int64],
     crowd: NDArray[np.bool_],
-    small: NDArray[np.bool_],
+    smallest: int,
 ) -> _Overlap:
     """One class of one image.
 
     Args:
-        scores: (D,) of its detections.
-        common: (D, S) pixels that these share with all segments, void first.
-        sizes: (S,) pixels of all segments.
+        found: all detections.
+        rows: (D,) which of them are of the class.
         columns: (T,) the segments of the class.
+        sizes: (T,) their pixels.
         crowd: (T,) which of them are crowds.
-        small: (T,) which of them are too small to count.
+        smallest: pixels that an object needs to count.
     """
-    areas, shared = common.sum(1), common[:, columns]
-    ious = shared / (areas[:, None] + sizes[columns] - shared)
+    areas, shared, small = found.areas[rows], found.shared[rows][:, columns], sizes < smallest
+    ious = shared / (areas[:, None] + sizes - shared)
     # A small crowd adds to it twice, as in the official script.
-    ignored = (common[:, 0] + shared @ (crowd.astype(int) + small)) / areas
-    return _Overlap(scores, ious, ~crowd & ~small, ignored)
+    ignored = (found.void[rows] + shared @ (crowd.astype(int) + small)) / areas
+    return _Overlap(found.scores[rows], ious, ~crowd & ~small, ignored)
 
 
-def _inside(numbers: NDArray[np.intp], mask: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
-    """How many pixels of a mask have each number."""
+def _inside(regions: NDArray[np.intp], mask: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+    """How many pixels of a mask are in each region."""
     part = window(mask)
-    return np.bincount(numbers[part][mask[part]], minlength=count)
+    return np.bincount(regions[part][mask[part]], minlength=count)
 
 
 def _average_precision(images: list[_Overlap], overlap: float) -> float:

@@ -62,24 +62,6 @@ class Scores:
 
 
 @dataclass(frozen=True, eq=False)
-class Instances:
-    """D detections of one image, best score first.
-
-    Attributes:
-        class_ids: (D,) int64.
-        scores: (D,) float, 0..1.
-        masks: (D, H, W) bool.
-    """
-
-    class_ids: Tensor
-    scores: Tensor
-    masks: Tensor
-
-    def __len__(self) -> int:
-        return len(self.class_ids)
-
-
-@dataclass(frozen=True, eq=False)
 class Region:
     """A mask (H, W) bool with the colour and the text it is shown by."""
 

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from promptseg.checks import check_choice, check_whole
-from promptseg.data.sample import PanopticLabels, Sample
+from promptseg.data.sample import ObjectLabels, Sample
 from promptseg.errors import PromptsegError
 from promptseg.files import write_json
 from promptseg.label_space import LabelSpace, default_colors
 from promptseg.models.base import Prediction, Size
 from promptseg.tasks.answer_files import categories, image_entry, instance_entries
 from promptseg.tasks.average_precision import CityscapesAP, CocoAP
-from promptseg.tasks.base import Columns, Drawing, Instances, Region, TaskKind, counted
+from promptseg.tasks.base import Columns, Drawing, Region, TaskKind, counted
+from promptseg.tasks.instances import Instances
 from promptseg.tasks.masks import masks_at
 from promptseg.tasks.matched_loss import MatchedSettings, SegmentTarget, segment_target, segments_loss
 
@@ -63,14 +64,14 @@ class InstanceTask:
     settings: InstanceSettings = PRESETS["tuned"]
     name: str = "instance"
 
-    def labels(self, sample: Sample) -> PanopticLabels:
-        """The panoptic labels: objects are their segments of thing classes.
+    def labels(self, sample: Sample) -> ObjectLabels:
+        """The labelled objects with their whole masks; objects are segments of thing classes.
 
         Raises:
             PromptsegError: no instance labels, or no class is a thing.
         """
         _things(sample.label_space)
-        return sample.panoptic()
+        return sample.objects()
 
     def target(self, sample: Sample, size: Size, flip: bool) -> SegmentTarget:
         """The objects at training size."""

@@ -8,7 +8,7 @@ The costs and weights of the matching are those of SEEM's own training: class pr
 dice of the masks, weighted 2, 5, 5; unmatched predictions are background, weighted 0.1.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from promptseg.checks import check_choice, check_number, check_whole
 from promptseg.data.images import resize_labels
-from promptseg.data.sample import PanopticLabels, Segment
+from promptseg.data.sample import ObjectLabels, PanopticLabels, Segment
 from promptseg.models.base import Prediction, Size
 
 
@@ -86,35 +86,53 @@ class SegmentTarget:
 
     Attributes:
         classes: (T,) int64.
-        map: (h, w) int64: 0 = labelled but none of the segments, 1..T = the segments, T + 1 = ignored.
+        map: (h, w) int64, one of K kinds: 0 = labelled but none of the segments, 1..T = one of the segments, from T + 1
+            on several that overlap, K - 1 = ignored.
+        members: (T, K) bool: which kinds belong to each segment.
     """
 
     classes: Tensor
     map: Tensor
+    members: Tensor
 
 
 def segment_numbers(labels: PanopticLabels, segments: Sequence[Segment]) -> NDArray[np.intp]:
     """For each pixel the place of its segment in `segments`, from 1; 0 where it is none of them: (H, W)."""
-    numbers = {segment.id: number for number, segment in enumerate(segments, 1)}
-    largest = max([int(labels.map.max(initial=0)), *numbers])
+    return renumbered(labels.map, {segment.id: number for number, segment in enumerate(segments, 1)}, 0)
+
+
+def renumbered(map_: NDArray[np.int32], numbers: Mapping[int, int], rest: int) -> NDArray[np.intp]:
+    """Other numbers in place of those of a map (H, W); `rest` in place of all that `numbers` does not know."""
+    largest = max([int(map_.max(initial=0)), *numbers])
     if largest < 2**24:  # a table has the answer in one look-up for each pixel
-        table = np.zeros(largest + 1, np.intp)
+        table = np.full(largest + 1, rest, np.intp)
         table[list(numbers)] = list(numbers.values())
-        return table[labels.map]
-    present, inverse = np.unique(labels.map, return_inverse=True)
-    return np.array([numbers.get(value, 0) for value in present.tolist()])[inverse].reshape(labels.map.shape)
+        return table[map_]
+    present, inverse = np.unique(map_, return_inverse=True)
+    return np.array([numbers.get(value, rest) for value in present.tolist()])[inverse].reshape(map_.shape)
 
 
-def segment_target(labels: PanopticLabels, classes: Collection[int], size: Size, flip: bool) -> SegmentTarget:
+def segment_target(labels: ObjectLabels, classes: Collection[int], size: Size, flip: bool) -> SegmentTarget:
     """The segments of some classes at another size, by the nearest pixel, mirrored if `flip`."""
-    wanted = [s for s in labels.segments if s.class_id in classes and not s.is_crowd]
-    others = [s for s in labels.segments if s.class_id not in classes and not s.is_crowd]
-    numbers = segment_numbers(labels, [*wanted, *others])
-    count = len(wanted)
-    kinds = np.where(numbers == 0, count + 1, np.where(numbers > count, 0, numbers))
-    resized = resize_labels(np.asarray(kinds, np.int32), size)
+    wanted = [i for i, s in enumerate(labels.segments) if s.class_id in classes and not s.is_crowd]
+    owners: dict[int, list[int]] = {}
+    for index, regions in enumerate(labels.regions):
+        for region in regions:
+            owners.setdefault(region, []).append(index)
+    kinds: dict[tuple[int, ...], int] = {(): 0} | {(index,): place for place, index in enumerate(wanted, 1)}
+    numbers, ignored = {}, [0]
+    for region, indices in owners.items():
+        if all(labels.segments[i].is_crowd for i in indices):
+            ignored.append(region)
+        else:
+            key = tuple(i for i in indices if i in wanted)
+            numbers[region] = kinds.setdefault(key, len(kinds))
+    members = torch.tensor([[i in key for key in kinds] + [False] for i in wanted], dtype=torch.bool)
+    kinds_at = renumbered(labels.map, numbers | dict.fromkeys(ignored, len(kinds)), 0)
+    resized = resize_labels(np.asarray(kinds_at, np.int32), size)
     map_ = torch.from_numpy(np.ascontiguousarray(resized[:, ::-1] if flip else resized)).long()
-    return SegmentTarget(torch.tensor([s.class_id for s in wanted], dtype=torch.long), map_)
+    class_ids = torch.tensor([labels.segments[i].class_id for i in wanted], dtype=torch.long)
+    return SegmentTarget(class_ids, map_, members.view(len(wanted), len(kinds) + 1))
 
 
 def segments_loss(
@@ -141,26 +159,39 @@ def _compared(single: Prediction, target: SegmentTarget, stride: int, points: in
     """The segments over the P cells that count, and the indices (P,) of those among the cells of a mask."""
     logits = single.mask_logits[0]
     counts = cell_counts(target, single.canvas, (logits.shape[1], logits.shape[2])).to(logits.device)
-    labelled = counts[:-1].sum(0)
+    members = target.members.to(logits.device, torch.float32)
+    labelled, inside = counts[:-1].sum(0), members @ counts.float()
+    pixels = single.canvas[0] * single.canvas[1] / labelled.numel()
+    kept = (inside.sum(1) >= pixels).nonzero()[:, 0]  # what is smaller than a cell, no mask can show
+    shares = _sharpened(inside[kept] / labelled.clamp(min=1))
     step = max(1, stride * logits.shape[1] // single.canvas[0])
     on_grid = torch.zeros(logits.shape[1:], dtype=torch.bool, device=logits.device)
     on_grid[step // 2 :: step, step // 2 :: step] = True
-    pixels = single.canvas[0] * single.canvas[1] / labelled.numel()
-    cells = (on_grid.flatten() & (2 * labelled > pixels)).nonzero()[:, 0]
+    compared = on_grid.flatten() & (2 * labelled > pixels)
+    cells = compared.nonzero()[:, 0]
     if 0 < points < len(cells):
-        cells = cells[_draw(logits, len(cells))[:points]]
-    # What is smaller than a cell, no mask can show.
-    kept = (counts[1:-1].sum(1) >= pixels).nonzero()[:, 0]
-    shares = counts[1:-1][kept][:, cells] / labelled[cells]
-    return Segments(target.classes.to(logits.device)[kept], shares.to(logits.dtype)), cells
+        compared = torch.zeros_like(compared)
+        compared[cells[_draw(logits, len(cells))[:points]]] = True
+    # A segment of which no cell was taken, as most around it is void or between the points, would teach an empty mask.
+    missed = (shares[:, compared] < 0.5).all(1)
+    cells = (compared | (shares[missed] >= 0.5).any(0)).nonzero()[:, 0]
+    return Segments(target.classes.to(logits.device)[kept], shares[:, cells].to(logits.dtype)), cells
+
+
+def _sharpened(shares: Tensor) -> Tensor:
+    """Shares (T, cells) of segments; of one too thin to fill half of any cell, the fullest cell counts as full."""
+    if not shares.numel():
+        return shares
+    peaks = shares.amax(1, keepdim=True)
+    return torch.where(peaks < 0.5, shares / peaks, shares)
 
 
 def cell_counts(target: SegmentTarget, canvas: Size, grid: Size) -> Tensor:
-    """How many pixels of each cell of a grid over the canvas have each number of the map: (T + 2, cells) int64."""
+    """How many pixels of each cell of a grid over the canvas are of each kind of the map: (K, cells) int64."""
     height, width = target.map.shape
     rows = torch.arange(height) * grid[0] // canvas[0]
     columns = torch.arange(width) * grid[1] // canvas[1]
-    cells, kinds = grid[0] * grid[1], len(target.classes) + 2
+    cells, kinds = grid[0] * grid[1], target.members.shape[1]
     places = target.map * cells + rows[:, None] * grid[1] + columns
     return places.flatten().bincount(minlength=kinds * cells).view(kinds, cells)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from promptseg.checks import check_number
-from promptseg.data.sample import PanopticLabels, Sample, Segment
+from promptseg.data.sample import ObjectLabels, PanopticLabels, Sample, Segment
 from promptseg.files import write_json
 from promptseg.label_space import LabelSpace, default_colors
 from promptseg.models.base import Prediction, Size
@@ -135,7 +135,7 @@ class PanopticTask:
 
     def target(self, sample: Sample, size: Size, flip: bool) -> SegmentTarget:
         """All segments at training size."""
-        return segment_target(self.labels(sample), range(len(sample.label_space)), size, flip)
+        return segment_target(ObjectLabels.of(self.labels(sample)), range(len(sample.label_space)), size, flip)
 
     def loss(self, prediction: Prediction, targets: Sequence[SegmentTarget], stride: int = 1) -> Tensor:
         """Loss of the predictions matched with segments; all others are taught to be background."""

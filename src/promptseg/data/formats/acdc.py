@@ -83,12 +83,17 @@ def _read_segments(panoptic: Path, stem: str) -> PanopticLabels:
 @cache
 def _index(panoptic: Path) -> tuple[dict[str, Path], dict[str, list[dict[str, Any]]]]:
     """Every panoptic PNG, and the segments of each, by the PNG's name (which holds clip and frame)."""
-    pictures = {path.name: path for path in files_ending(panoptic, "_gt_panoptic.png").values()}
-    records = {}
+    pictures: dict[str, Path] = {}
+    for path in files_ending(panoptic, "_gt_panoptic.png").values():
+        if pictures.setdefault(path.name, path) is not path:
+            raise DefectError(path, f"is there as {pictures[path.name]} too", "keep one of them")
+    records: dict[str, list[dict[str, Any]]] = {}
     for path in files_ending(panoptic, ".json").values():
         for annotation in read_coco(path)["annotations"]:
             name = Path(field(path, annotation, "file_name", str)).name
-            records[name] = field(path, annotation, "segments_info", list)
+            segments = field(path, annotation, "segments_info", list)
+            if records.setdefault(name, segments) != segments:
+                raise DefectError(path, f"has other segments of {name} than an entry before", "keep one of them")
     return pictures, records
 
 

@@ -13,7 +13,7 @@ from promptseg.data.formats.files import files_ending, find_root, make_dataset, 
 from promptseg.data.formats.label_maps import IdTable, decode_segments
 from promptseg.data.images import read_values
 from promptseg.data.registry import DataFormat
-from promptseg.data.sample import Dataset, PanopticLabels, Segment
+from promptseg.data.sample import Dataset, ObjectLabels, PanopticLabels, Segment
 from promptseg.label_space import IGNORE, ClassInfo, LabelSpace
 from promptseg.spec import Spec
 
@@ -50,6 +50,9 @@ CITYSCAPES_19 = LabelSpace(
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """Label id of each of the 19 classes."""
 
+_NUMBERED = 999
+"""Stands for what is numbered but of no class; no label id is as large."""
+
 LABEL_ID_TABLE = IdTable(
     {raw: i for i, raw in enumerate(LABEL_IDS)},
     (*range(34), IGNORE),
@@ -75,6 +78,17 @@ def read_instances(path: Path) -> PanopticLabels:
     that nobody could tell apart, which is a crowd (as in createPanopticImgs.py of cityscapesScripts).
     """
     return decode_segments(read_values(path), partial(_segment, path), CITYSCAPES_19.thing_ids, path)
+
+
+def read_whole_instances(path: Path) -> ObjectLabels:
+    """Labels of instances, as the official evaluation reads them.
+
+    They differ from the panoptic ones in what is ignored but numbered, such as a trailer: void is a value below 1000
+    there, so a detection on a trailer is a mistake.
+    """
+    labels, values = ObjectLabels.of(read_instances(path)), read_values(path)
+    labels.map[(labels.map == 0) & (values >= 1000)] = _NUMBERED
+    return labels
 
 
 def _segment(path: Path, value: int) -> Segment | None:
@@ -117,9 +131,11 @@ def _split(root: Path, split: str) -> tuple[list[FileSample], tuple[Defect, ...]
         raise DefectError(folder, f"no files *{next(iter(_READERS))} below it", "unpack gtFine_trainvaltest.zip there")
     samples = []
     for name, photo in photos.items():
-        instances = partial(read_instances, folder / f"{name}{_INSTANCES}") if labels[_INSTANCES] else None
-        label_path = folder / f"{name}{ending}"
-        samples.append(FileSample(f"{split}/{name}", CITYSCAPES_19, photo, label_path, _READERS[ending], instances))
+        path, read = folder / f"{name}{ending}", _READERS[ending]
+        instances = folder / f"{name}{_INSTANCES}"
+        segments = (partial(read_instances, instances), partial(read_whole_instances, instances))
+        readers = segments if labels[_INSTANCES] else ()
+        samples.append(FileSample(f"{split}/{name}", CITYSCAPES_19, photo, path, read, *readers))
     return samples, without_photo(labels[ending], photos)
 
 

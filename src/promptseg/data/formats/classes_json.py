@@ -1,14 +1,13 @@
 """`classes.json`: the file in which a folder of photos names its classes."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from promptseg.data.defects import DefectError
+from promptseg.data.label_space import MAX_CLASSES, classes_of
 from promptseg.files import read_json
-from promptseg.label_space import ClassInfo, Color, LabelSpace, default_colors
+from promptseg.label_space import LabelSpace
 
-MAX_CLASSES = 254
 _FORM = 'write ["road", "car"] or {"classes": [{"id": 0, "name": "road", "color": [128, 64, 128], "kind": "stuff"}]}'
 
 
@@ -32,18 +31,6 @@ def read_classes(path: Path) -> LabelSpace:
             raise DefectError(path, f"{entry!r} is no class", _FORM)
     name = content.get("dataset") if isinstance(content, dict) else None
     return classes_of(path, _by_id(path, rows), name if isinstance(name, str) and name else path.resolve().parent.name)
-
-
-def classes_of(path: Path, rows: Sequence[dict[str, Any]], name: str) -> LabelSpace:
-    """The label space of entries in id order, each with "name" and optionally "color" and "kind".
-
-    Raises:
-        PromptsegError: a bad color or kind, or two classes of one name; the line names `path`.
-    """
-    colors = default_colors(len(rows))
-    classes = tuple(_class_info(path, row, color) for row, color in zip(rows, colors, strict=True))
-    _check_unique(path, [c.name for c in classes])
-    return LabelSpace(name, classes)
 
 
 def class_rows(space: LabelSpace) -> list[dict[str, Any]]:
@@ -75,19 +62,3 @@ def _by_id(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         reason = f"the ids are {ids}, where each of 0..{len(rows) - 1} was expected once"
         raise DefectError(path, reason, "number the classes from 0 without gaps, in the labels too")
     return sorted(rows, key=lambda row: int(row["id"]))
-
-
-def _class_info(path: Path, row: dict[str, Any], default_color: Color) -> ClassInfo:
-    name, kind, color = row["name"].strip(), row.get("kind", "stuff"), row.get("color", default_color)
-    if kind not in ("thing", "stuff"):
-        raise DefectError(path, f"class {name!r} has the kind {kind!r}", 'write "thing" or "stuff"')
-    levels = list(color) if isinstance(color, list | tuple) else []
-    if len(levels) != 3 or not all(type(level) is int and 0 <= level <= 255 for level in levels):
-        raise DefectError(path, f"class {name!r} has the color {color!r}", "write [r, g, b], each 0..255")
-    return ClassInfo(name, (levels[0], levels[1], levels[2]), kind == "thing")
-
-
-def _check_unique(path: Path, names: list[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise DefectError(path, f"two classes are named {name!r}", "give each class its own name")

@@ -1,135 +1,203 @@
 """COCO instance files, as labelling tools export them: `coco:FOLDER` with images and annotations.json."""
 
-from collections import defaultdict
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from promptseg.data.defects import DefectError
+from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample
-from promptseg.data.formats.coco_json import ID, category_classes, field, read_coco
-from promptseg.data.formats.files import find_root, make_dataset
-from promptseg.data.formats.outlines import outline, paint
-from promptseg.data.formats.splits import split_ids
+from promptseg.data.formats.coco_json import by_image, category_classes, field, flag, image_key, is_coco, read_coco
+from promptseg.data.formats.files import find_root
+from promptseg.data.formats.objects import Outlines, drawn_sample, outline
+from promptseg.data.formats.photos import Photos
+from promptseg.data.formats.splits import SPLIT_OPTIONS, open_own, split_of
 from promptseg.data.images import MAX_PIXELS, image_size
+from promptseg.data.label_space import background_of
 from promptseg.data.registry import DataFormat
-from promptseg.data.sample import Dataset, PanopticLabels
-from promptseg.label_space import LabelSpace
+from promptseg.data.sample import Dataset
+from promptseg.files import read_json
 from promptseg.spec import Spec
 
-_POOLS = ("annotations.json", "result.json", "annotations/instances_default.json")
-"""Files that hold all images, whatever their split; the second is Label Studio's, the third CVAT's."""
-_ONE_SPLIT = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
-"""What file and folder names call each split; `valid` is Roboflow's."""
+_POOLS = ("annotations.json", "result.json", "_annotations.coco.json")
+"""Files that hold all images, whatever their split; the second is Label Studio's, the third Roboflow's."""
+_INSTANCES, _ROBOFLOW = "instances_", "_annotations.coco.json"
+_OTHERS = ("captions_", "person_keypoints_", "panoptic_", "image_info_", "stuff_")
+"""Files that COCO has beside those of instances."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A file of annotations, and the subset that it is about; none if it holds all."""
+
+    path: Path
+    subset: str | None
 
 
 def load_coco(spec: Spec) -> Dataset:
-    """Open photos with a COCO instance file; its categories in the order of their ids are the classes.
+    """Open photos with COCO instance files; their categories in the order of their ids are the classes.
 
     Args:
-        spec: names the folder. With `annotations.json`, the splits are made as those of a folder of photos: lists in
-            `splits/`, or `images/train`, `images/val`. Else `annotations/instances_train*.json` and so on are read.
-            Options `train`, `val`, `test`: names of lists in `splits/`, with one file of annotations.
+        spec: names the folder. Its file of annotations is `annotations.json` or the only COCO file there; or there is
+            one for each subset: `annotations/instances_SUBSET.json`, or Roboflow's `SUBSET/_annotations.coco.json`.
+            Options: `annotations`, the files to read, with commas between; `background`, the class of unlabelled
+            pixels; and those of the splits, see `split_ids`.
 
     Raises:
-        PromptsegError: a part is missing, broken JSON, files of other categories, or an unknown option or list.
+        PromptsegError: a part is missing, broken JSON, files of other categories or of which some seem to replace
+            others, photos that cannot be told apart, or an unknown option or list.
     """
+    spec.check_options(("annotations", "background", *SPLIT_OPTIONS))
     root = find_root(spec.where, ())
-    pool = next((root / name for name in _POOLS if (root / name).is_file()), None)
-    if pool is None:
-        spec.check_options(())
-        return _in_files(root, spec)
-    label_space, samples = _samples(root, pool, "")
-    ids, defects = split_ids(root, spec.options, samples)
-    for defect in defects:
-        raise DefectError(defect.file, defect.reason, defect.mend)
-    splits = {split: [samples[i] for i in names] for split, names in ids.items()}
-    return make_dataset("coco", spec, label_space, splits)
+    sources = list(_sources(root, spec))
+    contents = [read_coco(source.path) for source in sources]
+    left_out, warnings = _unused_roots(root, contents)
+    spaces = [
+        category_classes(source.path, content["categories"], root.resolve().name, left_out)
+        for source, content in zip(sources, contents, strict=True)
+    ]
+    for source, (space, _) in zip(sources, spaces, strict=True):
+        if space.names != spaces[0][0].names:
+            raise DefectError(source.path, f"has other categories than {sources[0].path.name}", "export them together")
+    label_space, background, said = background_of(root, spec, spaces[0][0])
+    photos, samples, subsets = Photos(root), dict[str, FileSample](), dict[str, list[str]]()
+    for source, content, (_, classes) in zip(sources, contents, spaces, strict=True):
+        objects, orphans = by_image(source.path, content)
+        warnings += orphans
+        _check_categories(source.path, content["annotations"], classes)
+        for image in content["images"]:
+            photo = _photo(root, photos, source, image)
+            id_ = photos.id_of(photo)
+            if id_ in samples:
+                raise DefectError(source.path, f"has two images named {id_}", "rename one of them")
+            found = objects.get(image_key(source.path, image, "id"), [])
+            draw = partial(_draw, source.path, photo, image, found, classes, background)
+            samples[id_] = drawn_sample(id_, label_space, photo, source.path, draw)
+            if source.subset is not None:
+                subsets.setdefault(source.subset, []).append(id_)
+    said += [*warnings, *photos.unclaimed()]
+    return open_own("coco", root, spec, samples, label_space, said, subsets)
 
 
-def _in_files(root: Path, spec: Spec) -> Dataset:
-    """One file of annotations for each split."""
-    splits: dict[str, list[FileSample]] = {}
-    spaces: list[LabelSpace] = []
-    for split, names in _ONE_SPLIT.items():
-        found = next((found for name in names for found in _files_of(root, name)), None)
-        if found is None:
-            continue
-        label_space, samples = _samples(root, *found)
-        splits[split] = list(samples.values())
-        spaces.append(label_space)
-        if label_space.names != spaces[0].names:
-            raise DefectError(found[0], "has other categories than the file of another split", "export them together")
-    if not spaces:
+def _sources(root: Path, spec: Spec) -> Iterator[_Source]:
+    """The files of annotations that clearly belong to the data set.
+
+    Raises:
+        PromptsegError: none, or several of which one seems to replace another.
+    """
+    if "annotations" in spec.options:
+        for name in filter(None, spec.options["annotations"].split(",")):
+            path = next((p for p in (root / name, root / "annotations" / name) if p.is_file()), None)
+            if path is None:
+                raise DefectError(root / name, "no such file of annotations", "name a file below the folder")
+            yield _Source(path, _subset(path))
+        return
+    found = [
+        [path for name in _POOLS if (path := root / name).is_file()],
+        sorted(path for path in (root / "annotations").glob(f"{_INSTANCES}*.json")),
+        sorted(path for path in root.glob(f"*/{_ROBOFLOW}")),
+    ]
+    kinds = [paths for paths in found if paths] or [paths for paths in [_unnamed(root)] if paths]
+    if not kinds:
         raise DefectError(root, "has no annotations.json", "export COCO JSON there, with the photos in images/")
-    return make_dataset("coco", spec, spaces[0], splits)
+    paths = kinds[0]
+    replaced = _pair(paths) if len(kinds) == 1 and paths[0].name not in _POOLS[:2] else None
+    if len(kinds) > 1 or replaced or (paths[0].parent == root and len(paths) > 1):
+        names = [str(path.relative_to(root)) for path in (replaced or [p for some in kinds for p in some])]
+        mend = f"keep one of them, or write ?annotations={names[0]}"
+        raise DefectError(root, f"has {', '.join(names[:6])}, which may hold the same labels", mend)
+    yield from (_Source(path, _subset(path)) for path in paths)
 
 
-def _files_of(root: Path, name: str) -> Iterator[tuple[Path, str]]:
-    """Files of annotations of one split, each with the folder of its photos; the second kind is Roboflow's."""
-    for path in sorted((root / "annotations").glob(f"instances_{name}*.json")):
-        yield path, path.stem.removeprefix("instances_")
-    if (path := root / name / "_annotations.coco.json").is_file():
-        yield path, name
+def _unnamed(root: Path) -> list[Path]:
+    """COCO files of other names."""
+    places = [*root.glob("*.json"), *(root / "annotations").glob("*.json")]
+    likely = sorted(p for p in places if p.name != "classes.json" and not p.name.startswith((".", *_OTHERS)))
+    return [path for path in likely if is_coco(read_json(path))]
 
 
-def _samples(root: Path, path: Path, split: str) -> tuple[LabelSpace, dict[str, FileSample]]:
-    """The samples of a file of annotations by id: the photo's name, below its split's folder if there is one."""
-    content = read_coco(path)
-    label_space, classes = category_classes(path, content["categories"], root.resolve().name)
-    objects = defaultdict(list)
-    for annotation in content["annotations"]:
+def _pair(paths: Sequence[Path]) -> list[Path] | None:
+    """Two files that seem to be versions of one: their names differ in a number only, or they are of one split."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        subset = _subset(path) or ""
+        key = split_of(subset) or re.sub(r"\d+", "#", subset)
+        other = seen.setdefault(key, path)
+        if other is not path:
+            return [other, path]
+    return None
+
+
+def _subset(path: Path) -> str | None:
+    """The subset that a file is named after; CVAT calls what has none `default`."""
+    if path.name == _ROBOFLOW:
+        return path.parent.name
+    name = path.stem.removeprefix(_INSTANCES)
+    return name if path.stem != name and name != "default" else None
+
+
+def _unused_roots(root: Path, contents: Sequence[Mapping[str, Any]]) -> tuple[set[str], list[Defect]]:
+    """Categories that stand for the project only: above the others, and of no object; with a word about them."""
+    categories = [category for content in contents for category in content["categories"]]
+    above = {c.get("supercategory") for c in categories if c.get("supercategory") != c.get("name")} - {None, "", "none"}
+    used = {
+        (number, annotation.get("category_id"))
+        for number, content in enumerate(contents)
+        for annotation in content["annotations"]
+        if isinstance(annotation.get("category_id"), int)
+    }
+    in_use = {
+        c.get("name") for n, content in enumerate(contents) for c in content["categories"] if (n, c.get("id")) in used
+    }
+    unused = {name for c in categories if isinstance(name := c.get("name"), str) and name in above - in_use}
+    reason = "the category {!r} is above the others and of no object, so it is no class"
+    mend = "nothing, if it only names the project"
+    return unused, [Defect(str(root), reason.format(name), mend, "warning") for name in sorted(unused)]
+
+
+def _check_categories(path: Path, annotations: Sequence[dict[str, Any]], classes: Mapping[int, int]) -> None:
+    for annotation in annotations:
         if field(path, annotation, "category_id", int) not in classes:
             raise DefectError(path, f"an annotation has the unknown category {annotation['category_id']}", "list it")
-        objects[field(path, annotation, "image_id", ID)].append(annotation)
-    samples = {}
-    for image in content["images"]:
-        name = field(path, image, "file_name", str)
-        photo = _photo(root, split, name)
-        found = objects.get(field(path, image, "id", ID), [])
-        decode = partial(_read_objects, path, photo, image, found, classes)
-        id_ = "/".join(filter(None, (split, Path(name.removeprefix("images/")).with_suffix("").as_posix())))
-        if id_ in samples:
-            raise DefectError(path, f"has two images named {id_}", "rename one of them")
-        samples[id_] = FileSample(id_, label_space, photo, path, None, decode)
-    return label_space, samples
 
 
-def _photo(root: Path, split: str, name: str) -> Path:
-    """Where a photo is; where it should be, if it is nowhere."""
-    folders = [root / split, root / "images" / split] if split else [root / "images", root, root / "images/default"]
-    return next((f / name for f in folders if (f / name).is_file()), folders[0] / name)
+def _photo(root: Path, photos: Photos, source: _Source, image: dict[str, Any]) -> Path:
+    name, entry = field(source.path, image, "file_name", str), f"{source.path}: image {image['id']}"
+    if source.subset is None:
+        return photos.find(name, (root / "images", root, root / "images/default"), entry)
+    home = [path for path in (root / source.subset, root / "images" / source.subset) if path.is_dir()]
+    return photos.find(name, home or (root / "images", root), entry, home[0] if home else None)
 
 
-def _read_objects(
-    path: Path, photo: Path, image: dict[str, Any], objects: list[dict[str, Any]], classes: dict[int, int]
-) -> PanopticLabels:
-    """All objects of a photo in one map, at the size that the file says the photo has."""
+def _draw(
+    path: Path,
+    photo: Path,
+    image: dict[str, Any],
+    objects: list[dict[str, Any]],
+    classes: dict[int, int],
+    background: int | None,
+) -> Outlines:
+    """All objects of a photo, at the size that the file says the photo has."""
     size = image_size(photo)
-    if "height" in image and "width" in image:
+    if image.get("height") is not None and image.get("width") is not None:
         # Labels made for another size are told by the sample's check, not stretched.
         size = (field(path, image, "height", int), field(path, image, "width", int))
         if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
             raise DefectError(path, f"says that {photo.name} is {size[1]}x{size[0]} pixels", "export it again")
-    outlines = [
-        outline(
-            path,
-            classes[o["category_id"]],
-            bool(o.get("iscrowd", 0)),
-            o.get("segmentation"),
-            size,
-            f"object {o.get('id')} of {photo.name}",
-        )
-        for o in objects
-    ]
-    return paint(outlines, size)
+    outlines = []
+    for record in objects:
+        class_id, name = classes[record["category_id"]], f"object {record.get('id')} of {photo.name}"
+        crowd, shape = flag(path, record, "iscrowd"), record.get("segmentation")
+        outlines.append(outline(path, class_id, crowd, shape, size, name))
+    return Outlines(outlines, size, background)
 
 
 FORMAT = DataFormat(
     load_coco,
-    "your own photos with COCO instance JSON; ?train=LIST&val=LIST&test=LIST name lists of splits/; semantic, "
-    "instance and panoptic labels",
+    "your own photos with COCO instance JSON; ?train=LIST&val=LIST&test=LIST name lists of splits/, ?val=20% holds "
+    "out; ?background=NAME; ?annotations=FILE; semantic, instance and panoptic labels",
     "images/, annotations.json; or {train,val}2017/*.jpg, annotations/instances_{train,val}2017.json",
     "yours; COCO: labels CC BY 4.0, images Flickr terms",
     own=True,

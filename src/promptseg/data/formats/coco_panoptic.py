@@ -1,12 +1,12 @@
 """COCO panoptic, and whatever else is in its format: `coco_panoptic:FOLDER` with annotations/panoptic_SPLIT*.json."""
 
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from promptseg.data.defects import DefectError
+from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample
-from promptseg.data.formats.coco_json import ID, category_classes, field, read_coco, read_panoptic
+from promptseg.data.formats.coco_json import by_image, category_classes, field, image_key, read_coco, read_panoptic
 from promptseg.data.formats.files import find_root, make_dataset
 from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset
@@ -28,17 +28,18 @@ def load_coco_panoptic(spec: Spec) -> Dataset:
     root = find_root(spec.where, ("annotations",))
     files = {split: _json_file(root, split) for split in ("train", "val")}
     spaces: list[tuple[Path, LabelSpace]] = []
-    splits = {}
+    splits, warnings = {}, list[Defect]()
     for split, path in files.items():
         if path is not None:
-            label_space, splits[split] = _samples(root, path)
+            label_space, splits[split], orphans = _samples(root, path)
+            warnings += orphans
             spaces.append((path, label_space))
     if not spaces:
         raise DefectError(root / "annotations", "no panoptic_train*.json or panoptic_val*.json", "unpack them there")
     (first, label_space), (last, other) = spaces[0], spaces[-1]
     if other.names != label_space.names:
         raise DefectError(last, f"has other categories than {first.name}", "take both files of one release")
-    return make_dataset("coco_panoptic", spec, label_space, splits)
+    return make_dataset("coco_panoptic", spec, label_space, splits, tuple(warnings))
 
 
 def _json_file(root: Path, split: str) -> Path | None:
@@ -48,24 +49,33 @@ def _json_file(root: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
-def _samples(root: Path, path: Path) -> tuple[LabelSpace, list[FileSample]]:
+def _samples(root: Path, path: Path) -> tuple[LabelSpace, list[FileSample], list[Defect]]:
     """The samples of one JSON file: PNGs beside it or below the root in a folder of its name, photos by the split."""
     content = read_coco(path)
     label_space, classes = category_classes(path, _prompt_names(content["categories"]), "coco-panoptic")
     split = path.stem.removeprefix("panoptic_")
     pictures = _first_folder(path, root / "annotations" / path.stem, root / path.stem)
     photos = _first_folder(path, root / split, root / "images" / split)
-    annotations = {field(path, a, "image_id", ID): a for a in content["annotations"]}
-    samples = []
+    annotations, warnings = by_image(path, content)
+    samples = {}
     for image in content["images"]:
-        photo = photos / field(path, image, "file_name", str)
-        annotation = annotations.get(field(path, image, "id", ID))
-        if annotation is None:
-            raise DefectError(path, f"has no annotation of the image {photo.name}", "take the file as it was published")
-        labels = pictures / field(path, annotation, "file_name", str)
-        decode = partial(read_panoptic, labels, field(path, annotation, "segments_info", list), classes, label_space)
-        samples.append(FileSample(f"{split}/{photo.stem}", label_space, photo, labels, None, decode))
-    return label_space, samples
+        name = _below(path, image)
+        found = annotations.get(image_key(path, image, "id"), [])
+        if len(found) != 1:
+            reason = f"has {len(found) or 'no'} annotation{'s' * (len(found) > 1)} of the image {name}"
+            raise DefectError(path, reason, "one was expected: take the file as it was published")
+        labels = pictures / _below(path, found[0])
+        decode = partial(read_panoptic, labels, field(path, found[0], "segments_info", list), classes, label_space)
+        id_ = f"{split}/{name.with_suffix('')}"
+        if id_ in samples:
+            raise DefectError(path, f"has two images named {name}", "take the file as it was published")
+        samples[id_] = FileSample(id_, label_space, photos / name, labels, None, decode)
+    return label_space, list(samples.values()), warnings
+
+
+def _below(path: Path, record: dict[str, Any]) -> PurePosixPath:
+    """The path of a record's file below its folder; exports of Windows have other separators."""
+    return PurePosixPath(field(path, record, "file_name", str).replace("\\", "/"))
 
 
 def _first_folder(path: Path, *places: Path) -> Path:

@@ -1,7 +1,7 @@
 """Finding the files of a data set, and putting samples together."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -31,25 +31,35 @@ def find_root(where: str, parts: Collection[str], inside: Collection[str] = ()) 
     raise PromptsegError(f"{root}: has no {missing}; lay the data out as docs/data-sets.md says")
 
 
-def walk_files(folder: Path) -> Iterator[Path]:
+def walk_files(folder: Path, skipped: Collection[str] = ()) -> Iterator[Path]:
     """All files below `folder` in sorted order, without hidden ones and those that file browsers leave.
 
     Links to folders are followed, but not into a folder that they lie in: such a loop would never end.
+
+    Args:
+        folder: where to look.
+        skipped: names of folders directly below it that are left out.
+
+    Raises:
+        PromptsegError: a folder that cannot be listed.
     """
-    yield from _walk(folder, frozenset())
+    yield from _walk(folder, skipped, frozenset())
 
 
-def _walk(folder: Path, around: frozenset[str]) -> Iterator[Path]:
+def _walk(folder: Path, skipped: Collection[str], around: frozenset[str]) -> Iterator[Path]:
     here = os.path.realpath(folder)
     if here in around or not folder.is_dir():
         return
-    with os.scandir(folder) as entries:
-        found = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-    for entry in found:
-        if entry.is_dir():
-            yield from _walk(folder / entry.name, around | {here})
-        elif entry.name.lower() not in _SYSTEM_FILES:
-            yield folder / entry.name
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
+    except OSError as error:
+        raise DefectError(folder, f"cannot be listed ({error.strerror})", "make it readable") from None
+    for name, is_folder in found:
+        if is_folder and name not in skipped:
+            yield from _walk(folder / name, (), around | {here})
+        elif not is_folder and name.lower() not in _SYSTEM_FILES:
+            yield folder / name
 
 
 def files_ending(folder: Path, ending: str) -> dict[str, Path]:
@@ -76,6 +86,16 @@ def without_photo(labels: Mapping[str, Path], photos: Collection[str]) -> tuple[
     return tuple(
         Defect(str(path), "no photo belongs to it", mend, "warning") for i, path in labels.items() if i not in photos
     )
+
+
+class DatasetError(DefectError):
+    """Data that cannot be used as they are; `dataset` is what could be, and `defects` are all that stop it."""
+
+    def __init__(self, defects: Sequence[Defect], dataset: Dataset) -> None:
+        more = f" (and {len(defects) - 1} more, which `promptseg data check` lists)" if len(defects) > 1 else ""
+        super().__init__(defects[0].file, defects[0].reason, defects[0].mend + more)
+        self.defects = tuple(defects)
+        self.dataset = dataset
 
 
 def make_dataset(

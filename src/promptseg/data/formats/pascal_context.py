@@ -1,19 +1,19 @@
 """PASCAL-Context, 59 classes: `pascal_context:FOLDER?order=alphabetical`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.defects import DefectError
+from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample
 from promptseg.data.formats.classes_json import packaged
 from promptseg.data.formats.files import find_root, make_dataset, photos_ending
 from promptseg.data.formats.label_maps import IdTable
 from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset
-from promptseg.label_space import IGNORE
+from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.spec import Spec
 
 ORDERS = ("alphabetical", "fcn")
@@ -71,21 +71,25 @@ def _in_lists(root: Path) -> Iterator[tuple[str, Path, Path]]:
             yield split, root / "JPEGImages" / f"{name}.jpg", root / _LABELS / f"{name}.png"
 
 
-def suspect_order(options: Mapping[str, str], pixels: NDArray[np.int64]) -> str | None:
-    """The option for the other class order, where the labels look more like it.
+def suspect_order(spec: Spec, label_space: LabelSpace, pixels: NDArray[np.int64]) -> Defect | None:
+    """A warning where the pixels (256,) of the classes look more like the other class order.
 
     Told by the classes that fill most of all photos: in the right order they have far more pixels than in the other.
     """
-    space, rows = packaged("pascal_context")
-    is_fcn = options.get("order") == "fcn"
+    _, rows = packaged("pascal_context")
+    is_fcn = spec.options.get("order") == "fcn"
     other = ORDERS[0] if is_fcn else ORDERS[1]
     fcn = {int(row["fcn"]): i for i, row in enumerate(rows)}
     # The class that a pixel of class i would be of, had its file been read in the other order.
     moved = [int(row["fcn"]) - 1 for row in rows] if is_fcn else [fcn[i + 1] for i in range(len(rows))]
-    common = [space.names.index(name) for name in _COMMON]
+    common = [label_space.names.index(name) for name in _COMMON]
     here = pixels[common].sum()
     there = pixels[[i for i, target in enumerate(moved) if target in common]].sum()
-    return f"order={other}" if there > 1.5 * here else None
+    if there <= 1.5 * here:
+        return None
+    reason = f"the classes fit the label files better with order={other}, so their order may be wrong"
+    mend = f"look at `promptseg data preview`, and write ?order={other}"
+    return Defect(spec.where, reason, mend, "warning")
 
 
 FORMAT = DataFormat(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.registry import DataFormat
-from promptseg.data.sample import Dataset, PanopticLabels, Segment, Split
+from promptseg.data.sample import Dataset, ObjectLabels, PanopticLabels, Segment, Split
 from promptseg.data.streets.scene import DEFAULT_SIZE, Scene, generate_scene
 from promptseg.data.streets.weather import CONDITIONS
 from promptseg.errors import PromptsegError, unknown_name
@@ -96,6 +96,10 @@ class StreetSample:
     def panoptic(self) -> PanopticLabels:
         """Panoptic labels: one segment per stuff class and per thing."""
         return unpack_panoptic(*read_or_generate(self.key, "map", "classes"))
+
+    def objects(self) -> ObjectLabels:
+        """The same as labels of instances: what is hidden was never painted."""
+        return ObjectLabels.of(self.panoptic())
 
 
 def load_streets(spec: Spec) -> Dataset:

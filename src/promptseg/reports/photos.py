@@ -1,0 +1,51 @@
+"""What prompts say of photos, as files: answers for programs and overlays for people."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from promptseg.label_space import LabelSpace
+from promptseg.reports.outlines import drawn
+from promptseg.reports.pictures import Picture, write_picture
+from promptseg.tasks.base import Task
+from promptseg.tasks.registry import TASKS, build_task
+
+
+class PhotoWriter:
+    """Writes the answers of a task for one photo after the other, and an overlay of each."""
+
+    def __init__(self, out: Path, label_space: LabelSpace, task: Task[Any]) -> None:
+        self._space, self._task, self._overlays = label_space, task, out / "overlays"
+        self._answers = task.writer(out, label_space)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files and folders it writes."""
+        return (*self._answers.files, self._overlays)
+
+    def add(self, name: str, file_name: str, photo: Picture, answer: Any) -> str:
+        """Write what is said of a photo, and return a line about it.
+
+        Args:
+            name: what its files are called, without suffix.
+            file_name: what the photo is called.
+            photo: its pixels.
+            answer: of the writer's task.
+        """
+        drawing = self._task.drawing(answer, self._space)
+        self._answers.add(name, file_name, answer)
+        write_picture(self._overlays / f"{name}.jpg", drawn(photo, drawing, self._space))
+        return drawing.summary
+
+    def finish(self) -> None:
+        """Write what is told about all photos together."""
+        self._answers.finish()
+
+
+def _writer(task: str, out: Path, label_space: LabelSpace) -> PhotoWriter:
+    return PhotoWriter(out, label_space, build_task(task))
+
+
+WRITERS: dict[str, Callable[[Path, LabelSpace], PhotoWriter]] = {name: partial(_writer, name) for name in TASKS}
+"""The writers by the name of their task, each with its own settings."""
