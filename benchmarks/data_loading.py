@@ -22,7 +22,7 @@ from promptseg.data.file_sample import FileSample
 from promptseg.data.formats.cityscapes import CITYSCAPES_19, LABEL_ID_TABLE, LABEL_IDS
 from promptseg.data.images import resize_image, resize_labels
 from promptseg.files import write_json
-from promptseg.models.sizes import short_side_size
+from promptseg.models.images import short_side_size
 
 SIZE = (1024, 2048)
 

@@ -25,6 +25,7 @@ import torch
 from plain_way import encode_plainly, plain_decode, plain_losses
 from torch import Tensor
 
+from promptseg.assets import NANO_FOLDER
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.trainer import Trainer, build_optimizer
@@ -40,7 +41,6 @@ from promptseg.models.base import ImageFeatures
 from promptseg.models.capabilities import EmbeddedTexts
 from promptseg.models.registry import load_model
 from promptseg.models.seem.config import NAMED
-from promptseg.models.seem.names import NANO_FOLDER
 from promptseg.models.seem.network.seem_network import HeadOutputs, SeemNetwork
 from promptseg.models.seem.network.text_encoder import normalise
 from promptseg.models.seem.segmenter import SeemSegmenter

@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import promptseg
+from promptseg.assets import NANO_FOLDER
 from promptseg.data.images import resize_image
 from promptseg.models.sam.points import Sam
-from promptseg.models.seem.names import NANO_FOLDER
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.tasks.matched_loss import dice_loss
 

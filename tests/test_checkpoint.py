@@ -8,9 +8,9 @@ from tiny import CONFIG, tiny_folder, tiny_network
 
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json, write_json
-from promptseg.models.fingerprint import fingerprint
 from promptseg.models.seem.files.model_folder import load_model_folder, save_model_folder
 from promptseg.models.tokenizer import clip_tokenizer
+from promptseg.tensor_files import fingerprint
 
 EXTRAS = ("criterion.empty_weight", "dilation_kernel")
 

@@ -13,13 +13,13 @@ import torch
 from tiny import CONFIG, TOKENIZER, tiny_folder, tiny_network
 
 from promptseg.errors import PromptsegError
-from promptseg.models.fingerprint import fingerprint
 from promptseg.models.seem.config import NAMED
 from promptseg.models.seem.files import importing
 from promptseg.models.seem.files.importing import fitting_configs, import_checkpoint
 from promptseg.models.seem.files.model_folder import StateDifference, load_model_folder
 from promptseg.models.seem.network.seem_network import SeemNetwork
 from promptseg.models.seem.variants import X_DECODER
+from promptseg.tensor_files import fingerprint
 
 EXTRAS = ("criterion.empty_weight", "dilation_kernel")
 
@@ -138,7 +138,7 @@ def test_file_of_another_architecture_names_that_one(state, tmp_path):
 
 def test_unknown_architecture_lists_the_choices(state, tmp_path):
     message = refused(saved(tmp_path, state), tmp_path / "m", name="focal")
-    assert message == "unknown model config 'focal': choose one of seem-nano, tiny"
+    assert message == "unknown model config 'focal': choose one of an official configuration file, seem-nano, tiny"
 
 
 def test_without_a_name_the_one_that_fits_is_taken(state, tmp_path):

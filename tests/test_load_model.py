@@ -11,10 +11,10 @@ import torch
 from tiny import CONFIG, tiny_folder, tiny_network, tiny_segmenter
 
 import promptseg
+from promptseg.assets import NANO_FOLDER
 from promptseg.errors import PromptsegError
-from promptseg.models.info import model_info
-from promptseg.models.registry import list_models, load_model
-from promptseg.models.seem import loading, names
+from promptseg.models.registry import describe_model, list_models, load_model
+from promptseg.models.seem import family
 from promptseg.models.seem.config import NAMED
 from promptseg.models.seem.files import importing
 from promptseg.models.seem.network.seem_network import SeemNetwork
@@ -52,7 +52,7 @@ def test_names_can_be_listed_without_torch():
 
 
 def test_list_says_size_place_and_licence(cache):
-    entries = {entry.name: entry for entry in names.ENTRIES}
+    entries = {entry.name: entry for entry in family.FAMILY.entries}
     assert entries.keys() == NAMED.keys()
     for name, entry in entries.items():
         with torch.device("meta"):
@@ -60,7 +60,7 @@ def test_list_says_size_place_and_licence(cache):
         assert entry.parameters == sum(p.numel() for p in network.parameters()), name
     for name, file in OFFICIAL.items():
         entry = entries[name]
-        assert not entry.available and entry.folder == cache / "models" / name
+        assert not entry.available and family.model_folder(name) == cache / "models" / name
         assert entry.source == f"xdecoder/SEEM: {file}" and entry.licence == "none stated"
     assert entries["seem-nano"].available and entries["seem-nano"].source == "with the package"
     assert entries["seem-davit-d5-v1"].source == "no public file known"
@@ -68,7 +68,7 @@ def test_list_says_size_place_and_licence(cache):
 
 def test_cache_is_in_the_home_folder_by_default(monkeypatch):
     monkeypatch.delenv("PROMPTSEG_CACHE", raising=False)
-    assert names.ENTRIES[1].folder == Path.home() / ".cache" / "promptseg" / "models" / names.ENTRIES[1].name
+    assert family.model_folder("some") == Path.home() / ".cache" / "promptseg" / "models" / "some"
 
 
 def test_a_folder_loads_and_is_called_by_its_path(tmp_path):
@@ -113,16 +113,26 @@ def test_the_demo_runs_the_v0_weights(cache):
 
 
 def test_info_of_a_name_needs_no_weights(cache):
-    info = model_info("xdecoder-focal-l")
-    assert info.folder is None and info.fingerprint is None and info.cost.parameters == 341_551_353
-    assert "previous" not in info.object_prompts and "text" in info.object_prompts
-    assert "previous" in model_info("seem-focal-t-v0").object_prompts
+    info = describe_model("xdecoder-focal-l")
+    assert info["weights"] == "not on this machine" and info["parameters"] == "341.6 M"
+    assert "previous" not in info["one object by"] and "text" in info["one object by"]
+    assert "previous" in describe_model("seem-focal-t-v0")["one object by"]
 
 
 def test_info_of_a_folder_is_of_its_weights(tmp_path):
-    info = model_info(str(tiny_folder(tmp_path / "mine")))
-    assert info.config == CONFIG and info.fingerprint == tiny_segmenter().fingerprint
-    assert info.cost.parameters == sum(weight.numel() for weight in tiny_network().parameters())
+    folder = tiny_folder(tmp_path / "mine")
+    info = describe_model(folder)
+    assert info["weights"] == f"in {folder}, fingerprint {tiny_segmenter().fingerprint}"
+    assert info["model"].endswith(f"variant classes-only, backbone focal_dw, {CONFIG.num_queries} queries")
+    count = sum(weight.numel() for weight in tiny_network().parameters())
+    assert info["parameters"] == f"{count / 1e6:.1f} M"
+
+
+def test_every_name_of_the_list_has_its_info(cache):
+    for entry in list_models():
+        info = describe_model(entry.name)
+        assert info["model"].startswith(entry.name) and info["parameters"] == f"{entry.parameters / 1e6:.1f} M"
+        assert info["weights"].startswith("in " if entry.available else "not on this machine")
 
 
 def test_an_unreachable_hub_fails_fast(tmp_path):
@@ -159,11 +169,11 @@ def test_hub_files_are_imported_once(cache, monkeypatch, tmp_path):
     def hub(repo: str, file: str) -> Path:
         asked.append((repo, file))
         if file == "tokenizer.json":
-            return names.NANO_FOLDER / file
+            return NANO_FOLDER / file
         torch.save(tiny_network().state_dict(), tmp_path / file)
         return tmp_path / file
 
-    monkeypatch.setattr(loading, "hub_file", hub)
+    monkeypatch.setattr(family, "hub_file", hub)
     for _ in range(2):
         model = load_model("seem-focal-t-v1", "cpu")
         assert model.fingerprint == tiny_segmenter().fingerprint and model.tokenizer is not None

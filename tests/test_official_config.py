@@ -11,7 +11,10 @@ from golden import golden_folders
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json
 from promptseg.models.seem.config import NAMED
+from promptseg.models.seem.files.importing import import_checkpoint
+from promptseg.models.seem.files.model_folder import load_model_folder
 from promptseg.models.seem.files.official import read_official, read_official_file
+from promptseg.tensor_files import fingerprint
 
 RECORDS = {path.stem: path for folder in reversed(golden_folders()) for path in sorted(folder.glob("weights_*.json"))}
 FOCAL, DAVIT, X_DECODER = "weights_focaldw_demo", "weights_davitd5_v1", "weights_xdecoder_focaldw"
@@ -125,3 +128,16 @@ def test_named_backbones_are_those_of_the_official_files():
     assert (large.kind, large.focal_levels, large.focal_windows) == ("focal", (4,) * 4, (3,) * 4)
     assert [NAMED[f"seem-davit-d{n}-v1"].backbone.paddings for n in (3, 5)] == [(3, 0, 0, 0), (3, 1, 1, 1)]
     assert {NAMED[f"seem-davit-d{n}-v1"].backbone.window for n in (3, 5)} == {7}
+
+
+def test_a_fine_tune_is_imported_by_its_configuration_file(tmp_path):
+    record = RECORDS[FOCAL]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(official()))
+    weights = record.with_suffix(".safetensors")
+    report = import_checkpoint(weights, str(tmp_path / "mine.yaml"), tmp_path / "model")
+    network, config = load_model_folder(tmp_path / "model")
+    assert config.variant.name == "demo" and config.text.vocab == len(network.text.lang_encoder.token_embedding.weight)
+    assert report.fingerprint == fingerprint(network.named_parameters())
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(official(MODEL__DECODER__NUM_OBJECT_QUERIES=5)))
+    with pytest.raises(PromptsegError, match=r"not the weights of .*other\.yaml: .* of another shape"):
+        import_checkpoint(weights, str(tmp_path / "other.yaml"), tmp_path / "other")

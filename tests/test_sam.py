@@ -183,7 +183,7 @@ def test_class_tokens_are_text_embeddings_through_a_fixed_map_to_the_length_of_p
 @pytest.mark.parametrize("eos", [None, 2])
 def test_clip_texts_are_the_librarys(eos):
     """Also under the end marker that old CLIP configs name, at which the library pools by the largest id."""
-    from promptseg.models.sam.text import ClipText
+    from promptseg.models.sam.text_sources import ClipText
     from promptseg.models.tokenizer import Tokenizer
 
     clip, tokenizer = tiny_clip(), Tokenizer.from_file(TOKENIZER)

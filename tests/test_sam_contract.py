@@ -9,7 +9,7 @@ from tiny_sam import BUILD, SIZE, tiny_clip
 from promptseg.errors import PromptsegError
 from promptseg.models.sam.points import Sam, Sam2
 from promptseg.models.sam.sam3 import Sam3
-from promptseg.models.sam.text import ClipText
+from promptseg.models.sam.text_sources import ClipText
 from promptseg.models.tokenizer import Tokenizer
 
 LICENCE = "Apache-2.0"

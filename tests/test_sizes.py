@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptseg.models.sizes import long_side_size, short_side_size
+from promptseg.models.images import long_side_size, short_side_size
 
 
 @pytest.mark.parametrize(

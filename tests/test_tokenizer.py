@@ -10,8 +10,8 @@ import pytest
 import torch
 from golden import golden_cases, load_case
 
+from promptseg.assets import NANO_FOLDER
 from promptseg.errors import PromptsegError
-from promptseg.models.seem.names import NANO_FOLDER
 from promptseg.models.templates import clean_name, fill_templates
 from promptseg.models.tokenizer import BOS, EOS, Tokenizer, clip_tokenizer
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
+from promptseg.assets import NANO_FOLDER
 from promptseg.models.seem.backbones import DavitConfig, FocalConfig, SamVitConfig
 from promptseg.models.seem.config import SeemConfig, TextConfig
 from promptseg.models.seem.files.model_folder import save_model_folder
-from promptseg.models.seem.names import NANO_FOLDER
 from promptseg.models.seem.network.seem_network import SeemNetwork
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.models.seem.variants import CLASSES_ONLY, DEMO, V0, V1, X_DECODER

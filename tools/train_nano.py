@@ -26,13 +26,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import promptseg
+from promptseg.assets import NANO_FOLDER
 from promptseg.engine.runs import check_record, load_checkpoint, read_header, save_checkpoint
 from promptseg.errors import PromptsegError
 from promptseg.models.base import Prediction
 from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.files.model_folder import load_model_folder, save_model_folder
-from promptseg.models.seem.names import NANO_FOLDER
 from promptseg.models.seem.network.seem_network import SeemNetwork
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.tasks.matched_loss import MatchingWeights, match, matched_loss

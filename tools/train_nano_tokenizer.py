@@ -9,8 +9,8 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
+from promptseg.assets import NANO_FOLDER
 from promptseg.models.seem.config import NAMED
-from promptseg.models.seem.names import NANO_FOLDER
 from promptseg.models.tokenizer import WORD_END, Tokenizer, clip_tokenizer
 
 WORDS = Path(__file__).with_name("nano_words.txt")

@@ -36,29 +36,13 @@ def list_() -> None:
 def info(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name of models list, or a model folder.")],
 ) -> None:
-    """Print what a model is and costs: parameters, operations, memory, kinds of prompts, fingerprint.
+    """Print what a model is and costs: parameters, memory, kinds of prompts, fingerprint; for SEEM also operations.
 
     Operations are counted for one image of 512 x 1024 and 20 classes, a multiplication and an addition as two.
     """
-    from promptseg.models.info import SIZE, model_info
+    from promptseg.models.registry import describe_model
 
-    found = model_info(name)
-    cost, config = found.cost, found.config
-    image = f"one image of {SIZE[0]} x {SIZE[1]}"
-    lines = {
-        "model": f"{name}: {config.variant.name}, backbone {config.backbone.kind}, {config.num_queries} queries",
-        "parameters": f"{cost.parameters / 1e6:.1f} M",
-        "operations": f"{(cost.encode_flops + cost.decode_flops) / 1e9:.0f} GFLOPs for {image} (image to features"
-        f" {cost.encode_flops / 1e9:.0f}, features to masks {cost.decode_flops / 1e9:.0f}), padded to"
-        f" {cost.canvas[0]} x {cost.canvas[1]}",
-        "memory": f"{cost.weight_bytes / 1e6:.0f} MB of weights,"
-        f" {cost.feature_bytes / 1e6:.0f} MB of features for {image}",
-        "classes by": "class names, or learned semantic prompts",
-        "masks by": f"spatial prompts: {' or '.join(found.spatial_choices)}",
-        "one object by": f"{', '.join(found.object_prompts)} (variant {config.variant.name})",
-        "weights": f"in {found.folder}, fingerprint {found.fingerprint}" if found.folder else "not on this machine",
-    }
-    for what, text in lines.items():
+    for what, text in describe_model(name).items():
         typer.echo(f"{what + ':':<15}{text}")
 
 
@@ -67,17 +51,23 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Official checkpoint (.pt); nothing in it is executed.")],
     out: OutFolder,
     config: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Its architecture; without it, the one that its tensors fit.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Its architecture: a name of models list, or the official configuration file (.yaml) of a fine-tune;"
+            " without it, the named one that its tensors fit.",
+        ),
     ] = None,
     tokenizer: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CLIP's tokenizer.json; class names cannot be read without it.")
     ] = None,
+    family: Annotated[str, typer.Option(metavar="FAMILY", help="The model family that reads the file.")] = "seem",
 ) -> None:
     """Turn an official checkpoint into a model folder.
 
     Writes safetensors and reports keys that are missing, unexpected or of another shape.
     """
-    from promptseg.models.seem.files.importing import import_checkpoint
+    from promptseg.models.registry import FAMILIES
 
-    typer.echo(str(import_checkpoint(file, config, out, tokenizer)))
+    typer.echo(FAMILIES.find(family).import_checkpoint(file, config, out, tokenizer))
     typer.echo(f"next: {program()} fit --model {quoted(out)} --data YOUR_FOLDER --out runs/yours")

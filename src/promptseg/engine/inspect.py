@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from promptseg.assets import WORDS_FILE
 from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.formats.classes_json import packaged
 from promptseg.engine.defaults import default_prompts
@@ -17,8 +17,6 @@ from promptseg.engine.evaluate import input_short_side
 from promptseg.features.encode import image_tensor
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
-
-_WORDS = Path(__file__).parent / "words.txt"
 
 Near = tuple[tuple[str, float], ...]
 """Names with their cosine, nearest first."""
@@ -53,7 +51,7 @@ def starting_prompts(model: PromptableSegmenter, prompts: Prompts) -> Prompts:
 def vocabulary() -> tuple[str, ...]:
     """A few hundred words of streets and rooms, and the class names of label spaces that this package lists."""
     spaces = (CITYSCAPES_19, packaged("ade20k")[0], packaged("pascal_context")[0])
-    words = _WORDS.read_text(encoding="utf-8").splitlines()
+    words = WORDS_FILE.read_text(encoding="utf-8").splitlines()
     return tuple(dict.fromkeys((*words, *(name for space in spaces for name in space.names))))
 
 

@@ -9,86 +9,103 @@ from typing import TYPE_CHECKING
 
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.files import read_json
-from promptseg.models.entry import ModelEntry
+from promptseg.models.family import Family, ModelEntry, ModelSource
 from promptseg.models.hub import HUB, hub_folder
-from promptseg.models.sam.names import ENTRIES as SAM_ENTRIES
-from promptseg.models.sam.names import SamEntry
-from promptseg.models.seem.names import ENTRIES as SEEM_ENTRIES
-from promptseg.models.seem.names import SeemEntry
-from promptseg.spec import Spec, read_spec
+from promptseg.registry import Registry
+from promptseg.spec import read_spec
 
 if TYPE_CHECKING:
     import torch
 
     from promptseg.models.base import PromptableSegmenter
 
+FAMILIES: Registry[Family] = Registry(
+    "model family",
+    "promptseg.families",
+    "promptseg.models.family:Family",
+    {
+        "seem": "promptseg.models.seem.family:FAMILY",
+        "sam": "promptseg.models.sam.family:FAMILY",
+    },
+)
+
 
 def list_models() -> tuple[ModelEntry, ...]:
-    """The models known by name."""
-    return SEEM_ENTRIES + SAM_ENTRIES
+    """The models known by name.
+
+    Raises:
+        PromptsegError: two families have a model of one name, or a family of another package cannot be loaded.
+    """
+    return tuple(entry for _, entry in _named_models().values())
 
 
 def load_model(name_or_folder: str | Path, device: "str | torch.device | None" = None) -> "PromptableSegmenter":
     """Load a frozen segmenter.
 
     Args:
-        name_or_folder: a name of `list_models`, a model folder, or `hub:ORGANISATION/NAME` of a model of the SAM
-            family; these take options, such as `models/sam?text=models/clip&chunk=4` (see docs/sam.md).
+        name_or_folder: a name of `list_models`, a model folder, or `hub:ORGANISATION/NAME` of a model folder on the
+            hub; models of the SAM family take options, such as `models/sam?text=models/clip&chunk=4` (see docs/sam.md).
         device: `cpu`, `cuda`, ...; None takes a GPU if there is one.
 
     Raises:
         PromptsegError: unknown name, option or device, weights that cannot be had, or a folder that is no model.
     """
-    spec = read_spec(str(name_or_folder))
-    entry = find_entry(spec.where)
-    target = _checked_device(device)
-    if isinstance(entry, SeemEntry):
-        from promptseg.models.seem.loading import load_seem
-
-        return load_seem(entry.folder, spec, target, entry)
-    return _load_folder(spec, entry, target)
+    family, source = find_model(name_or_folder)
+    return family.load(source, _checked_device(device))
 
 
-def find_entry(where: str) -> SeemEntry | SamEntry | None:
-    """The entry of a name; None for a repository of the hub, or a folder that exists.
+def find_model(name_or_folder: str | Path) -> tuple[Family, ModelSource]:
+    """What a spec names, and the family it is of; a repository of the hub is fetched.
 
     Raises:
-        PromptsegError: none of these.
+        PromptsegError: an unknown name, a repository that cannot be fetched, or a folder that is of no family.
     """
-    entries: tuple[SeemEntry | SamEntry, ...] = SEEM_ENTRIES + SAM_ENTRIES
-    entry = next((entry for entry in entries if entry.name == where), None)
-    if entry is None and not where.startswith(HUB) and not Path(where).is_dir():
-        if Path(where).is_file():
-            raise PromptsegError(f"{where} is a file, expected a model folder: run promptseg models import {where}")
-        raise unknown_name(
-            "model", where, (*(entry.name for entry in entries), "a model folder", "hub:ORGANISATION/NAME")
-        )
-    return entry
+    spec = read_spec(str(name_or_folder))
+    named = _named_models()
+    if spec.where in named:
+        family, entry = named[spec.where]
+        return family, ModelSource(spec, entry, entry.folder())
+    folder = hub_folder(spec.where.removeprefix(HUB)) if spec.where.startswith(HUB) else Path(spec.where)
+    if folder.is_file():
+        raise PromptsegError(f"{folder} is a file, expected a model folder: run promptseg models import {folder}")
+    if not folder.is_dir():
+        raise unknown_name("model", spec.where, (*named, "a model folder", "hub:ORGANISATION/NAME"))
+    config = read_json(folder / "config.json")
+    if isinstance(config, dict):
+        for family in FAMILIES.values():
+            if family.recognises(config):
+                return family, ModelSource(spec, None, folder)
+    known = "; ".join(f"{name}: {family.folders}" for name, family in FAMILIES.items())
+    raise PromptsegError(f"{folder / 'config.json'}: of no known model family ({known})")
+
+
+def describe_model(name_or_folder: str | Path) -> dict[str, str]:
+    """What a model is and costs, as words by what they are about.
+
+    Raises:
+        PromptsegError: as `find_model`, or a damaged folder.
+    """
+    family, source = find_model(name_or_folder)
+    return family.describe(source)
 
 
 def model_words(name_or_folder: str | Path) -> tuple[str, ...] | None:
-    """The words that a model of few words knows (`words.txt` in its folder); None for one that reads any text."""
-    where = read_spec(str(name_or_folder)).where
-    folder = next((entry.folder for entry in SEEM_ENTRIES if entry.name == where), Path(where))
-    file = folder / "words.txt"
-    return tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else None
+    """The words that a model of few words knows; None for one that reads any text."""
+    family, source = find_model(name_or_folder)
+    return family.words(source)
 
 
-def _load_folder(spec: Spec, entry: SamEntry | None, device: "torch.device") -> "PromptableSegmenter":
-    """Load what a folder holds, or a repository of the hub."""
-    if entry is not None:
-        folder = hub_folder(entry.repo)
-    else:
-        folder = hub_folder(spec.where.removeprefix(HUB)) if spec.where.startswith(HUB) else Path(spec.where)
-    content = read_json(folder / "config.json")
-    # Ours say what they are by `architecture`, those of transformers by `model_type`.
-    if isinstance(content, dict) and "model_type" in content:
-        from promptseg.models.sam.loading import load_sam
-
-        return load_sam(folder, spec, device, entry.text if entry else None)
-    from promptseg.models.seem.loading import load_seem
-
-    return load_seem(folder, spec, device)
+def _named_models() -> dict[str, tuple[Family, ModelEntry]]:
+    found: dict[str, tuple[str, ModelEntry]] = {}
+    for name, family in FAMILIES.items():
+        for entry in family.entries:
+            if entry.name in found:
+                raise PromptsegError(
+                    f"the model families {found[entry.name][0]} and {name} both have a model {entry.name!r}:"
+                    " uninstall the package of one, or rename it"
+                )
+            found[entry.name] = name, entry
+    return {model: (FAMILIES[name], entry) for model, (name, entry) in found.items()}
 
 
 def _checked_device(device: "str | torch.device | None") -> "torch.device":

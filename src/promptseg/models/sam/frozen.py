@@ -12,8 +12,8 @@ from torch.utils.checkpoint import checkpoint
 
 from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Size
-from promptseg.models.fingerprint import fingerprint
-from promptseg.models.pixels import image_sizes, normalised
+from promptseg.models.images import image_sizes, normalised
+from promptseg.tensor_files import fingerprint
 
 ABSENT = -30.0
 """Logit of a class that a prediction cannot be: e^-30 is nothing beside 1 in float32, yet any loss of it is finite."""

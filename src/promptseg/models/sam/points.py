@@ -16,9 +16,9 @@ from promptseg.checks import check_choice
 from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import EmbeddedTexts
+from promptseg.models.images import long_side_size
 from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, recomputed
-from promptseg.models.sam.text import TextSource
-from promptseg.models.sizes import long_side_size
+from promptseg.models.sam.text_sources import TextSource
 from promptseg.prompts import PromptKind, Prompts, PromptSpec
 
 GRID = "grid"

@@ -19,7 +19,7 @@ from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import EmbeddedTexts
 from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, recomputed
-from promptseg.models.sam.text import ClipText
+from promptseg.models.sam.text_sources import ClipText
 from promptseg.models.templates import TEMPLATES, fill_templates
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.prompts import PromptKind, Prompts, PromptSpec

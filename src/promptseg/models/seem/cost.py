@@ -1,4 +1,4 @@
-"""What a network costs, counted without weights in memory: its layers run on tensors that have shapes only."""
+"""What a model is and costs, counted without weights in memory: its layers run on tensors that have shapes only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,8 +8,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from promptseg.models.base import Size
-from promptseg.models.seem.config import SeemConfig
+from promptseg.models.family import ModelSource
+from promptseg.models.seem.config import NAMED, SeemConfig
+from promptseg.models.seem.files.model_folder import load_model_folder
 from promptseg.models.seem.network.seem_network import SeemNetwork
+from promptseg.models.seem.pointing.one_object import object_prompts
+from promptseg.models.seem.segmenter import SPATIAL_CHOICES
+from promptseg.tensor_files import fingerprint
+
+SIZE: Size = (512, 1024)
+"""Height and width of the image that costs are given for, pixels."""
 
 _Result = TypeVar("_Result")
 
@@ -72,3 +80,32 @@ def _counted(work: Callable[[], _Result]) -> tuple[_Result, int]:
     with counter:
         result = work()
     return result, int(counter.get_total_flops())
+
+
+def description(source: ModelSource) -> dict[str, str]:
+    """What `models info` prints of a model, be it on this machine or not.
+
+    Raises:
+        PromptsegError: a folder that is no model.
+    """
+    name, weights = source.spec.where, "not on this machine"
+    if source.folder is None:
+        config = NAMED[name]
+    else:
+        network, config = load_model_folder(source.folder)
+        weights = f"in {source.folder}, fingerprint {fingerprint(network.named_parameters())}"
+    found, variant = cost(config, SIZE), config.variant
+    image = f"one image of {SIZE[0]} x {SIZE[1]}"
+    return {
+        "model": f"{name}: variant {variant.name}, backbone {config.backbone.kind}, {config.num_queries} queries",
+        "parameters": f"{found.parameters / 1e6:.1f} M",
+        "operations": f"{(found.encode_flops + found.decode_flops) / 1e9:.0f} GFLOPs for {image} (image to features"
+        f" {found.encode_flops / 1e9:.0f}, features to masks {found.decode_flops / 1e9:.0f}), padded to"
+        f" {found.canvas[0]} x {found.canvas[1]}",
+        "memory": f"{found.weight_bytes / 1e6:.0f} MB of weights,"
+        f" {found.feature_bytes / 1e6:.0f} MB of features for {image}",
+        "classes by": "class names, or learned semantic prompts",
+        "masks by": f"spatial prompts: {' or '.join(SPATIAL_CHOICES)}",
+        "one object by": f"{', '.join(object_prompts(variant))} (variant {variant.name})",
+        "weights": weights,
+    }

@@ -9,14 +9,13 @@ from torch import Tensor
 from promptseg.checks import check_choice
 from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import ObjectPrompt
-from promptseg.models.pixels import image_sizes, normalised
+from promptseg.models.images import image_sizes, long_side_size, normalised, short_side_size
 from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.network.attention import axis_code
 from promptseg.models.seem.network.features import DecoderStates, PreparedFeatures, SeemFeatures
 from promptseg.models.seem.network.seem_network import HeadOutputs, SeemNetwork
 from promptseg.models.seem.pointing.one_object import find_object, object_prompts
 from promptseg.models.seem.texts import SeemTexts
-from promptseg.models.sizes import long_side_size, short_side_size
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.prompts import PromptKind, Prompts, PromptSpec
 

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from promptseg.errors import PromptsegError
 from promptseg.models.capabilities import EmbeddedTexts
-from promptseg.models.fingerprint import fingerprint
 from promptseg.models.seem.network.seem_network import SeemNetwork
 from promptseg.models.seem.network.text_encoder import normalise
 from promptseg.models.templates import fill_templates
 from promptseg.models.tokenizer import Tokenizer
+from promptseg.tensor_files import fingerprint
 
 TEMPLATES_USED = "photo"
 """The templates unless the user says otherwise."""

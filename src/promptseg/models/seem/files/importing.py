@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.fingerprint import fingerprint
-from promptseg.models.seem.config import NAMED
+from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.files.model_folder import (
     StateDifference,
     checked_tokenizer,
@@ -22,9 +21,12 @@ from promptseg.models.seem.files.model_folder import (
     listed,
     save_model_folder,
 )
+from promptseg.models.seem.files.official import read_official_file
 from promptseg.models.seem.network.seem_network import SeemNetwork
-from promptseg.tensor_files import read_safetensors
+from promptseg.tensor_files import fingerprint, read_safetensors
 
+_CONFIG_FILES = (".yaml", ".yml", ".json")
+_TOKENS = "sem_seg_head.predictor.lang_encoder.lang_encoder.token_embedding.weight"
 _NESTS = ("module", "model", "state_dict", "model_state_dict")
 """Where training states keep the weights, among optimiser, averages and counters."""
 _PREFIXES = ("module.", "model.", "_orig_mod.")
@@ -62,39 +64,49 @@ class ImportReport:
         return "\n".join(lines)
 
 
-def import_checkpoint(file: Path, config_name: str | None, out: Path, tokenizer: Path | None = None) -> ImportReport:
+def import_checkpoint(file: Path, architecture: str | None, out: Path, tokenizer: Path | None = None) -> ImportReport:
     """Turn an official checkpoint into a model folder.
 
     Args:
         file: a state dict written by `torch.save` (plain, prefixed, or nested in a training state) or a
             safetensors file, of any precision. Nothing in it is executed.
-        config_name: the architecture, one of `NAMED`; None takes the one that names and shapes fit.
+        architecture: one of `NAMED`, or the path of an official configuration file (.yaml, .yml or .json); None takes
+            the named one that names and shapes fit.
         out: the folder to write.
         tokenizer: CLIP's `tokenizer.json` or `bpe_simple_vocab_16e6.txt.gz`; needed for class names.
 
     Raises:
-        PromptsegError: unknown name, unreadable file, parameters missing or of another shape, values
-            that are not finite, or no name given and not exactly one architecture that fits.
+        PromptsegError: unknown name, unreadable file, a configuration that this package does not compute, parameters
+            missing or of another shape, values that are not finite, or no name given and not exactly one that fits.
     """
-    if config_name is not None and config_name not in NAMED:
-        raise unknown_name("model config", config_name, NAMED)
+    official = architecture is not None and architecture.endswith(_CONFIG_FILES)
+    if architecture is not None and architecture not in NAMED and not official:
+        raise unknown_name("model config", architecture, (*NAMED, "an official configuration file"))
     state = plain_state(read_checkpoint(file), file)
-    name = config_name or _only_fit(file, state)
+    name = architecture or _only_fit(file, state)
+    config = read_official_file(Path(name), _vocabulary(file, state)) if official else NAMED[name]
     if tokenizer is not None:
-        checked_tokenizer(tokenizer, NAMED[name])
-    network = _shapes(name)
+        checked_tokenizer(tokenizer, config)
+    network = _shapes(config)
     found = difference(network, state)
     if _lacking(network, found):
         raise PromptsegError(f"{file}: not the weights of {name}: {described(found)}{_hint(state)}")
     _fill(network, state, found, file)
     source = _sha256(file)
-    save_model_folder(out, network, NAMED[name], tokenizer, _card(name, file, source), torch.float32)
+    save_model_folder(
+        out=out,
+        network=network,
+        config=config,
+        tokenizer_file=tokenizer,
+        card=_card(name, file, source),
+        dtype=torch.float32,
+    )
     return ImportReport(out, name, found, source, fingerprint(network.named_parameters()), tokenizer is not None)
 
 
 def fitting_configs(state: Mapping[str, Tensor]) -> list[str]:
     """The named architectures of which every parameter is there, in its shape."""
-    return [name for name in NAMED if not _lacking(network := _shapes(name), difference(network, state))]
+    return [name for name in NAMED if not _lacking(network := _shapes(NAMED[name]), difference(network, state))]
 
 
 def _only_fit(file: Path, state: Mapping[str, Tensor]) -> str:
@@ -103,7 +115,7 @@ def _only_fit(file: Path, state: Mapping[str, Tensor]) -> str:
         raise PromptsegError(f"{file}: fits {' and '.join(fits)}, which differ in no weight: choose one with --config")
     if fits:
         return fits[0]
-    found = {name: difference(_shapes(name), state) for name in NAMED}
+    found = {name: difference(_shapes(NAMED[name]), state) for name in NAMED}
     nearest = min(found, key=lambda name: sum(map(len, vars(found[name]).values())))
     if len(found[nearest].unexpected) == len(state):
         raise PromptsegError(f"{file}: none of its {len(state)} tensors is known: give a SEEM or X-Decoder checkpoint")
@@ -116,10 +128,17 @@ def _hint(state: Mapping[str, Tensor]) -> str:
     return f"; they fit {' and '.join(fits)}" if fits else ""
 
 
-def _shapes(name: str) -> SeemNetwork:
-    """A named network without memory for its parameters."""
+def _shapes(config: SeemConfig) -> SeemNetwork:
+    """A network without memory for its parameters."""
     with torch.device("meta"):
-        return SeemNetwork(NAMED[name])
+        return SeemNetwork(config)
+
+
+def _vocabulary(file: Path, state: Mapping[str, Tensor]) -> int:
+    """Tokens of the text encoder, which configuration files do not say."""
+    if _TOKENS not in state:
+        raise PromptsegError(f"{file}: holds no tensor {_TOKENS}: give a SEEM or X-Decoder checkpoint")
+    return len(state[_TOKENS])
 
 
 def _lacking(network: SeemNetwork, found: StateDifference) -> set[str]:

@@ -1,6 +1,7 @@
 """Where class names become vectors for models without text weights: a CLIP text model, or a file of embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,11 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError
+from promptseg.extras import import_extra
 from promptseg.models.capabilities import EmbeddedTexts
+from promptseg.models.hub import HUB, hub_folder
 from promptseg.models.templates import fill_templates
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.tensor_files import read_safetensors
 
+TOKENIZER = "tokenizer.json"
+_TEXT_CLASS = "CLIPTextModelWithProjection"
 _TEXTS_AT_ONCE = 256
 _ARGMAX_EOS = 2
 """`eos_token_id` of old CLIP configs; the library then pools at the largest id."""
@@ -164,3 +169,60 @@ class StoredText:
     def parameter_tensors(self) -> dict[str, Tensor]:
         """The vectors by class name."""
         return dict(self._vectors)
+
+
+def load_text(where: str, device: torch.device) -> TextSource:
+    """A text source: a CLIP folder, `hub:ORGANISATION/NAME` of one, or a `.safetensors` file of class embeddings.
+
+    Raises:
+        PromptsegError: it is none of them, or cannot be read.
+    """
+    path = Path(where)
+    if path.suffix == ".safetensors":
+        return StoredText(path, device)
+    folder = hub_folder(where.removeprefix(HUB)) if where.startswith(HUB) else path
+    if not folder.is_dir():
+        raise PromptsegError(
+            f"text={where}: no such folder; give a CLIP folder, hub:ORGANISATION/NAME, or a .safetensors file"
+        )
+    tokenizer = Tokenizer.from_file(folder / TOKENIZER)
+    return ClipText(load_network(_TEXT_CLASS, folder).to(device), tokenizer, where)
+
+
+def load_network(name: str, folder: Path) -> Any:
+    """A network of the library in float32, on the CPU, with every weight from the folder.
+
+    Raises:
+        PromptsegError: the library is not installed, the folder lacks weights, or they do not fit its config.
+    """
+    kind = getattr(import_extra("transformers", "sam", "SAM"), name)
+    try:
+        with _quiet():
+            # Pickles are read as plain tensors only, as is the library's own rule.
+            network, found = kind.from_pretrained(
+                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            )
+    except Exception as error:  # the library raises a dozen types here
+        line = " ".join(str(error).split())[:200]
+        raise PromptsegError(f"{folder}: cannot be read as {name} ({line}): fetch the folder again") from None
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise PromptsegError(
+            f"{folder}: {len(missing)} weights of {name} are missing ({missing[0]}, ...): give a complete checkpoint"
+        )
+    return network
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No reports of the library about weights that are not asked for: what is missing is checked here."""
+    logging = import_extra("transformers.utils.logging", "sam", "SAM")
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
