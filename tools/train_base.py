@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import promptseg
+from promptseg.assets import NANO_FOLDER
 from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.streets.scene import Scene, generate_scene
 from promptseg.errors import PromptsegError
@@ -38,7 +39,6 @@ from promptseg.models.seem.backbones import EfficientNetConfig
 from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.files.model_folder import load_model_folder, save_model_folder
-from promptseg.assets import NANO_FOLDER
 from promptseg.models.seem.network.seem_network import SeemNetwork
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.tasks.matched_loss import MatchingWeights, match, matched_loss
