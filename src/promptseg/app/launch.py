@@ -13,8 +13,7 @@ import typer
 from promptseg.app.photos import PhotoFolder
 from promptseg.errors import PromptsegError
 from promptseg.extras import import_extra
-from promptseg.models.registry import find_entry
-from promptseg.spec import read_spec
+from promptseg.models.registry import find_model
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -30,7 +29,7 @@ def serve(folder: Path, model: str, host: str, port: int, browser: bool, seed: i
     from promptseg.app.server import create_app
     from promptseg.app.session import Session
 
-    find_entry(read_spec(model).where)
+    find_model(model)
     photos = PhotoFolder(folder)
     server_socket = claim(host, port)
     port = server_socket.getsockname()[1]
