@@ -1,7 +1,7 @@
 """Everything about one folder that the routes answer from: files, records, and the loop that learns."""
 
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from promptseg.data.formats.classes_json import class_rows
 from promptseg.data.images import resize_labels
 from promptseg.errors import PromptsegError
 from promptseg.label_space import IGNORE
-from promptseg.models.registry import model_words
+from promptseg.models.registry import unknown_words
 from promptseg.reports.pictures import overlay
 
 if TYPE_CHECKING:
@@ -209,12 +209,6 @@ class Session:
                 return labels
             self._zero_shot[key] = labels
         return self._zero_shot[key]
-
-
-def unknown_words(model: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Class names that a model of few words has never seen; none for a model that reads any text."""
-    words = model_words(model)
-    return () if words is None else tuple(name for name in names if name.lower() not in words)
 
 
 def _inflated(body: bytes, size: int) -> bytes:

@@ -19,17 +19,22 @@ from promptseg.cli.options import (
     parse_settings,
     use_threads,
 )
-from promptseg.cli.output import USER_ERROR, fail
+from promptseg.cli.output import USER_ERROR, fail, say
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
+    from promptseg.models.base import PromptableSegmenter
     from promptseg.models.capabilities import Box, Place
+    from promptseg.prompts import Prompts
 
 
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Photos, or folders of photos.")],
-    prompts: Annotated[Path, typer.Option(metavar="DIR", help="Prompt folder (of fit or Prompts.save).")],
     out: OutFolder,
+    prompts: Annotated[Path | None, typer.Option(metavar="DIR", help="Prompt folder (of fit or Prompts.save).")] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Instead of prompts: 'road,sky,car', or a classes.json.")
+    ] = None,
     task: LearnedTask = None,
     model: Annotated[str | None, typer.Option(help="Model name or folder (default: the prompts' own).")] = None,
     settings: TaskSettings = None,
@@ -38,14 +43,13 @@ def predict(
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> None:
-    """Label photos with learned prompts.
+    """Label photos with learned prompts, or zero-shot with the names of classes.
 
     Writes DIR/overlays for people, and for programs: DIR/labels (PNG, values are class ids) and DIR/shares.json
     (semantic), DIR/instances.json (instance), or DIR/panoptic (PNG of segment ids) and DIR/panoptic.json (panoptic).
 
     A photo that cannot be read is reported and left out; the exit code is then 2.
     """
-    from promptseg import Prompts, load_model
     from promptseg import predict as predict_photo
     from promptseg.data.images import read_image
     from promptseg.engine.evaluate import task_of
@@ -53,11 +57,9 @@ def predict(
 
     chosen = parse_settings(settings or ())
     use_threads(threads)
-    loaded = Prompts.load(prompts)
+    frozen, loaded = _model_and_prompts(prompts, classes, model, device)
     space, asked = loaded.label_space, task_of(loaded, task, chosen)
     photos = find_photos(images, [file for build in WRITERS.values() for file in build(out, space).files])
-    frozen = load_model(model or loaded.model_id, device=device)
-    loaded.check_model(frozen.id, frozen.fingerprint)
     writer = PhotoWriter(out, space, asked)
     done = 0
     for name, path in photos.items():
@@ -73,6 +75,31 @@ def predict(
     typer.echo(f"{done} of {len(photos)} photos labelled: {', '.join(map(str, writer.files))}")
     if done < len(photos):
         raise typer.Exit(USER_ERROR)
+
+
+def _model_and_prompts(
+    prompts: Path | None, classes: str | None, model: str | None, device: str | None
+) -> "tuple[PromptableSegmenter, Prompts]":
+    """Learned prompts and their model; or a model and its default prompts for named classes."""
+    from promptseg import Prompts, load_model
+    from promptseg.data.formats.classes_json import named_classes
+    from promptseg.models.defaults import default_prompts
+    from promptseg.models.registry import unknown_words
+
+    if (prompts is None) == (classes is None):
+        raise PromptsegError("give either --prompts DIR, or --classes with names such as 'road,sky,car'")
+    if prompts is not None:
+        loaded = Prompts.load(prompts)
+        frozen = load_model(model or loaded.model_id, device=device)
+        loaded.check_model(frozen.id, frozen.fingerprint)
+        return frozen, loaded
+    name, space = model or DEFAULT_MODEL, named_classes(classes or "")
+    frozen = load_model(name, device=device)
+    if name == DEFAULT_MODEL:
+        say(f"{name} learned from generated streets alone: on other photos its zero-shot answer is a guess")
+    if unknown := unknown_words(name, space.names):
+        say(f"{name} never learned the words: {', '.join(unknown)}; a few labelled photos teach it (promptseg app)")
+    return frozen, default_prompts(frozen, space)
 
 
 def find_photos(given: Sequence[Path], results: Iterable[Path] = ()) -> dict[str, Path]:

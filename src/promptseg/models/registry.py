@@ -4,6 +4,7 @@ This module imports torch only when a model is loaded, so names can be listed at
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,12 @@ def model_words(name_or_folder: str | Path) -> tuple[str, ...] | None:
     """The words that a model of few words knows; None for one that reads any text."""
     family, source = find_model(name_or_folder)
     return family.words(source)
+
+
+def unknown_words(name_or_folder: str | Path, names: Iterable[str]) -> tuple[str, ...]:
+    """Class names that a model of few words never learned; none for one that reads any text."""
+    words = model_words(name_or_folder)
+    return () if words is None else tuple(name for name in names if name.lower() not in words)
 
 
 def _named_models() -> dict[str, tuple[Family, ModelEntry]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from promptseg.data.defects import DefectError
 from promptseg.data.label_space import MAX_CLASSES, classes_of
+from promptseg.errors import PromptsegError
 from promptseg.files import read_json
 from promptseg.label_space import LabelSpace
 
@@ -31,6 +32,20 @@ def read_classes(path: Path) -> LabelSpace:
             raise DefectError(path, f"{entry!r} is no class", _FORM)
     name = content.get("dataset") if isinstance(content, dict) else None
     return classes_of(path, _by_id(path, rows), name if isinstance(name, str) and name else path.resolve().parent.name)
+
+
+def named_classes(text: str) -> LabelSpace:
+    """The classes of a `classes.json`, or of names with commas between them.
+
+    Raises:
+        PromptsegError: a file that is no `classes.json`, no name, or one given twice.
+    """
+    if text.endswith(".json") or Path(text).is_file():
+        return read_classes(Path(text))
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise PromptsegError(f"{text!r} is no list of classes: give names such as 'road,sky,car', or a classes.json")
+    return classes_of(Path(text), [{"name": name} for name in names], "classes")
 
 
 def class_rows(space: LabelSpace) -> list[dict[str, Any]]:
