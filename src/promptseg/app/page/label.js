@@ -212,6 +212,7 @@ $("show").addEventListener("change", () => {
 hear("photo", () => {
   $("name").textContent = state.photo.id;
   $("saved").textContent = "";
+  undoable(false, false);
 });
 hear("photo proposal opened status", () => {
   $("propose").disabled = !state.photo?.proposal;

@@ -149,12 +149,12 @@ function namedClasses() {
 }
 
 $("naming").addEventListener("submit", async (event) => {
-  if (event.submitter?.value === "cancel") return;
   event.preventDefault();
   const problem = await writeClasses(namedClasses());
   $("naming-error").textContent = problem ?? "";
   if (!problem) $("naming").close();
 });
+$("naming-cancel").addEventListener("click", () => $("naming").close());
 $("naming").addEventListener("cancel", (event) => {
   if (!state.folder.classes.length) event.preventDefault();
 });
