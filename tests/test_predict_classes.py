@@ -9,7 +9,7 @@ import promptseg
 from promptseg.cli.main import run
 from promptseg.data.formats.classes_json import named_classes
 from promptseg.data.images import read_labels
-from promptseg.models.defaults import default_prompts
+from promptseg.engine.defaults import default_prompts
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.app.classes import BACKGROUND, ClassFile
+from promptseg.app.classes import ClassFile
 from promptseg.app.labels import LabelStore
 from promptseg.app.loop import Loop
 from promptseg.app.order import Offer, offers
@@ -16,6 +16,7 @@ from promptseg.app.record import PhotoRecord, Records, score
 from promptseg.app.regions import LARGEST, SMALLEST, regions
 from promptseg.data.formats.classes_json import class_rows
 from promptseg.data.images import resize_labels
+from promptseg.data.label_space import BACKGROUND
 from promptseg.errors import PromptsegError
 from promptseg.label_space import IGNORE
 from promptseg.models.registry import unknown_words

@@ -83,7 +83,7 @@ def _model_and_prompts(
     """Learned prompts and their model; or a model and its default prompts for named classes."""
     from promptseg import Prompts, load_model
     from promptseg.data.formats.classes_json import named_classes
-    from promptseg.models.defaults import default_prompts
+    from promptseg.engine.defaults import default_prompts
     from promptseg.models.registry import unknown_words
 
     if (prompts is None) == (classes is None):
