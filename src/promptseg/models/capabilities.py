@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+import torch
 from torch import Tensor
 
 from promptseg.errors import PromptsegError
@@ -59,6 +60,13 @@ class PointPrompts(Protocol):
 
     def encode_points(self, points: Tensor) -> Tensor:
         """Spatial prompts (N, D) of points (N, 2); differentiable."""
+
+
+def point_grid(side: int, device: torch.device) -> Tensor:
+    """Points (side * side, 2) of a square grid, x and y in [0, 1], row by row, each in the middle of its cell."""
+    middles = (torch.arange(side, device=device) + 0.5) / side
+    rows, columns = torch.meshgrid(middles, middles, indexing="ij")
+    return torch.stack((columns, rows), dim=2).flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)

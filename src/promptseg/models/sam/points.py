@@ -15,7 +15,7 @@ from torch import Tensor
 from promptseg.checks import check_choice
 from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Prediction, Size
-from promptseg.models.capabilities import EmbeddedTexts
+from promptseg.models.capabilities import EmbeddedTexts, point_grid
 from promptseg.models.images import long_side_size
 from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, recomputed
 from promptseg.models.sam.text_sources import TextSource
@@ -135,9 +135,7 @@ class PointSam(FrozenSam):
 
     def default_points(self) -> Tensor:
         """The points (N, 2) of a 10 x 10 grid, x and y in [0, 1] of the input, each in the middle of its cell."""
-        middles = (torch.arange(GRID_SIDE, device=self.device) + 0.5) / GRID_SIDE
-        rows, columns = torch.meshgrid(middles, middles, indexing="ij")
-        return torch.stack((columns, rows), dim=2).flatten(0, 1)
+        return point_grid(GRID_SIDE, self.device)
 
     def encode_points(self, points: Tensor) -> Tensor:
         """Tokens (N, D) of points (N, 2) through the network's own prompt encoder, as points inside; differentiable."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from promptseg.checks import check_choice
 from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Size
-from promptseg.models.capabilities import ObjectPrompt
+from promptseg.models.capabilities import ObjectPrompt, point_grid
 from promptseg.models.images import image_sizes, long_side_size, normalised, short_side_size
 from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.network.attention import axis_code
@@ -123,10 +123,7 @@ class SeemSegmenter(SeemTexts):
 
     def default_points(self) -> Tensor:
         """The points (N, 2) of `grid`, x and y in [0, 1], row by row, each in the middle of its cell."""
-        side = isqrt(self.num_prompts)
-        middles = (torch.arange(side, device=self.device) + 0.5) / side
-        rows, columns = torch.meshgrid(middles, middles, indexing="ij")
-        return torch.stack((columns, rows), dim=2).flatten(0, 1)
+        return point_grid(isqrt(self.num_prompts), self.device)
 
     def encode_points(self, points: Tensor) -> Tensor:
         """Sine codes (N, D) of points (N, 2), x and y in [0, 1]; differentiable. The half of y comes first."""
