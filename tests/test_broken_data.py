@@ -55,7 +55,7 @@ def train_only_labels(root):
 
 # Told when the data set is opened: format, tree, what is broken, options, the line.
 AT_OPENING = [
-    ("cityscapes", trees.cityscapes, remove("gtFine"), "", "has no gtFine; lay the data out as docs/data-sets.md says"),
+    ("cityscapes", trees.cityscapes, remove("gtFine"), "", "has no gtFine; lay the data out as `promptseg data list`"),
     ("cityscapes", trees.cityscapes, remove("leftImg8bit/val"), "", "val: no photos *_leftImg8bit.png below it"),
     ("cityscapes", trees.cityscapes, remove("gtFine/val"), "", "val: no files *_gtFine_labelIds.png below it; unpack"),
     ("cityscapes", trees.cityscapes, None, "?split=val", "takes no options; leave out what follows '?'"),

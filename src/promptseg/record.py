@@ -85,7 +85,7 @@ class Draw:
         sha256: of the ids with one newline between them; computed where it is not given.
         dataset: where they were drawn from; none, as all below, where the images were given as a plain list.
         split: of that data set.
-        task: what they were drawn for: crowds count as shown for `semantic` only.
+        task: what they were drawn for, as crowds count as shown for some tasks only.
         rule: of the draw, `cover` or `union`.
         k: images wanted for each class.
         seed: of the draw.

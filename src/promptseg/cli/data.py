@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from promptseg.cli.evaluate import pick_split
-from promptseg.cli.options import DataArgument, Rule, Seed, Shots, new_app, show_help
+from promptseg.cli.options import DataArgument, Rule, Seed, Shots, Task, new_app, show_help
 from promptseg.cli.output import USER_ERROR, say
 from promptseg.errors import PromptsegError
 
@@ -81,6 +81,7 @@ def draw(
     shots: Shots = 16,
     seed: Seed = 0,
     rule: Rule = "cover",
+    task: Task = "semantic",
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the record of the draw as JSON.")] = None,
     record: Annotated[
@@ -96,7 +97,7 @@ def draw(
     if record is not None:
         _print_again(samples, record, f"{data}, {split}")
         return
-    drawn = draw_shots(samples, k=shots, seed=seed, rule=rule)
+    drawn = draw_shots(samples, k=shots, seed=seed, rule=rule, task=task)
     _print_ids(drawn)
     for name, found in drawn.draw.short.items():
         say(f"{name}: wanted {shots} images, found {found}")

@@ -18,10 +18,11 @@ from promptseg.cli.options import (
     parse_settings,
     use_threads,
 )
-from promptseg.cli.output import print_table, say
+from promptseg.cli.output import open_data, print_table, say
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
+    from promptseg import Prompts
     from promptseg.data.sample import Dataset, Split
 
 ZERO_SHOT = "zero-shot"
@@ -50,7 +51,7 @@ def evaluate(
 ) -> None:
     """Measure prompts on a labelled split."""
     _check_choice(prompts, method)
-    from promptseg import Prompts, load_dataset, load_model
+    from promptseg import Prompts, load_model
     from promptseg import evaluate as evaluate_prompts
     from promptseg.engine.defaults import default_prompts
     from promptseg.engine.evaluate import task_of
@@ -63,8 +64,11 @@ def evaluate(
     loaded = None if prompts is None else Prompts.load(prompts)
     chosen = parse_settings(settings or ())
     scored = task_of(loaded, task, chosen) if loaded else build_task(task or "semantic", chosen)
-    dataset = load_dataset(data)
+    dataset = open_data(data)
     samples = pick_split(dataset, split)
+    learned_from = _learned_from(loaded, samples)
+    if learned_from:
+        say(f"{learned_from} of {len(samples)} photos are those that the prompts were learned from: the scores flatter")
     name = model or (loaded.model_id if loaded else DEFAULT_MODEL)
     frozen = load_model(name, device=device)
     used = loaded or default_prompts(frozen, dataset.label_space)
@@ -74,12 +78,14 @@ def evaluate(
         say(cache.summary())
     if as_json:
         about = {"data": data, "split": split, "model": name, "prompts": str(prompts) if prompts else ZERO_SHOT}
-        typer.echo(json.dumps(about | result.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
+        counted = {"learned_from": learned_from, **result.to_json()}
+        typer.echo(json.dumps(about | counted, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         from promptseg.reports.tables import class_table, percent
 
         columns = TASKS.find(scored.name).columns
         title = f"{prompts or ZERO_SHOT} on {data}, {split}: {result.num_images} images, {columns.classes} in percent"
+        title += f"; {learned_from} of them trained on" if learned_from else ""
         print_table(class_table(result.per_class, result.headline, title, columns.classes))
         typer.echo(", ".join(f"{header} {percent(result.scores[name])}" for name, header in columns.scores.items()))
 
@@ -95,6 +101,16 @@ def pick_split(dataset: "Dataset", name: str) -> "Split":
     if name not in filled:
         raise PromptsegError(f"{dataset.spec} has no images in split {name!r}: it has {', '.join(filled) or 'none'}")
     return splits[name]
+
+
+def _learned_from(prompts: "Prompts | None", samples: "Split") -> int:
+    """How many of the samples the prompts were learned from."""
+    if prompts is None or prompts.record is None:
+        return 0
+    draw = prompts.record.draw
+    if draw.dataset is None or draw.dataset.partition("?")[0] != samples.dataset.partition("?")[0]:
+        return 0
+    return len(set(draw.ids) & {sample.id for sample in samples})
 
 
 def _check_choice(prompts: Path | None, method: str | None) -> None:

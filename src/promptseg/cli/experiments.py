@@ -23,7 +23,7 @@ from promptseg.cli.options import (
     parse_settings,
     use_threads,
 )
-from promptseg.cli.output import USER_ERROR, Interrupted, print_table, say
+from promptseg.cli.output import USER_ERROR, Interrupted, open_data, print_table, say
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def compare(
 
     DIR keeps every finished fit: the same command goes on where it was stopped. Exit code 2 if a fit failed.
     """
-    from promptseg import load_dataset, load_model
+    from promptseg import load_model
     from promptseg.engine.runs import environment
     from promptseg.experiments.compare import compare as compare_methods
     from promptseg.experiments.plan import Plan
@@ -133,7 +133,7 @@ def compare(
     )
     plan.check()
     pool = open_pool(jobs, threads, model, device, data)
-    datasets = [load_dataset(spec) for spec in data]
+    datasets = [open_data(spec) for spec in data]
     frozen = load_model(model, device=device)
     outcomes = run_until_stopped(
         lambda: compare_methods(frozen, datasets, plan, out, say=say, pool=pool),
@@ -189,7 +189,7 @@ def reproduce(
 
     DIR keeps every finished fit: the same command goes on where it was stopped. Exit code 2 if a fit failed.
     """
-    from promptseg import load_dataset, load_model
+    from promptseg import load_model
     from promptseg.experiments.plan import Plan
     from promptseg.recipes.caption_counts import read_or_count
     from promptseg.recipes.paper import find_recipe
@@ -216,7 +216,7 @@ def reproduce(
         part.check()
     specs = choose_data(recipe, data or ())
     pool = open_pool(jobs, threads, model, device, list(dict.fromkeys(specs.values())))
-    datasets = {column: load_dataset(spec) for column, spec in specs.items()}
+    datasets = {column: open_data(spec) for column, spec in specs.items()}
     names = next(iter(datasets.values())).label_space.names
     counts = read_or_count(captions, names) if captions else None
     frozen = load_model(model, device=device)

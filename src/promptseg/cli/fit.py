@@ -24,7 +24,7 @@ from promptseg.cli.options import (
     common_settings,
     use_threads,
 )
-from promptseg.cli.output import Interrupted, file_size, print_table, program, quoted, say
+from promptseg.cli.output import Interrupted, file_size, open_data, print_table, program, quoted, say
 
 
 def fit(
@@ -51,7 +51,7 @@ def fit(
 
     The model's weights stay as they are. DIR/prompts is the result; DIR/run.json is its record.
     """
-    from promptseg import draw_shots, load_dataset, load_model
+    from promptseg import draw_shots, load_model
     from promptseg import fit as fit_prompts
     from promptseg.engine.settings import resolve
     from promptseg.features.memory import keep_freed_memory
@@ -61,8 +61,8 @@ def fit(
     resolve(preset, METHODS.find(method), chosen, task)  # a mistake in a name costs no loading
     use_threads(threads)
     keep_freed_memory()
-    dataset = load_dataset(data)
-    drawn = draw_shots(dataset.train, k=shots, seed=seed, rule=rule)
+    dataset = open_data(data)
+    drawn = draw_shots(dataset.train, k=shots, seed=seed, rule=rule, task=task)
     frozen = load_model(model, device=device)
     say(f"{method} on {model}, {task}: {len(drawn)} images of {data}, at least {shots} per class where there are")
     try:

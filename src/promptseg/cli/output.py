@@ -13,6 +13,7 @@ import typer
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
+    from promptseg.data.sample import Dataset
     from promptseg.reports.tables import Table
 
 _LOG = logging.getLogger("promptseg")
@@ -112,6 +113,17 @@ def log_to(path: Path | None) -> None:
         handler = logging.FileHandler(path, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         _LOG.addHandler(handler)
+
+
+def open_data(spec: str) -> "Dataset":
+    """The data set of a spec; what is odd about its files is said."""
+    from promptseg import load_dataset
+    from promptseg.data.check import grouped
+
+    dataset = load_dataset(spec)
+    for defect, more in grouped(dataset.warnings):
+        say(f"{defect}{f' (and {more} more like this)' if more else ''}")
+    return dataset
 
 
 def say(text: str) -> None:

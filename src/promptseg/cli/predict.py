@@ -130,12 +130,13 @@ def find_photos(given: Sequence[Path], results: Iterable[Path] = ()) -> dict[str
 
 
 def _below(folder: Path, left_out: set[Path]) -> list[Path]:
+    from promptseg.data.formats.files import walk_files
     from promptseg.data.images import IMAGE_SUFFIXES
 
     return [
         path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and left_out.isdisjoint(path.resolve().parents)
+        for path in walk_files(folder)
+        if path.suffix.lower() in IMAGE_SUFFIXES and left_out.isdisjoint(path.resolve().parents)
     ]
 
 

@@ -80,10 +80,11 @@ def draw_shots(
         rule: `cover` or `union`, see the module.
         min_frac: a class counts as shown from this share of the pixels on. A class that no image shows so
             largely counts from 1 pixel on.
-        task: what the shots are for: crowds count as shown for `semantic` only, and for `instance` only objects.
+        task: what the shots are for: for `instance`, objects count as shown, for `panoptic` all segments, but crowds
+            for neither; for any other task, whatever the label maps show.
 
     Raises:
-        PromptsegError: k < 1, an unknown rule or task, min_frac outside 0..1, no samples, two samples of one id or of
+        PromptsegError: k < 1, an unknown rule, min_frac outside 0..1, no samples, two samples of one id or of
             different classes, no labelled pixel or object, or a label map that cannot be read.
     """
     if k < 1:
@@ -92,11 +93,9 @@ def draw_shots(
         raise unknown_name("rule of a draw", rule, RULES)
     if not 0 <= min_frac <= 1:
         raise PromptsegError(f"min_frac is {min_frac}, but it is a share of the pixels: use a value in 0..1, as 1e-4")
-    if task not in _PIXELS:
-        raise unknown_name("task of a draw", task, _PIXELS)
     _check_samples(samples)
     ids = [s.id for s in samples]
-    shown = _presence(samples, min_frac, _PIXELS[task])
+    shown = _presence(samples, min_frac, _PIXELS.get(task, _labelled_pixels))
     selected = RULES[rule](ids, shown, k, seed)
     if not selected:
         what = "an object that is no crowd" if task == "instance" else "a labelled pixel"
@@ -214,8 +213,8 @@ def _single(labels: ObjectLabels, classes: Collection[int]) -> tuple[NDArray[np.
     return pixels, labels.map.size
 
 
-_PIXELS: dict[str, Count] = {"semantic": _labelled_pixels, "instance": _object_pixels, "panoptic": _segment_pixels}
-"""By task, what of a class an image shows."""
+_PIXELS: dict[str, Count] = {"instance": _object_pixels, "panoptic": _segment_pixels}
+"""What of a class an image shows, by task where that is not what its label map shows."""
 
 
 def _presence(samples: Sequence[Sample], min_frac: float, pixels_of: Count) -> NDArray[np.bool_]:

@@ -75,7 +75,7 @@ class FileSample:
 
     def _segments(self) -> PanopticLabels:
         if self.read_panoptic is None:
-            mend = "use the task 'semantic', or add the files that docs/data-sets.md names"
+            mend = "use the task 'semantic', or add the files that `promptseg data list` names"
             raise PromptsegError(f"{self.id}: has no instance labels; {mend}")
         return self.read_panoptic()
 

@@ -1,5 +1,11 @@
 """The prompts a frozen model gives by itself: what zero-shot uses and what methods start from."""
 
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from promptseg.errors import PromptsegError
 from promptseg.label_space import LabelSpace
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
@@ -17,8 +23,24 @@ def default_prompts(
         templates: which text templates; None = those that the model uses by itself.
 
     Raises:
-        PromptsegError: unknown spatial prompts or templates.
+        PromptsegError: unknown spatial prompts or templates, or two classes that the text encoder reads alike.
     """
     empty = Prompts(model.prompt_spec, {}, {}, label_space, model.id, model.fingerprint)
     spatial_prompts = model.default_spatial_prompts(spatial)
-    return empty.updated(spatial_prompts | model.default_text_prompts(label_space.names, templates))
+    text_prompts = model.default_text_prompts(label_space.names, templates)
+    _check_told_apart(model.id, label_space.names, text_prompts)
+    return empty.updated(spatial_prompts | text_prompts)
+
+
+def _check_told_apart(model: str, names: Sequence[str], prompts: Mapping[str, Tensor]) -> None:
+    """Refuse names that give equal prompts: nothing could tell the classes apart, whatever happens to the names."""
+    by_class = [prompt.flatten(1).float().cpu() for prompt in prompts.values() if prompt.ndim > 1 and len(prompt) == len(names)]
+    rows = torch.cat(by_class, 1).numpy() if by_class else ()
+    seen: dict[bytes, str] = {}
+    for name, row in zip(names, (row.tobytes() for row in rows), strict=False):
+        if row in seen:
+            raise PromptsegError(
+                f"the text encoder of {model} reads {seen[row]!r} and {name!r} alike: give the classes names of other"
+                " words, or shorter ones if both begin alike"
+            )
+        seen[row] = name

@@ -106,6 +106,7 @@ class Trainer:
             short_side=settings.short_side,
             flip=settings.flip,
         )
+        self._task.check_targets(view.target for views in encoded for view in views)
         if where := self._cache.changed_summary():
             progress.say(where)
         decoder = CachedDecoder(self._model, self._module.learned_kinds, settings.auxiliary > 0, settings.compile)

@@ -61,7 +61,8 @@ class SharedData:
         So time and memory of the first fit are measured as those of the others.
         """
         if (count, seed) not in self._drawn:
-            self._drawn[count, seed] = draw_shots(self._dataset.train, k=count, seed=seed, rule=self._plan.rule)
+            plan = self._plan
+            self._drawn[count, seed] = draw_shots(self._dataset.train, count, seed, plan.rule, task=plan.task)
         shots, cache = self._drawn[count, seed], self.cache(settings)
         bar = Progress(self._progress)
         with bar.running():

@@ -98,10 +98,12 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 
 
 def clean_name(name: str) -> str:
-    """A COCO panoptic name without its book-keeping: "wall-other-merged" becomes "wall"."""
-    for ending in ("-other", "-merged", "-stuff"):
-        name = name.replace(ending, "")
-    return name
+    """A COCO panoptic name without its book-keeping: "wall-other-merged" becomes "wall".
+
+    Only whole endings go, so that a "non-stuffed toy" stays one.
+    """
+    bare = name.removesuffix("-other").removesuffix("-merged").removesuffix("-stuff")
+    return name if bare == name else clean_name(bare)
 
 
 def fill_templates(names: Sequence[str], templates: str) -> list[list[str]]:

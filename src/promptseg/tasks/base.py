@@ -132,6 +132,13 @@ class Task(Protocol, Generic[TargetT]):
     def target(self, sample: Sample, size: Size, flip: bool) -> TargetT:
         """What the loss compares with: the labels at training size (height, width), mirrored if `flip`."""
 
+    def check_targets(self, targets: Iterable[TargetT]) -> None:
+        """Refuse targets of which none has anything to learn.
+
+        Raises:
+            PromptsegError: they are of that kind.
+        """
+
     def loss(self, prediction: Prediction, targets: Sequence[TargetT], stride: int = 1) -> Tensor:
         """Mean loss over the images of the prediction, a scalar; of every `stride`-th pixel each way."""
 

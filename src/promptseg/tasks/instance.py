@@ -4,7 +4,7 @@ Loss: that of predictions matched with the labelled objects. Metric: average pre
 of Cityscapes.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from promptseg.tasks.average_precision import CityscapesAP, CocoAP
 from promptseg.tasks.base import Columns, Drawing, Region, TaskKind, counted
 from promptseg.tasks.instances import Instances
 from promptseg.tasks.masks import masks_at
-from promptseg.tasks.matched_loss import MatchedSettings, SegmentTarget, segment_target, segments_loss
+from promptseg.tasks.matched_loss import MatchedSettings, SegmentTarget, check_found, segment_target, segments_loss
 
 RULES = ("coco", "cityscapes")
 SHOWN_SCORE = 0.5
@@ -76,6 +76,14 @@ class InstanceTask:
     def target(self, sample: Sample, size: Size, flip: bool) -> SegmentTarget:
         """The objects at training size."""
         return segment_target(self.labels(sample), sample.label_space.thing_ids, size, flip)
+
+    def check_targets(self, targets: Iterable[SegmentTarget]) -> None:
+        """Refuse targets without anything to find.
+
+        Raises:
+            PromptsegError: there is nothing but void and crowds.
+        """
+        check_found(targets)
 
     def loss(self, prediction: Prediction, targets: Sequence[SegmentTarget], stride: int = 1) -> Tensor:
         """Loss of the predictions matched with objects; all others are taught to be background."""

@@ -8,7 +8,7 @@ The costs and weights of the matching are those of SEEM's own training: class pr
 dice of the masks, weighted 2, 5, 5; unmatched predictions are background, weighted 0.1.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from promptseg.checks import check_choice, check_number, check_whole
 from promptseg.data.images import resize_labels
 from promptseg.data.sample import ObjectLabels, PanopticLabels, Segment
+from promptseg.errors import PromptsegError
 from promptseg.models.base import Prediction, Size
 
 
@@ -133,6 +134,18 @@ def segment_target(labels: ObjectLabels, classes: Collection[int], size: Size, f
     map_ = torch.from_numpy(np.ascontiguousarray(resized[:, ::-1] if flip else resized)).long()
     class_ids = torch.tensor([labels.segments[i].class_id for i in wanted], dtype=torch.long)
     return SegmentTarget(class_ids, map_, members.view(len(wanted), len(kinds) + 1))
+
+
+def check_found(targets: Iterable[SegmentTarget]) -> None:
+    """Refuse targets of which none has a segment.
+
+    Raises:
+        PromptsegError: they are all void and crowds.
+    """
+    if not any(len(target.classes) for target in targets):
+        raise PromptsegError(
+            "the shots show no object or segment but crowds: there is nothing to learn; label single objects"
+        )
 
 
 def segments_loss(

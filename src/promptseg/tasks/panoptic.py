@@ -3,7 +3,7 @@
 Loss: that of predictions matched with the labelled segments, objects and stuff alike. Metric: panoptic quality.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from promptseg.tasks.masks import masks_at
 from promptseg.tasks.matched_loss import (
     MatchedSettings,
     SegmentTarget,
+    check_found,
     segment_numbers,
     segment_target,
     segments_loss,
@@ -37,7 +38,8 @@ class PanopticQuality:
 
     A predicted and a labelled segment of one class match if their IoU, without the void pixels of the
     prediction, is over 0.5. Crowds are neither matched nor missed, and a prediction of which more than half
-    lies on void and on crowds of its class is no error. Classes that occur nowhere are left out.
+    lies on void and on the crowd of its class is no error; of several crowds of one class, that is the last that the
+    labels list, as in the official script. Classes that occur nowhere are left out.
     """
 
     def __init__(self, label_space: LabelSpace) -> None:
@@ -58,7 +60,7 @@ class PanopticQuality:
         iou = np.where(same & ~crowd[:, None], common / np.maximum(union, 1), 0.0)
         rows, columns = (iou > 0.5).nonzero()
         np.add.at(self._iou, true_classes[rows], iou[rows, columns])
-        ignored = void + (common * (same & crowd[:, None])).sum(0)
+        ignored = void + (common * (same & _last_crowds(truth)[:, None])).sum(0)
         missed = ~crowd & (true_sizes > 0)
         wrong = (found_sizes > 0) & (2 * ignored <= found_sizes)
         missed[rows] = wrong[columns] = False
@@ -79,6 +81,12 @@ class PanopticQuality:
         }
         per_class = [float(pq) if known else None for pq, known in zip(parts["pq"], seen, strict=True)]
         return Scores(values, dict(zip(self._space.names, per_class, strict=True)))
+
+
+def _last_crowds(labels: PanopticLabels) -> NDArray[np.bool_]:
+    """(T,) whether a segment is the last crowd of its class."""
+    last = {segment.class_id: place for place, segment in enumerate(labels.segments) if segment.is_crowd}
+    return np.isin(np.arange(len(labels.segments)), list(last.values()))
 
 
 def _classes(segments: Sequence[Segment]) -> NDArray[np.intp]:
@@ -136,6 +144,14 @@ class PanopticTask:
     def target(self, sample: Sample, size: Size, flip: bool) -> SegmentTarget:
         """All segments at training size."""
         return segment_target(ObjectLabels.of(self.labels(sample)), range(len(sample.label_space)), size, flip)
+
+    def check_targets(self, targets: Iterable[SegmentTarget]) -> None:
+        """Refuse targets without anything to find.
+
+        Raises:
+            PromptsegError: there is nothing but void and crowds.
+        """
+        check_found(targets)
 
     def loss(self, prediction: Prediction, targets: Sequence[SegmentTarget], stride: int = 1) -> Tensor:
         """Loss of the predictions matched with segments; all others are taught to be background."""

@@ -5,7 +5,7 @@ normalised over the C classes, at label resolution; optionally a soft dice term 
 from one confusion matrix over the whole split.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from promptseg.checks import check_choice
 from promptseg.data.images import resize_labels, write_labels
 from promptseg.data.sample import Sample
+from promptseg.errors import PromptsegError
 from promptseg.files import write_json
 from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.models.base import Prediction, Size
@@ -51,13 +52,32 @@ class SemanticTask:
     name: str = "semantic"
 
     def labels(self, sample: Sample) -> NDArray[np.uint8]:
-        """Class ids (H, W), 255 = ignored."""
+        """Class ids (H, W), 255 = ignored.
+
+        Raises:
+            PromptsegError: there is one class only.
+        """
+        if len(sample.label_space) == 1:
+            raise PromptsegError(
+                f"{sample.label_space.name}: {sample.label_space.names[0]!r} is the only class, so every pixel would be"
+                " of it and the score could not be wrong: name what else there is, as ?background=NAME does for"
+                " unlabelled pixels"
+            )
         return sample.semantic()
 
     def target(self, sample: Sample, size: Size, flip: bool) -> Tensor:
         """Class ids (h, w) uint8, 255 = ignored."""
         labels = resize_labels(self.labels(sample), size)
         return torch.from_numpy(np.ascontiguousarray(labels[:, ::-1] if flip else labels))
+
+    def check_targets(self, targets: Iterable[Tensor]) -> None:
+        """Refuse targets without a labelled pixel.
+
+        Raises:
+            PromptsegError: there is none.
+        """
+        if all((target == IGNORE).all() for target in targets):
+            raise PromptsegError("no pixel of the shots is labelled at training size: there is nothing to learn")
 
     def loss(self, prediction: Prediction, targets: Sequence[Tensor], stride: int = 1) -> Tensor:
         """Mean over the images of the loss at label resolution, or at every `stride`-th pixel each way."""

@@ -11,9 +11,8 @@ from promptseg.data.formats.files import find_root, make_dataset
 from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset
 from promptseg.label_space import LabelSpace
+from promptseg.models.templates import clean_name
 from promptseg.spec import Spec
-
-_SUFFIXES = ("-other", "-merged", "-stuff")
 
 
 def load_coco_panoptic(spec: Spec) -> Dataset:
@@ -89,9 +88,7 @@ def _prompt_names(categories: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The categories with shorter names, where these still tell all of them apart."""
     shorter = []
     for category in categories:
-        name = str(category.get("name", ""))
-        for _ in _SUFFIXES:
-            name = next((name.removesuffix(end) for end in _SUFFIXES if name.endswith(end)), name)
+        name = clean_name(str(category.get("name", "")))
         shorter.append({**category, "name": name})
     return shorter if len({c["name"] for c in shorter}) == len(categories) else categories
 

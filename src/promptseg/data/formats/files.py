@@ -28,7 +28,7 @@ def find_root(where: str, parts: Collection[str], inside: Collection[str] = ()) 
         if all((place / part).exists() for part in parts):
             return place
     missing = next(part for part in parts if not (root / part).exists())
-    raise PromptsegError(f"{root}: has no {missing}; lay the data out as docs/data-sets.md says")
+    raise PromptsegError(f"{root}: has no {missing}; lay the data out as `promptseg data list` says")
 
 
 def walk_files(folder: Path, skipped: Collection[str] = ()) -> Iterator[Path]:

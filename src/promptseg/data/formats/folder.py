@@ -68,7 +68,7 @@ def load_folder(spec: Spec) -> Dataset:
     }
     for part, exists in there.items():
         if not exists:
-            raise PromptsegError(f"{root}: has no {part}; lay the folder out as docs/your-own-photos.md says")
+            raise PromptsegError(f"{root}: has no {part}; lay the folder out as `promptseg data list` says")
     label_space = read_classes(root / "classes.json")
     table, background = _table(spec, label_space), None
     if "background" in spec.options:
