@@ -34,7 +34,8 @@ def default_prompts(
 
 def _check_told_apart(model: str, names: Sequence[str], prompts: Mapping[str, Tensor]) -> None:
     """Refuse names that give equal prompts: nothing could tell the classes apart, whatever happens to the names."""
-    by_class = [prompt.flatten(1).float().cpu() for prompt in prompts.values() if prompt.ndim > 1 and len(prompt) == len(names)]
+    several = [prompt for prompt in prompts.values() if prompt.ndim > 1 and len(prompt) == len(names)]
+    by_class = [prompt.flatten(1).float().cpu() for prompt in several]
     rows = torch.cat(by_class, 1).numpy() if by_class else ()
     seen: dict[bytes, str] = {}
     for name, row in zip(names, (row.tobytes() for row in rows), strict=False):

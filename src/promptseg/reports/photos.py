@@ -1,7 +1,6 @@
 """What prompts say of photos, as files: answers for programs and overlays for people."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +42,19 @@ class PhotoWriter:
         self._answers.finish()
 
 
-def _writer(task: str, out: Path, label_space: LabelSpace) -> PhotoWriter:
-    return PhotoWriter(out, label_space, build_task(task))
+class _Writers(Mapping[str, Callable[[Path, LabelSpace], PhotoWriter]]):
+    """What builds the writer of each task there is, with the task's own settings."""
+
+    def __getitem__(self, name: str) -> Callable[[Path, LabelSpace], PhotoWriter]:
+        task = build_task(name)
+        return lambda out, label_space: PhotoWriter(out, label_space, task)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(TASKS)
+
+    def __len__(self) -> int:
+        return len(TASKS)
 
 
-WRITERS: dict[str, Callable[[Path, LabelSpace], PhotoWriter]] = {name: partial(_writer, name) for name in TASKS}
-"""The writers by the name of their task, each with its own settings."""
+WRITERS = _Writers()
+"""The writers by the name of their task."""
