@@ -1,6 +1,7 @@
 """The page in a real browser: from a folder of photos without labels to an export that other programs read back."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,10 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the browser test
 expect = playwright.expect
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking"]
+WIDTH, HEIGHT = 640, 480
+"""Of the photos."""
+PICTURES = os.environ.get("PROMPTSEG_PICTURES")
+"""Where to put the screenshots of the documents; they are taken anyway, and looked at for being there."""
 SLOW = 60_000
 """Milliseconds: for a machine with other work to do."""
 pytestmark = [
@@ -32,7 +37,7 @@ pytestmark = [
 def town(tmp_path_factory):
     """Twelve generated photos without labels, and the truth to draw from."""
     root = tmp_path_factory.mktemp("photos") / "town"
-    return root, make_folder(root, 12, "320x240")
+    return root, make_folder(root, 12, "640x480")
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +87,9 @@ class Page:
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a place of the photo, in shares of its sides, is on the screen: it is shown whole, in the middle."""
         frame = self.at.locator("#canvas").bounding_box()
-        scale = min(frame["width"] / 320, frame["height"] / 240) * 0.97
+        scale = min(frame["width"] / WIDTH, frame["height"] / HEIGHT) * 0.97
         middle = frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2
-        return middle[0] + (x - 0.5) * 320 * scale, middle[1] + (y - 0.5) * 240 * scale
+        return middle[0] + (x - 0.5) * WIDTH * scale, middle[1] + (y - 0.5) * HEIGHT * scale
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         mouse = self.at.mouse
@@ -92,6 +97,14 @@ class Page:
         mouse.down()
         mouse.move(*self.place(*end), steps=6)
         mouse.up()
+
+    def picture(self, name: str, folder: Path) -> None:
+        """A screenshot, as a JPEG of the documents."""
+        self.at.mouse.move(2, 715)
+        self.at.wait_for_timeout(400)
+        path = Path(PICTURES or folder) / f"app-{name}.jpg"
+        self.at.screenshot(path=path, quality=82, type="jpeg")
+        assert path.stat().st_size > 20_000
 
     def saved(self) -> None:
         expect(self.at.locator("#saved")).to_have_text("saved", timeout=SLOW)
@@ -101,8 +114,8 @@ class Page:
         for class_id in range(4):
             rows = [(row.sum(), y) for y, row in enumerate(truth == class_id)]
             self.press(str(class_id + 1))
-            for count, y in sorted(rows, reverse=True)[:60:40]:
-                if count < 20:
+            for count, y in sorted(rows, reverse=True)[:120:80]:
+                if count < 40:
                     continue
                 x = np.flatnonzero(truth[y] == class_id)
                 run_of = max(np.split(x, np.flatnonzero(np.diff(x) > 1) + 1), key=len)
@@ -139,12 +152,13 @@ def test_1_classes_are_named_and_zero_shot_answers_at_once(page, town):
     assert page.at.locator("#photos button").count() == 12
 
 
-def test_2_strokes_are_saved_and_learned_from(page, town):
+def test_2_strokes_are_saved_and_learned_from(page, town, tmp_path):
     root, truth = town
     page.press("b", "]")
     page.paint(truth[int(photo_of(page))])
     page.saved()
     page.says("#words", "learned from 1 photo in")
+    page.picture("strokes", tmp_path)
     labels = load_dataset(str(root)).train
     drawn = {sample.id: sample.semantic() for sample in labels if (root / f"labels/{sample.id}.png").exists()}
     (name, label) = drawn.popitem()
@@ -154,7 +168,7 @@ def test_2_strokes_are_saved_and_learned_from(page, town):
     assert (label == truth[int(name)])[seen].mean() > 0.8
 
 
-def test_3_proposal_confirm_and_the_next_one_comes(page, town):
+def test_3_proposal_confirm_and_the_next_one_comes(page, town, tmp_path):
     for _ in range(3):
         name = photo_of(page)
         if name != "00":
@@ -170,6 +184,8 @@ def test_3_proposal_confirm_and_the_next_one_comes(page, town):
     page.says("#score .big", r"\d+ %")
     page.says("#score", "before their labels were seen")
     page.says("#score", "zero-shot: .* %")
+    page.says("#words", "learned from 3")
+    page.picture("score", tmp_path)
 
 
 def test_4_correct_undo_reload(page, town):
@@ -227,7 +243,7 @@ def test_6_the_keyboard_alone_is_enough(page, town):
     page.at.locator("#canvas").focus()
     page.press("s", "4")
     page.at.wait_for_timeout(2000)  # the regions are on their way
-    page.press(*["ArrowDown"] * 6, "Shift+ArrowRight")
+    page.press(*["ArrowDown"] * 9, "Shift+ArrowRight")
     page.press(" ")
     page.saved()
     page.at.wait_for_timeout(300)
@@ -240,11 +256,13 @@ def test_6_the_keyboard_alone_is_enough(page, town):
     assert name in (root / "splits/confirmed.txt").read_text()
 
 
-def test_7_the_look_shows_every_photo(page):
+def test_7_the_look_shows_every_photo(page, tmp_path):
     page.at.click("nav button[data-view=look]")
     expect(page.at.locator("#grid li")).to_have_count(12, timeout=SLOW)
     page.at.select_option("#look-source", "both")
     expect(page.at.locator("#grid img")).to_have_count(24)
+    page.at.wait_for_timeout(3000)  # the pictures are on their way
+    page.picture("look", tmp_path)
     page.at.select_option("#look-class", "1")
     page.at.select_option("#look-order", "share")
     page.says("#look-count", r"^\d+ of 12 photos")
@@ -252,13 +270,14 @@ def test_7_the_look_shows_every_photo(page):
     page.at.select_option("#look-class", "")
 
 
-def test_8_exports_are_read_back(page, town):
+def test_8_exports_are_read_back(page, town, tmp_path):
     root, _ = town
     page.at.click("nav button[data-view=out]")
     for form in ("coco", "prompts"):
         page.at.check(f"#formats input[value={form}]")
         page.at.click("#export button.primary")
         expect(page.at.locator("#exported .result").first).to_contain_text(f"exports/{form}", timeout=SLOW)
+    page.picture("export", tmp_path)
     coco = COCO(str(root / "exports/coco/annotations.json"))
     confirmed = set((root / "splits/confirmed.txt").read_text().split())
     assert {Path(image["file_name"]).stem for image in coco.loadImgs(coco.getImgIds())} == confirmed

@@ -13,8 +13,8 @@ from promptseg.label_space import Color, LabelSpace, default_colors
 
 _NAME_LENGTH = 80
 _COLORS: tuple[Color, ...] = (
-    (68, 119, 170),
     (238, 102, 119),
+    (68, 119, 170),
     (34, 136, 51),
     (204, 187, 68),
     (102, 204, 238),

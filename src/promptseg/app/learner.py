@@ -35,7 +35,6 @@ class Learner:
             PromptsegError: as `load_model`.
         """
         self.model, self._seed = load_model(model, device), seed
-        self._cache = FeaturesCache(self.model.device, "disk")
 
     def zero_shot(self, space: LabelSpace) -> Prompts:
         """The model's default prompts for the classes."""
@@ -43,9 +42,7 @@ class Learner:
 
     def learn(self, shots: Sequence[LabelledPhoto]) -> Prompts:
         """Prompts learned from every labelled pixel of the photos."""
-        run = fit(
-            self.model, shots, "semprompt", steps=10, seed=self._seed, progress=False, cache=self._cache, flip=False
-        )
+        run = fit(self.model, shots, "semprompt", steps=10, seed=self._seed, progress=False, flip=False)
         return run.prompts
 
     @torch.no_grad()
@@ -91,7 +88,8 @@ class Learner:
         return segment(self.model, photo, **pointed, seed=self._seed).mask  # type: ignore[arg-type]
 
     def _features(self, photo: Photo) -> ImageFeatures:
-        return self._cache.features(self.model, image_tensor(self.model, photo))
+        # A cache for this photo alone: one for all would keep every file that it ever opened in memory.
+        return FeaturesCache(self.model.device, "disk").features(self.model, image_tensor(self.model, photo))
 
     def _decode(self, prompts: Prompts, photo: Photo) -> Prediction:
         return self.model.decode(self._features(photo), prompts.to(self.model.device))

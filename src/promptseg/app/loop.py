@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from promptseg.prompts import Prompts
 
 ResultT = TypeVar("ResultT")
+_PAUSE = 0.5
+"""Seconds between news of photos that were looked at."""
 _STOPPED = "learning has stopped: start promptseg app again"
 
 
@@ -98,6 +100,7 @@ class Loop:
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._unscored: deque[str] = deque()
         self._stale, self._stopping = True, False
+        self._said = 0.0
         self._learned: tuple[Any, ...] | None = None
         self._open: str | None = None
         self._answer: tuple[str, int, NDArray[np.uint8]] | None = None
@@ -213,9 +216,10 @@ class Loop:
         elif self._unscored:
             self._score(self._unscored.popleft())
         elif (id_ := self._unseen()) is not None:
-            left = sum(self._is_unseen(i) for i in self.folder.photos)
-            self._say(f"looking at the photos, {left} to go", busy=True)
             self._look_at(id_, full=False)
+            if time.monotonic() - self._said > _PAUSE:
+                left = sum(self._is_unseen(i) for i in self.folder.photos)
+                self._say(f"looking at the photos, {left} to go", busy=True)
         else:
             self._rest()
 
@@ -281,8 +285,11 @@ class Loop:
         """Keep what is predicted of photos of which nothing was learned yet: the score's test before train."""
         learned = self.knowledge.photos if self.knowledge is not None else frozenset()
         for shot in shots:
-            if shot.id not in learned and self.records.of(shot.id).held is None:
-                self.records.hold(shot.id, self.learner.answer(prompts, shot.photo), len(learned))
+            if shot.id in learned or self.records.of(shot.id).held is not None:
+                continue
+            shown = self._answer is not None and self.knowledge and self._answer[:2] == (shot.id, self.knowledge.number)
+            answer = self._answer[2] if self._answer and shown else self.learner.answer(prompts, shot.photo)
+            self.records.hold(shot.id, answer, len(learned))
 
     def _score(self, id_: str) -> None:
         """Set the prediction that was kept, and zero-shot, against the labels of a confirmed photo."""
@@ -322,7 +329,7 @@ class Loop:
                 self._glance(id_, known)
         except PromptsegError as error:
             self._fault(id_, error)
-        self._say(self.news.words, busy=True)
+        self.news.busy = True
         return True
 
     def _glance(self, id_: str, known: Knowledge) -> None:
@@ -343,6 +350,7 @@ class Loop:
             self.news.words, self.news.busy = words, busy
             self.news.problem = problem or self.news.problem
             self.news.version += 1
+            self._said = time.monotonic()
             self._change.notify_all()
 
 
