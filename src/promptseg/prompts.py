@@ -26,6 +26,8 @@ FORMAT_VERSION = 2
 TENSOR_FILE = "prompts.safetensors"
 RECORD_FILE = "prompts.json"
 CARD_FILE = "README.md"
+_GROUPS = ("parts.", "weights.")
+"""What the names of tensors in a file start with that are no prompts."""
 
 Role = Literal["mask", "class", "void", "pixel"]
 """What a row stands for: `mask` asks for a mask, `class` is a class as the text encoder gives it, `void` is what no
@@ -86,6 +88,8 @@ class Prompts:
         model_fingerprint: SHA-256 of that model's weights; prompts mean nothing to another model.
         parts: tensors for reports only, such as `KIND.learned`, `KIND.weight` and `KIND.default` of what was fused.
         record: how they came about; none where nothing was fitted.
+        weights: changed weights of the model that stand beside the prompts, by name (models/weights.py); most methods
+            have none.
     """
 
     spec: PromptSpec
@@ -96,6 +100,7 @@ class Prompts:
     model_fingerprint: str
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     record: FitRecord | None = None
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -105,7 +110,8 @@ class Prompts:
     @property
     def nbytes(self) -> int:
         """Bytes of what the model is given."""
-        return sum(tensor.nbytes for tensor in (*self.kinds.values(), *self.fixed.values()))
+        groups = (self.kinds, self.fixed, self.weights)
+        return sum(tensor.nbytes for group in groups for tensor in group.values())
 
     def of_role(self, role: Role) -> dict[str, Tensor]:
         """The learnable kinds of a role that are there, by name, in the order of the spec."""
@@ -144,9 +150,9 @@ class Prompts:
         return self._map(_plain)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Prompts":
-        groups = (self.kinds, self.fixed, self.parts)
-        kinds, fixed, parts = ({name: change(tensor) for name, tensor in group.items()} for group in groups)
-        return replace(self, kinds=kinds, fixed=fixed, parts=parts)
+        groups = (self.kinds, self.fixed, self.parts, self.weights)
+        kinds, fixed, parts, weights = ({name: change(tensor) for name, tensor in group.items()} for group in groups)
+        return replace(self, kinds=kinds, fixed=fixed, parts=parts, weights=weights)
 
     def check_model(self, model_id: str, fingerprint: str) -> None:
         """Refuse a model other than the one these prompts were learned on.
@@ -164,24 +170,15 @@ class Prompts:
         """Refuse prompts that a model of `spec` cannot take.
 
         Raises:
-            PromptsegError: a kind is missing, unknown, or of another shape; the line starts with `where`.
+            PromptsegError: a kind is missing, unknown, or of another shape, or the prompts are for the model with
+                weights changed; the line starts with `where`.
         """
-        classes, given = len(self.label_space), {**self.kinds, **self.fixed}
-        for kind in spec:
-            tensor = (self.kinds if kind.learned else self.fixed).get(kind.name)
-            if tensor is None:
-                if not kind.optional:
-                    raise PromptsegError(
-                        f"{where}: {kind.name} prompts are missing, expected {kind.expected(classes)}: fit again"
-                    )
-            elif not kind.fits(tuple(tensor.shape), classes):
-                raise PromptsegError(
-                    f"{where}: {kind.name} prompts have shape {tuple(tensor.shape)}, expected {kind.expected(classes)}"
-                )
-        if unknown := sorted(set(given) - {kind.name for kind in spec}):
+        if self.weights:
             raise PromptsegError(
-                f"{where}: unexpected prompts {unknown[0]!r}, expected {', '.join(kind.name for kind in spec)}"
+                f"{where}: these prompts change {len(self.weights)} of its weights: decode with adapted(model, prompts)"
+                " of promptseg.models.adapted"
             )
+        _check_kinds(self, spec, where)
 
     def save(self, folder: str | Path) -> Path:
         """Write the prompt folder, each file atomically; returns its path.
@@ -192,8 +189,7 @@ class Prompts:
         folder = Path(folder)
         plain = self.detached()
         _check_saved(plain, str(folder))
-        parts = {f"parts.{name}": part for name, part in plain.parts.items()}
-        tensors = {name: tensor.contiguous() for name, tensor in {**plain.kinds, **plain.fixed, **parts}.items()}
+        tensors = {name: tensor.contiguous() for name, tensor in {**plain.fixed, **_numbers(plain)}.items()}
         with atomic_path(folder / TENSOR_FILE) as path:
             save_file(tensors, path)
         write_json(folder / RECORD_FILE, to_json(_Header.of(plain)))
@@ -213,19 +209,24 @@ class Prompts:
         header = _read_header(folder / RECORD_FILE)
         tensors = read_safetensors(folder / TENSOR_FILE)
         fixed = {kind.name for kind in header.spec if not kind.learned}
-        parts = {name for name in tensors if name.startswith("parts.")}
+        parts, weights = (_group(tensors, prefix) for prefix in _GROUPS)
         prompts = Prompts(
             header.spec,
-            kinds={name: tensors[name] for name in tensors if name not in fixed | parts},
+            kinds={name: tensors[name] for name in tensors if name not in fixed and not name.startswith(_GROUPS)},
             fixed={name: tensors[name] for name in tensors if name in fixed},
             label_space=header.label_space,
             model_id=header.model_id,
             model_fingerprint=header.model_fingerprint,
-            parts={name.removeprefix("parts."): tensors[name] for name in tensors if name in parts},
+            parts=parts,
             record=header.record,
+            weights=weights,
         )
         _check_saved(prompts, str(folder / TENSOR_FILE))
         return prompts
+
+
+def _group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -266,10 +267,35 @@ def _read_header(path: Path) -> _Header:
     return from_json(_Header, content, str(path))
 
 
+def _numbers(prompts: Prompts) -> dict[str, Tensor]:
+    """All that is not truth values, by the name it has in a file."""
+    groups = zip(("", *_GROUPS), (prompts.kinds, prompts.parts, prompts.weights), strict=True)
+    return {f"{prefix}{name}": tensor for prefix, group in groups for name, tensor in group.items()}
+
+
+def _check_kinds(prompts: Prompts, spec: PromptSpec, where: str) -> None:
+    classes, given = len(prompts.label_space), {**prompts.kinds, **prompts.fixed}
+    for kind in spec:
+        tensor = (prompts.kinds if kind.learned else prompts.fixed).get(kind.name)
+        if tensor is None:
+            if not kind.optional:
+                raise PromptsegError(
+                    f"{where}: {kind.name} prompts are missing, expected {kind.expected(classes)}: fit again"
+                )
+        elif not kind.fits(tuple(tensor.shape), classes):
+            raise PromptsegError(
+                f"{where}: {kind.name} prompts have shape {tuple(tensor.shape)}, expected {kind.expected(classes)}"
+            )
+    if unknown := sorted(set(given) - {kind.name for kind in spec}):
+        raise PromptsegError(
+            f"{where}: unexpected prompts {unknown[0]!r}, expected {', '.join(kind.name for kind in spec)}"
+        )
+
+
 def _check_saved(prompts: Prompts, where: str) -> None:
     """Refuse what does not belong into a file: other shapes, other types of numbers, numbers that are not finite."""
-    prompts.check(prompts.spec, where)
-    numbers = {**prompts.kinds, **{f"parts.{name}": part for name, part in prompts.parts.items()}}
+    _check_kinds(prompts, prompts.spec, where)
+    numbers = _numbers(prompts)
     for name, tensor in {**numbers, **prompts.fixed}.items():
         wanted = torch.float32 if name in numbers else torch.bool
         if tensor.dtype != wanted or tensor.layout != torch.strided:
@@ -294,6 +320,7 @@ def model_card(prompts: Prompts) -> str:
         "",
         f"- classes: {', '.join(prompts.class_names)}",
         f"- prompts: {shapes}",
+        *(_card_of_weights(prompts.weights) if prompts.weights else ()),
         *(_card_of_fit(prompts.record) if prompts.record else ()),
         "",
         "```python",
@@ -304,6 +331,11 @@ def model_card(prompts: Prompts) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _card_of_weights(weights: Mapping[str, Tensor]) -> list[str]:
+    numbers = sum(tensor.numel() for tensor in weights.values())
+    return [f"- beside the prompts, {numbers:,} numbers in {len(weights)} tensors that change weights of the model"]
 
 
 def _card_of_fit(record: FitRecord) -> list[str]:

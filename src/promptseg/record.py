@@ -41,6 +41,8 @@ class FitSettings:
         features: where image features are kept: `auto` (where there is room), `gpu`, `memory`, `disk` or `none`.
         features_dtype: numbers they are kept as: `float32` (exact), `bfloat16` or `float16` (half the room).
         precision: numbers the decoder computes in: `float32`, or `bfloat16` where it may (autocast; meant for GPUs).
+        recompute: where weights of the image encoder are trained, compute its insides again on the way back instead
+            of keeping them: less memory, more time.
         compile: let `torch.compile` make the decoder's kernels, which takes minutes at the start (meant for GPUs).
     """
 
@@ -59,6 +61,7 @@ class FitSettings:
     features: str = "auto"
     features_dtype: str = "float32"
     precision: str = "float32"
+    recompute: bool = False
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -72,7 +75,7 @@ class FitSettings:
             check_number(name, getattr(self, name))
         for name, choices in (("features", PLACES), ("features_dtype", DTYPES), ("precision", PRECISIONS)):
             check_choice(name, getattr(self, name), choices)
-        for name in ("flip", "compile"):
+        for name in ("flip", "recompute", "compile"):
             check_flag(name, getattr(self, name))
 
 

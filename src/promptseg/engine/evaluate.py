@@ -13,6 +13,7 @@ from promptseg.data.sample import Sample
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import image_tensor, loaded_ahead
 from promptseg.features.features_cache import FeaturesCache
+from promptseg.models.adapted import adapted
 from promptseg.models.base import ImageFeatures, PromptableSegmenter, Size
 from promptseg.progress import Progress
 from promptseg.prompts import Prompts
@@ -101,16 +102,15 @@ def evaluate(
         )
     chosen = task_of(prompts, task, settings)
     metric = chosen.metric(label_space)
-    prompts = prompts.to(model.device)
-    short_side = input_short_side(prompts)
+    used, short_side = adapted(model, prompts.to(model.device)), input_short_side(prompts)
     cache = cache or FeaturesCache(model.device, "none")
     bar = Progress(progress)
     with bar.running():
         loaded = loaded_ahead(partial(_load, model, chosen, short_side), samples)
         tracked = (item for _, item in zip(bar.track(samples, "evaluate"), loaded, strict=True))
-        encoded = ((truth, size, cache.features(model, pixels)) for truth, size, pixels in tracked)
+        encoded = ((truth, size, cache.features(used.encoder, pixels)) for truth, size, pixels in tracked)
         for batch in _batches(encoded, batch_size or _AT_ONCE.get(model.device.type, 1)):
-            prediction = model.decode(ImageFeatures.cat([features for _, _, features in batch]), prompts)
+            prediction = used.decoder.decode(ImageFeatures.cat([features for _, _, features in batch]), used.prompts)
             for index, (truth, size, _) in enumerate(batch):
                 metric.count(truth, chosen.answer(prediction, index, size, label_space))
     scores = metric.compute()

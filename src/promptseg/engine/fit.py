@@ -86,7 +86,8 @@ def fit(
     trainer = Trainer(model, defaults, module, built_task, record, cache, folder)
     losses, seconds = trainer.run(shots, Progress(progress))
     with torch.no_grad():
-        prompts = replace(defaults.updated(module(), module.parts()), record=record).detached()
+        learned = defaults.updated(module(), module.parts())
+        prompts = replace(learned, weights=module.weights(), record=record).detached()
     run = Run(prompts, losses, seconds, module.num_parameters(), out=None)
     return run if folder is None else trainer.keep(run, folder)
 

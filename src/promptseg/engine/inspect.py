@@ -15,6 +15,7 @@ from promptseg.data.formats.classes_json import packaged
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.evaluate import input_short_side
 from promptseg.features.encode import image_tensor
+from promptseg.models.adapted import adapted
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
 
@@ -111,8 +112,9 @@ def attention_maps(model: PromptableSegmenter, prompts: Prompts, photo: NDArray[
     In a decoder with masked attention a prompt attends inside the mask it predicts itself, so this is the sigmoid of
     its mask logits, at the decoder's own stride.
     """
-    features = model.encode_image([image_tensor(model, photo, input_short_side(prompts))])
-    prediction = model.decode(features, prompts.to(model.device))
+    used = adapted(model, prompts.to(model.device))
+    features = used.encoder.encode_image([image_tensor(model, photo, input_short_side(prompts))])
+    prediction = used.decoder.decode(features, used.prompts)
     masks = prediction.mask_logits[0].sigmoid().float().cpu()
     height, width = (
         max(1, round(size * image / canvas))

@@ -7,6 +7,7 @@ import torch
 from promptseg.data.images import Photo, photo_pixels
 from promptseg.engine.evaluate import input_short_side, task_of
 from promptseg.features.encode import image_tensor
+from promptseg.models.adapted import adapted
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
 
@@ -36,6 +37,7 @@ def predict(
     prompts.check_model(model.id, model.fingerprint)
     chosen = task_of(prompts, task, settings)
     pixels = photo_pixels(image)
-    features = model.encode_image([image_tensor(model, pixels, input_short_side(prompts))])
-    prediction = model.decode(features, prompts.to(model.device))
+    used = adapted(model, prompts.to(model.device))
+    features = used.encoder.encode_image([image_tensor(model, pixels, input_short_side(prompts))])
+    prediction = used.decoder.decode(features, used.prompts)
     return chosen.answer(prediction, 0, (pixels.shape[0], pixels.shape[1]), prompts.label_space)

@@ -7,7 +7,7 @@ alone, so a resumed run ends at the same prompts as an uninterrupted one.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -20,7 +20,7 @@ from promptseg.data.sample import Sample
 from promptseg.engine.runs import CHECKPOINT, Run, check_record, load_checkpoint, read_header, save_checkpoint
 from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
-from promptseg.features.cached_decoder import CachedDecoder
+from promptseg.features.cached_decoder import AdaptedDecoder, CachedDecoder
 from promptseg.features.encode import Encoded, encode_samples
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
@@ -29,6 +29,9 @@ from promptseg.progress import Progress
 from promptseg.prompts import Prompts
 from promptseg.record import FitRecord, FitSettings
 from promptseg.tasks.base import Task
+
+Decoder = Callable[[Sequence[Encoded], Prompts], list[Prediction]]
+"""Answers of all heads for encoded images that share a canvas."""
 
 CHECKPOINT_EVERY = 20
 """Steps between two checkpoints: what a killed run loses at most."""
@@ -109,7 +112,7 @@ class Trainer:
         self._task.check_targets(view.target for views in encoded for view in views)
         if where := self._cache.changed_summary():
             progress.say(where)
-        decoder = CachedDecoder(self._model, self._module.learned_kinds, settings.auxiliary > 0, settings.compile)
+        decoder = self._decoder()
         draws = draw_batches(len(shots), settings.batch_size, settings.flip, self._record.seed, start)
         began = time.perf_counter() - before
         try:
@@ -124,26 +127,33 @@ class Trainer:
             raise
         return losses, time.perf_counter() - began
 
-    def step(self, optimizer: torch.optim.Optimizer, decoder: CachedDecoder, batch: Sequence[Encoded]) -> float:
+    def _decoder(self) -> Decoder:
+        settings = self._settings
+        if self._module.weights():
+            return AdaptedDecoder(self._model, settings.auxiliary > 0, settings.recompute)
+        return CachedDecoder(self._model, self._module.learned_kinds, settings.auxiliary > 0, settings.compile)
+
+    def step(self, optimizer: torch.optim.Optimizer, decoder: Decoder, batch: Sequence[Encoded]) -> float:
         """One step. Each group of images goes back to the prompts before the next comes, the method once for all."""
         optimizer.zero_grad(set_to_none=True)
         with self._precision():
-            given = self._module()
-        prompts = self._defaults.updated(given)
+            given, weights = self._module(), self._module.weights()
         learned = {name: given[name] for name in sorted(self._module.learned_kinds)}
-        leaves = {name: tensor.detach().requires_grad_() for name, tensor in learned.items()}
+        leaves, weight_leaves = _cut(learned), _cut(weights)
+        prompts = replace(self._defaults.updated(given | leaves), weights=weight_leaves)
         value = torch.zeros((), device=self._model.device)
         for group in _groups(self._workers.part(batch), at_once=1 if value.device.type == "cpu" else len(batch)):
             with self._precision():
-                heads = decoder(group, prompts.updated(leaves))
+                heads = decoder(group, prompts)
             loss = self._loss(group, heads) * (len(group) / len(batch))
             loss.backward()
             value += loss.detach()
-        gradients = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves.values()]
+        every_leaf = (*leaves.values(), *weight_leaves.values())
+        gradients = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in every_leaf]
         self._workers.add_up([value, *gradients])
         if not math.isfinite(value.item()):
             raise PromptsegError(f"the loss is {value.item()}: lower the learning rate (rate) and fit again")
-        torch.autograd.backward(list(learned.values()), gradients)
+        torch.autograd.backward([*learned.values(), *weights.values()], gradients)
         optimizer.step()
         return value.item()
 
@@ -177,6 +187,11 @@ class Trainer:
         check_record(header.get("record"), self._record.request(), path)
         load_checkpoint(path, self._module, optimizer)
         return list(header["losses"]), float(header["seconds"])
+
+
+def _cut(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same numbers as the start of a graph of their own."""
+    return {name: tensor.detach().requires_grad_() for name, tensor in tensors.items()}
 
 
 def draw_batches(count: int, batch_size: int, flip: bool, seed: int, start: int = 0) -> Iterator[list[tuple[int, int]]]:

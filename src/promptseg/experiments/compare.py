@@ -87,7 +87,8 @@ class SharedData:
         """The scores of a run; what trains nothing depends on neither seed nor shots and is scored once."""
         if run.parameters == 0 and variant in self._untrained:
             return self._untrained[variant]
-        task, cache = self._plan.task, self.cache(settings)
+        # Features of an encoder that one run adapted are of no use to another, and would take the room of the others'.
+        task, cache = self._plan.task, None if run.prompts.weights else self.cache(settings)
         result = evaluate(self._model, run.prompts, self._split, task, progress=self._progress, cache=cache)
         if run.parameters == 0:
             self._untrained[variant] = result

@@ -1,4 +1,4 @@
-"""The decoder in training: what the trained prompts have no part in is computed once for each image and kept."""
+"""The model in training: what the trained prompts have no part in is computed once for each image and kept."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,6 +8,7 @@ import torch
 
 from promptseg.features.encode import Encoded
 from promptseg.features.memory import free_bytes
+from promptseg.models.adapted import adapted
 from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
 from promptseg.models.capabilities import decoder_states, prepared_features
 from promptseg.prompts import Prompts
@@ -55,7 +56,7 @@ class CachedDecoder:
         """
         ready = ImageFeatures.cat([self._ready(item, prompts) for item in group])
         heads = self._decode(ready, prompts) if self._states is None else self._states.classify(ready, prompts)
-        return [replace(h, class_logits=h.class_logits.float(), mask_logits=h.mask_logits.float()) for h in heads]
+        return _in_float32(heads)
 
     def _ready(self, item: Encoded, prompts: Prompts) -> ImageFeatures:
         if item.key in self._kept:
@@ -75,3 +76,33 @@ class CachedDecoder:
 
 def _last_alone(model: PromptableSegmenter, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
     return [model.decode(features, prompts)]
+
+
+def _in_float32(heads: Sequence[Prediction]) -> list[Prediction]:
+    return [replace(h, class_logits=h.class_logits.float(), mask_logits=h.mask_logits.float()) for h in heads]
+
+
+class AdaptedDecoder:
+    """The model where its weights are what is trained; images are encoded anew where those of its encoder are."""
+
+    def __init__(self, model: PromptableSegmenter, all_heads: bool, recompute: bool) -> None:
+        """Set up the model of one fit.
+
+        Args:
+            model: the frozen segmenter, which stays as it is.
+            all_heads: answer from every head of the decoder, not from the last one alone.
+            recompute: compute the insides of the image encoder again on the way back instead of keeping them.
+        """
+        self._model, self._recompute = model, recompute
+        self._all_heads = all_heads
+
+    def __call__(self, group: Sequence[Encoded], prompts: Prompts) -> list[Prediction]:
+        """As that of `CachedDecoder`; differentiable in the changed weights of `prompts` too."""
+        used = adapted(self._model, prompts, self._recompute)
+        if used.encoder is self._model:
+            features = ImageFeatures.cat([item.load() for item in group])
+        else:
+            features = used.encoder.encode_image([item.pixels for item in group])
+        if self._all_heads:
+            return _in_float32(used.decoder.decode_all(features, used.prompts))
+        return _in_float32([used.decoder.decode(features, used.prompts)])

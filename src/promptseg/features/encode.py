@@ -25,12 +25,14 @@ class Encoded:
     """One training image, possibly mirrored.
 
     Attributes:
+        pixels: (3, h, w) uint8, as the model takes it.
         key: what its features are kept under.
         load: gives its features (batch of 1), from where they are kept.
         canvas: of the features.
         target: the task's target.
     """
 
+    pixels: Tensor
     key: str
     load: Callable[[], ImageFeatures]
     canvas: Size
@@ -74,7 +76,7 @@ def encode_samples(
         for pixels, target in views:
             key = cache.key(model, pixels)
             load_features = partial(cache.features, model, pixels, key)
-            row.append(Encoded(key, load_features, load_features().canvas, target))
+            row.append(Encoded(pixels, key, load_features, load_features().canvas, target))
         encoded.append(row)
     return encoded
 

@@ -26,6 +26,13 @@ class PromptModule(nn.Module, ABC):
         Kinds that are not given stay those that the module was built from.
         """
 
+    def weights(self) -> dict[str, Tensor]:
+        """Changed weights of the model that it answers with, by name (models/weights.py), differentiable; most: none.
+
+        Where there are some of the image encoder, images are encoded anew at every step.
+        """
+        return {}
+
     def parts(self) -> dict[str, Tensor]:
         """Tensors that reports need beside the prompts, by name."""
         return {}

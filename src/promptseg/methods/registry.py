@@ -19,5 +19,10 @@ METHODS: "Registry[Method]" = Registry(
         "coop": "promptseg.methods.coop:METHOD",
         "locn": "promptseg.methods.locn:METHOD",
         "vspl": "promptseg.methods.vspl:METHOD",
+        "ssf": "promptseg.methods.ssf:METHOD",
+        "bitfit": "promptseg.methods.rivals.finetune:BITFIT",
+        "lora": "promptseg.methods.rivals.lora:METHOD",
+        "finetune-decoder": "promptseg.methods.rivals.finetune:DECODER",
+        "finetune-all": "promptseg.methods.rivals.finetune:EVERYTHING",
     },
 )

@@ -1,6 +1,6 @@
 """What some models can do beyond `PromptableSegmenter`: small protocols, and how to ask a model for them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
+from promptseg.models.weights import Weight
 from promptseg.prompts import Prompts
 
 Place = tuple[float, float]
@@ -142,6 +143,35 @@ class DecoderStates(Protocol):
 
     def classify(self, states: ImageFeatures, prompts: Prompts) -> list[Prediction]:
         """The answers to semantic prompts, head by head, that of `decode` last; differentiable in them."""
+
+
+class ChangeableWeights(Protocol):
+    """Optional: a model that gives views of itself with other weights in some places, and stays as it is."""
+
+    def weights(self) -> Sequence[Weight]:
+        """Those that can be changed: what images go through, and the decoder; not what makes prompts."""
+
+    def with_changes(self, changes: Mapping[str, Tensor], recompute: bool = False) -> PromptableSegmenter:
+        """The model with changed weights (models/weights.py), differentiable in them from `encode_image` on.
+
+        Args:
+            changes: by name.
+            recompute: keep less of the image encoder for the way back, and compute it again there.
+
+        Raises:
+            PromptsegError: a change of a weight that is not there, or of another shape.
+        """
+
+
+def changeable_weights(model: PromptableSegmenter) -> ChangeableWeights:
+    """The model's way to change weights in a view of it.
+
+    Raises:
+        PromptsegError: it has none.
+    """
+    if not (hasattr(model, "weights") and hasattr(model, "with_changes")):
+        raise PromptsegError(f"{model.id} offers no weights to change: choose a method that leaves them alone")
+    return cast(ChangeableWeights, model)
 
 
 def prepared_features(model: PromptableSegmenter) -> PreparedFeatures | None:

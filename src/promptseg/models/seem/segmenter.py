@@ -1,25 +1,46 @@
 """`SeemSegmenter`: a frozen SEEM network behind the interface of models/base.py."""
 
-from collections.abc import Sequence
+import copy
+import re
+from collections.abc import Mapping, Sequence
 from math import isqrt
+from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from promptseg.checks import check_choice
 from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import ObjectPrompt, point_grid
 from promptseg.models.images import image_sizes, long_side_size, normalised, short_side_size
 from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
+from promptseg.models.seem.backbones.efficientnet import FrozenNorm
 from promptseg.models.seem.network.attention import axis_code
 from promptseg.models.seem.network.features import DecoderStates, PreparedFeatures, SeemFeatures
 from promptseg.models.seem.network.seem_network import HeadOutputs, SeemNetwork
 from promptseg.models.seem.pointing.one_object import find_object, object_prompts
 from promptseg.models.seem.texts import SeemTexts
 from promptseg.models.tokenizer import Tokenizer
+from promptseg.models.weights import (
+    Part,
+    Weight,
+    changed_fingerprint,
+    changed_network,
+    check_changes,
+    module_weights,
+)
 from promptseg.prompts import PromptKind, Prompts, PromptSpec
 
 SPATIAL_CHOICES = ("queries", "grid", "both")
+_NORMS = (nn.LayerNorm, nn.GroupNorm, FrozenNorm)
+_RECOMPUTED = re.compile(r"backbone\.(.+\.)?_?blocks\.\d+")
+_ENCODER = ("backbone.", "sem_seg_head.pixel_decoder.")
+_DECODER = "sem_seg_head.predictor."
+_DECODER_PARTS = (
+    *("class_embed", "level_embed", "query_embed", "decoder_norm", "mask_embed", "transformer_"),
+    "lang_encoder.logit_scale",
+)
+"""What `decode` goes through; the queries' contents and what the text encoder makes of names are prompts."""
 
 
 class SeemSegmenter(SeemTexts):
@@ -83,9 +104,26 @@ class SeemSegmenter(SeemTexts):
         """What `encode_image` gives."""
         return SeemFeatures
 
-    @torch.no_grad()
+    def weights(self) -> list[Weight]:
+        """All of backbone, pixel decoder and decoder but the queries' contents, which are prompts."""
+        return module_weights(self.network, _part_of, _NORMS)
+
+    def with_changes(self, changes: Mapping[str, Tensor], recompute: bool = False) -> Self:
+        """A view with changed weights; `recompute` keeps the inputs of the backbone's blocks alone.
+
+        Raises:
+            PromptsegError: a change of a weight that is not there, or of another shape.
+        """
+        check_changes({weight.name: weight for weight in self.weights()}, changes, self.id)
+        view = copy.copy(self)
+        view.network = changed_network(self.network, changes, _RECOMPUTED if recompute else None)
+        view.fingerprint = changed_fingerprint(self.fingerprint, changes)
+        return view
+
     def encode_image(self, images: Sequence[Tensor] | Tensor) -> SeemFeatures:
         """Features of B images (3, H, W), RGB, 0..255, any dtype; smaller ones are padded right and below.
+
+        No weight of the frozen model asks for a gradient, so there is none; a view follows that of its changes.
 
         Raises:
             PromptsegError: no image, or one that is not (3, H, W).
@@ -212,3 +250,11 @@ class SeemSegmenter(SeemTexts):
 def _replaced(rows: Tensor, prompts: Tensor | None) -> Tensor:
     """Rows (Q, D) with the first N <= Q replaced by prompts (N, D)."""
     return rows if prompts is None else torch.cat((prompts, rows[len(prompts) :]))
+
+
+def _part_of(name: str) -> Part | None:
+    if name.startswith(_ENCODER):
+        return "encoder"
+    if name.startswith(_DECODER) and name.removeprefix(_DECODER).startswith(_DECODER_PARTS):
+        return "decoder"
+    return None

@@ -1,0 +1,89 @@
+"""LoRA: a low-rank addition to every linear map and full convolution of the image side (Hu et al., 2021).
+
+W' = W + (alpha / r) B A with A (r, fan in) drawn as a linear map's start and B (fan out, r) = 0, so that it starts from
+the model itself. A kernel counts as a matrix (fan out, channels * height * width). Depthwise convolutions have no rank
+to spare and stay as they are. The factor alpha / r is kept in B; alpha = r here, so it is 1 and the rate stands for it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from promptseg.checks import check_number, check_whole
+from promptseg.methods.module import Method, PromptModule
+from promptseg.models.base import PromptableSegmenter
+from promptseg.models.capabilities import changeable_weights
+from promptseg.models.weights import LORA_A, LORA_B
+from promptseg.prompts import Prompts
+
+
+@dataclass(frozen=True)
+class LoRASettings:
+    """Settings of LoRA.
+
+    Attributes:
+        rank: r, or less where a matrix has less.
+        lora_rate: learning rate relative to the base rate.
+    """
+
+    rank: int = 4
+    lora_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        check_whole("rank", self.rank)
+        check_number("lora_rate", self.lora_rate)
+
+
+class LoRA(PromptModule):
+    """A and B of every matrix; all prompts stay default."""
+
+    def __init__(self, model: PromptableSegmenter, defaults: Prompts, settings: LoRASettings, seed: int) -> None:
+        """Start from the model itself.
+
+        Args:
+            model: gives the matrices.
+            defaults: default prompts, none of which is learned.
+            settings: of the learning.
+            seed: of A.
+
+        Raises:
+            PromptsegError: the model offers no weights.
+        """
+        super().__init__()
+        offered = changeable_weights(model).weights()
+        matrices = {w.name: w.value for w in offered if w.layer == "linear" and not w.is_bias}
+        self._names, self._settings = tuple(matrices), settings
+        generator = torch.Generator().manual_seed(seed)
+        self.a, self.b = nn.ParameterList(), nn.ParameterList()
+        for value in matrices.values():
+            rows, columns = len(value), value[0].numel()
+            rank = min(settings.rank, rows, columns)
+            bound = 1 / math.sqrt(columns)
+            drawn = (2 * torch.rand((rank, columns), generator=generator) - 1) * bound
+            self.a.append(nn.Parameter(drawn.to(value)))
+            self.b.append(nn.Parameter(value.new_zeros(rows, rank)))
+
+    @property
+    def learned_kinds(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def forward(self) -> dict[str, Tensor]:
+        """None."""
+        return {}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The factors, as they are saved."""
+        return {f"{name}{LORA_A}": a for name, a in zip(self._names, self.a, strict=True)} | {
+            f"{name}{LORA_B}": b for name, b in zip(self._names, self.b, strict=True)
+        }
+
+    def rate_scales(self) -> dict[str, float]:
+        """As the settings say."""
+        return {name: self._settings.lora_rate for name, _ in self.named_parameters()}
+
+
+METHOD = Method(LoRASettings, LoRA)

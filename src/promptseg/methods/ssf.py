@@ -1,0 +1,82 @@
+"""Scale and shift: one factor and one summand for every channel behind every normalisation layer of the image side.
+
+Lian et al., "Scaling & Shifting Your Features", 2022, at the normalisation layers, whose own affine map takes them in:
+
+    (1 + s) * (w x + b) + t = w' x + b'  with  w' = (1 + s) w,  b' = (1 + s) b + t
+
+so that using them costs nothing, and w' and b' are what is saved. At s = t = 0 they are the model's own, bit for bit.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from promptseg.checks import check_number
+from promptseg.methods.module import Method, PromptModule
+from promptseg.models.base import PromptableSegmenter
+from promptseg.models.capabilities import changeable_weights
+from promptseg.prompts import Prompts
+
+
+@dataclass(frozen=True)
+class SSFSettings:
+    """Settings of scale and shift.
+
+    Attributes:
+        norm_rate: learning rate of scales and shifts relative to the base rate.
+    """
+
+    norm_rate: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        check_number("norm_rate", self.norm_rate)
+
+
+class ScaleShift(PromptModule):
+    """s and t of every normalisation layer; all prompts stay default."""
+
+    def __init__(self, model: PromptableSegmenter, defaults: Prompts, settings: SSFSettings, seed: int) -> None:
+        """Start from none.
+
+        Args:
+            model: gives the layers.
+            defaults: default prompts, none of which is learned.
+            settings: of the learning.
+            seed: not needed, the start is not random.
+
+        Raises:
+            PromptsegError: the model offers no weights.
+        """
+        super().__init__()
+        norms = {w.name: w.value for w in changeable_weights(model).weights() if w.layer == "norm"}
+        self._own = {name.removesuffix(".weight"): value for name, value in norms.items() if name.endswith(".weight")}
+        self._biases = {path: norms[f"{path}.bias"] for path in self._own}
+        self._settings = settings
+        self.scales = nn.ParameterList(torch.zeros_like(value) for value in self._own.values())
+        self.shifts = nn.ParameterList(torch.zeros_like(value) for value in self._own.values())
+
+    @property
+    def learned_kinds(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def forward(self) -> dict[str, Tensor]:
+        """None."""
+        return {}
+
+    def weights(self) -> dict[str, Tensor]:
+        """W' and b' of every layer."""
+        changed: dict[str, Tensor] = {}
+        for (path, weight), scale, shift in zip(self._own.items(), self.scales, self.shifts, strict=True):
+            changed[f"{path}.weight"] = (1 + scale) * weight
+            changed[f"{path}.bias"] = (1 + scale) * self._biases[path] + shift
+        return changed
+
+    def rate_scales(self) -> dict[str, float]:
+        """As the settings say."""
+        return {name: self._settings.norm_rate for name, _ in self.named_parameters()}
+
+
+METHOD = Method(SSFSettings, ScaleShift)

@@ -1,0 +1,43 @@
+"""The model that prompts are for: the frozen one, or views of it with the weights that stand beside the prompts."""
+
+from dataclasses import dataclass, replace
+
+from promptseg.models.base import PromptableSegmenter
+from promptseg.models.capabilities import changeable_weights
+from promptseg.models.weights import weight_of
+from promptseg.prompts import Prompts
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """What encodes images for prompts, what decodes them, and the prompts as the decoder takes them.
+
+    Attributes:
+        encoder: the frozen model itself where no weight of its image encoder is changed, so that features are shared.
+        decoder: likewise, where none is changed at all.
+        prompts: without the changed weights.
+    """
+
+    encoder: PromptableSegmenter
+    decoder: PromptableSegmenter
+    prompts: Prompts
+
+
+def adapted(model: PromptableSegmenter, prompts: Prompts, recompute: bool = False) -> Adapted:
+    """The model as `prompts` want it; differentiable in their kinds and changed weights.
+
+    Args:
+        model: frozen; it stays as it is.
+        prompts: on its device.
+        recompute: see `ChangeableWeights.with_changes`.
+
+    Raises:
+        PromptsegError: changed weights that the model does not offer.
+    """
+    if not prompts.weights:
+        return Adapted(model, model, prompts)
+    changeable = changeable_weights(model)
+    view = changeable.with_changes(prompts.weights, recompute)
+    of_encoder = {weight.name for weight in changeable.weights() if weight.part == "encoder"}
+    encodes = any(weight_of(name) in of_encoder for name in prompts.weights)
+    return Adapted(view if encodes else model, view, replace(prompts, weights={}))
