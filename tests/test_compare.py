@@ -165,7 +165,7 @@ def test_a_failing_cell_is_reported_and_the_rest_go_on(model: SeemSegmenter, tmp
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"variants": (Variant("lora"),)}, "lora: unknown method 'lora'"),
+        ({"variants": (Variant("magic"),)}, "magic: unknown method 'magic'"),
         ({"variants": (Variant("coop", {"weight": 1}),)}, "coop:weight=1: unknown setting 'weight'"),
         ({"settings": {"loss": "l1"}}, "zero-shot: unknown semantic loss 'l1'"),
         ({"variants": (Variant("coop"), Variant("coop"))}, "coop stands twice among the methods: give it once"),

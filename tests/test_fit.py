@@ -212,8 +212,8 @@ def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
     ("settings", "message"),
     [
         (
-            {"method": "lora"},
-            "unknown method 'lora': choose one of coop, locn, semprompt, spaprompt, ssprompt, vspl, zero-shot",
+            {"method": "magic"},
+            f"unknown method 'magic': choose one of {', '.join(sorted(METHODS))}",
         ),
         ({"task": "depth"}, "unknown task 'depth': choose one of instance, panoptic, semantic"),
         ({"preset": "fast"}, "unknown preset 'fast': choose one of paper, tuned"),
