@@ -13,6 +13,7 @@ from tiny import CONFIG, tiny_segmenter
 from torch import Tensor
 
 import promptseg
+from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import resolve
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import image_tensor
@@ -21,7 +22,6 @@ from promptseg.methods.module import PromptModule
 from promptseg.methods.registry import METHODS
 from promptseg.models.adapted import adapted
 from promptseg.models.base import Prediction
-from promptseg.models.defaults import default_prompts
 from promptseg.models.seem.backbones import EfficientNetConfig
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts

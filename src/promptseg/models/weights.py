@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from promptseg.errors import PromptsegError
-from promptseg.models.fingerprint import fingerprint
+from promptseg.tensor_files import fingerprint
 
 Part = Literal["encoder", "decoder"]
 """What a weight belongs to: `encoder` is all that `encode_image` goes through, `decoder` what `decode` does."""
