@@ -145,12 +145,14 @@ def test_regions_are_tinted_outlined_and_labelled():
     left, behind = np.zeros((100, 200), bool), np.zeros((100, 200), bool)
     left[20:80, 10:90] = True
     behind[40:60, 60:190] = True
-    picture = outlined(photo, [Region(left, RED, "car"), Region(behind, BLUE, "bus")], width=390)
+    picture = outlined(photo, [Region(lambda: left, RED, "car"), Region(lambda: behind, BLUE, "bus")], width=390)
     assert picture.shape == (200, 400, 3)
     assert (picture[40, 60:140] == RED).all() and (picture[90, 370:375] == (60, 60, 100)).all()
     assert picture[90, 170].tolist() == [round(0.6 * c + 0.4 * r) for c, r in zip((60, 60, 100), RED, strict=True)]
     assert (picture[0] == 100).all() and (picture[:, 0] == 100).all()
-    one, both = ((p == (20, 20, 20)).all(-1).sum() for p in (outlined(photo, [Region(left, RED, "car")], 390), picture))
+    one, both = (
+        (p == (20, 20, 20)).all(-1).sum() for p in (outlined(photo, [Region(lambda: left, RED, "car")], 390), picture)
+    )
     assert both > one + 100 > 200  # the dark boxes of the labels
 
 
@@ -158,6 +160,7 @@ def test_an_empty_region_and_a_label_at_the_edge_stay_inside():
     mask = np.zeros((30, 40), bool)
     mask[:2, 38:] = True
     picture = outlined(
-        np.zeros((30, 40, 3), np.uint8), [Region(mask, RED, "traffic light"), Region(~mask & False, BLUE, "x")]
+        np.zeros((30, 40, 3), np.uint8),
+        [Region(lambda: mask, RED, "traffic light"), Region(lambda: ~mask & False, BLUE, "x")],
     )
     assert picture.shape == (720, 960, 3) and (picture == 255).any()

@@ -1,7 +1,7 @@
 """Regions on a photo that a person can tell apart: tinted, outlined, and labelled or marked."""
 
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
+from promptseg.data.images import resize_image, resize_labels
 from promptseg.files import atomic_path
 from promptseg.label_space import IGNORE, Color, LabelSpace
 from promptseg.models.capabilities import ObjectPrompt
@@ -17,6 +18,8 @@ from promptseg.tasks.base import Drawing, Region
 
 READABLE_WIDTH = 960
 """Smaller photos are enlarged to about this width, pixels: labels need room."""
+LARGEST_OVERLAY = 4_000_000
+"""Larger photos are shrunk to about so many pixels: overlays are for people, and memory must not grow with photos."""
 _OPACITY, _PAD = 0.4, 2
 
 Box = tuple[float, float, float, float]
@@ -24,8 +27,12 @@ Box = tuple[float, float, float, float]
 
 def drawn(photo: Picture, drawing: Drawing, label_space: LabelSpace) -> Picture:
     """A photo (H, W, 3) with an answer: tinted by its label map over a legend, or with its regions outlined."""
+    if photo.shape[0] * photo.shape[1] > LARGEST_OVERLAY:
+        share = sqrt(LARGEST_OVERLAY / (photo.shape[0] * photo.shape[1]))
+        photo = resize_image(photo, (max(1, int(photo.shape[0] * share)), max(1, int(photo.shape[1] * share))))
     if drawing.labels is not None:
-        return labelled_overlay(photo, drawing.labels, label_space.names, label_space.colors)
+        labels = resize_labels(drawing.labels, (photo.shape[0], photo.shape[1]))
+        return labelled_overlay(photo, labels, label_space.names, label_space.colors)
     return outlined(photo, drawing.regions)
 
 
@@ -44,7 +51,7 @@ def outlined(photo: Picture, regions: Sequence[Region], width: int = READABLE_WI
     factor = max(1, ceil(width / photo.shape[1]))
     size = (photo.shape[1] * factor, photo.shape[0] * factor)
     canvas = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC)).astype(np.float32)
-    masks = [_enlarged(region.mask, size) for region in regions]
+    masks = [_resized(region.mask(), size) for region in regions]
     for region, mask in reversed(list(zip(regions, masks, strict=True))):
         canvas[mask] = (1 - _OPACITY) * canvas[mask] + _OPACITY * np.array(region.color, np.float32)
         canvas[mask & ~binary_erosion(mask, iterations=max(2, size[0] // 600))] = region.color
@@ -56,10 +63,10 @@ def outlined(photo: Picture, regions: Sequence[Region], width: int = READABLE_WI
     return np.asarray(picture)
 
 
-def _enlarged(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+def _resized(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
     grey = Image.fromarray(mask.astype(np.uint8) * 255)
-    enlarged: NDArray[np.bool_] = np.asarray(grey.resize(size, Image.Resampling.BILINEAR)) >= 128
-    return enlarged
+    resized: NDArray[np.bool_] = np.asarray(grey.resize(size, Image.Resampling.BILINEAR)) >= 128
+    return resized
 
 
 def _label(draw: ImageDraw.ImageDraw, region: Region, mask: NDArray[np.bool_], taken: Sequence[Box]) -> Box:

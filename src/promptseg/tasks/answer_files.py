@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from promptseg.data.sample import PanopticLabels
 from promptseg.files import atomic_path
 from promptseg.label_space import LabelSpace
-from promptseg.tasks.instances import Instances, encode, window
+from promptseg.tasks.instances import Instances, window
 
 
 def categories(label_space: LabelSpace) -> list[dict[str, Any]]:
@@ -31,14 +32,14 @@ def box_of(mask: NDArray[np.bool_]) -> list[int]:
 def instance_entries(found: Instances, image: int, first_id: int) -> list[dict[str, Any]]:
     """Objects as annotations of an image, numbered from `first_id`; empty masks are left out."""
     entries: list[dict[str, Any]] = []
-    masks = found.masks.cpu().numpy()
-    for class_id, score, mask in zip(found.class_ids.tolist(), found.scores.tolist(), masks, strict=True):
-        if not mask.any():
+    for class_id, score, runs in zip(found.class_ids.tolist(), found.scores.tolist(), found.runs, strict=True):
+        area = int(coco_mask.area(runs))
+        if not area:
             continue
-        lengths = encode(mask)
         entry = {"id": first_id + len(entries), "image_id": image, "category_id": class_id, "score": round(score, 6)}
-        entry["segmentation"] = {"size": list(lengths["size"]), "counts": lengths["counts"].decode("ascii")}
-        entries.append(entry | {"area": int(mask.sum()), "bbox": box_of(mask), "iscrowd": 0})
+        entry["segmentation"] = {"size": list(runs["size"]), "counts": runs["counts"].decode("ascii")}
+        box = [int(side) for side in coco_mask.toBbox(runs)]
+        entries.append(entry | {"area": area, "bbox": box, "iscrowd": 0})
     return entries
 
 

@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from promptseg.data.sample import ObjectLabels
 from promptseg.label_space import LabelSpace
-from promptseg.tasks.base import Scores, mean
+from promptseg.tasks.base import Scores, mean, row_blocks
 from promptseg.tasks.instances import Instances, encode, window
 from promptseg.tasks.matched_loss import renumbered
 
@@ -43,9 +43,8 @@ class CocoAP:
             if segment.class_id in self._things:
                 mask = encode(truth.mask(index))
                 self._truth.append(self._entry(self._truth, image, segment.class_id, mask, int(segment.is_crowd)))
-        masks = answer.masks.cpu().numpy()
-        for class_id, score, mask in zip(answer.class_ids.tolist(), answer.scores.tolist(), masks, strict=True):
-            entry = self._entry(self._found, image, class_id, encode(mask), 0)
+        for class_id, score, runs in zip(answer.class_ids.tolist(), answer.scores.tolist(), answer.runs, strict=True):
+            entry = self._entry(self._found, image, class_id, runs, 0)
             self._found.append({**entry, "score": score})
 
     @staticmethod
@@ -129,8 +128,9 @@ class CityscapesAP:
         count = len(names) + 1  # void first, what is of no segment last
         regions = renumbered(truth.map, {name: i for i, name in enumerate(names)}, count - 1)
         members = np.array([[*np.isin(names, own), False] for own in truth.regions]).reshape(-1, count)
-        masks, classes = answer.masks.cpu().numpy(), answer.class_ids.cpu().numpy()
-        inside = np.array([_inside(regions, mask, count) for mask in masks]).reshape(len(masks), count)
+        classes = answer.class_ids.cpu().numpy()
+        found_in = [_inside(regions, answer.mask(index), count) for index in range(len(answer))]
+        inside = np.array(found_in, np.int64).reshape(len(answer), count)
         sizes = members @ np.bincount(regions.ravel(), minlength=count)
         found = _Found(answer.scores.cpu().double().numpy(), inside.sum(1), inside[:, 0], inside @ members.T)
         for class_id in self._things:
@@ -183,7 +183,9 @@ def _overlap(
 def _inside(regions: NDArray[np.intp], mask: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
     """How many pixels of a mask are in each region."""
     part = window(mask)
-    return np.bincount(regions[part][mask[part]], minlength=count)
+    regions, mask = regions[part], mask[part]
+    blocks = (regions[rows][mask[rows]] for rows in row_blocks(mask.shape))
+    return sum((np.bincount(block, minlength=count) for block in blocks), np.zeros(count, np.int64))
 
 
 def _average_precision(images: list[_Overlap], overlap: float) -> float:

@@ -1,7 +1,7 @@
 """What a task is to the rest: targets, a loss, answers, and a metric. It never asks which model."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -16,6 +16,8 @@ from promptseg.models.base import Prediction, Size
 
 TargetT = TypeVar("TargetT")
 
+BLOCK_PIXELS = 2**22
+"""Pixels that are counted together: what is made of them on the way has eight bytes for each."""
 SUMMARY_ITEMS = 3
 """How many classes the line about an answer names."""
 
@@ -63,9 +65,15 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A mask (H, W) bool with the colour and the text it is shown by."""
+    """A mask with the colour and the text it is shown by.
 
-    mask: NDArray[np.bool_]
+    Attributes:
+        mask: gives it, (H, W) bool; all of a large photo at once would not fit into memory.
+        color: what it is tinted and outlined with.
+        text: what is written on it.
+    """
+
+    mask: Callable[[], NDArray[np.bool_]]
     color: Color
     text: str
 
@@ -178,6 +186,12 @@ class TaskKind:
         """Its settings with some overridden; what is no setting of it is left alone."""
         own = {name: value for name, value in overrides.items() if name in self.setting_names}
         return replace(self.presets[preset], **own)
+
+
+def row_blocks(shape: Sequence[int]) -> Iterator[slice]:
+    """Slices of the rows of a map (H, W), each of about `BLOCK_PIXELS` pixels."""
+    step = max(1, BLOCK_PIXELS // max(1, shape[1]))
+    return (slice(start, start + step) for start in range(0, shape[0], step))
 
 
 def counted(names: Iterable[str], what: str) -> str:

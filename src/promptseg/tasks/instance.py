@@ -6,6 +6,7 @@ of Cityscapes.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from promptseg.models.base import Prediction, Size
 from promptseg.tasks.answer_files import categories, image_entry, instance_entries
 from promptseg.tasks.average_precision import CityscapesAP, CocoAP
 from promptseg.tasks.base import Columns, Drawing, Region, TaskKind, counted
-from promptseg.tasks.instances import Instances
-from promptseg.tasks.masks import masks_at
+from promptseg.tasks.instances import Instances, RunLengths, Runs
+from promptseg.tasks.masks import image_masks, strips
 from promptseg.tasks.matched_loss import MatchedSettings, SegmentTarget, check_found, segment_target, segments_loss
 
 RULES = ("coco", "cityscapes")
@@ -95,10 +96,8 @@ class InstanceTask:
         Raises:
             PromptsegError: no class is a thing.
         """
-        masks = masks_at(prediction, index, size)
-        return instance_inference(
-            prediction.class_logits[index], masks, _things(label_space), self.settings.max_detections
-        )
+        logits, masks, things = prediction.class_logits[index], image_masks(prediction, index), _things(label_space)
+        return instance_inference(logits, masks, things, self.settings.max_detections, size)
 
     def metric(self, label_space: LabelSpace) -> CocoAP | CityscapesAP:
         """Average precision by the chosen rules."""
@@ -108,12 +107,12 @@ class InstanceTask:
 
     def drawing(self, answer: Instances, label_space: LabelSpace) -> Drawing:
         """The sure objects, each in a colour of its own, with its class and score."""
-        sure = answer.scores >= SHOWN_SCORE
-        names = [label_space.names[class_id] for class_id in answer.class_ids[sure].tolist()]
-        things = zip(names, answer.scores[sure].tolist(), answer.masks[sure].cpu().numpy(), strict=True)
+        # The best come first.
+        sure = range(int((answer.scores >= SHOWN_SCORE).sum()))
+        names = [label_space.names[int(answer.class_ids[i])] for i in sure]
         regions = tuple(
-            Region(mask, color, f"{name} {score:.2f}")
-            for color, (name, score, mask) in zip(default_colors(len(names)), things, strict=True)
+            Region(partial(answer.mask, i), color, f"{names[i]} {float(answer.scores[i]):.2f}")
+            for i, color in zip(sure, default_colors(len(names)), strict=True)
         )
         return Drawing(counted(names, "objects"), regions=regions)
 
@@ -134,7 +133,7 @@ class InstanceWriter:
     def add(self, name: str, file_name: str, answer: Instances) -> None:
         """Note the objects of a photo."""
         number = len(self._images) + 1
-        self._images.append(image_entry(number, file_name, answer.masks.shape[1:]))
+        self._images.append(image_entry(number, file_name, answer.size))
         self._objects += instance_entries(answer, number, len(self._objects) + 1)
 
     def finish(self) -> None:
@@ -158,6 +157,7 @@ def instance_inference(
     mask_logits: Tensor,
     thing_ids: Collection[int] | None,
     max_detections: int = 100,
+    size: Size | None = None,
 ) -> Instances:
     """The detections of one image, by SEEM's official rule.
 
@@ -168,9 +168,10 @@ def instance_inference(
 
     Args:
         class_logits: (N, C + 1), the background column last.
-        mask_logits: (N, H, W), at the output size.
+        mask_logits: (N, h, w) of the image.
         thing_ids: the classes to keep; None keeps all.
         max_detections: pairs of query and class to take.
+        size: output height and width, pixels; None = that of `mask_logits`.
     """
     probabilities = class_logits.softmax(-1)[:, :-1]
     likeliest = probabilities.flatten().argsort(descending=True, stable=True)[:max_detections]
@@ -178,17 +179,27 @@ def instance_inference(
     if thing_ids is not None:
         things = torch.isin(class_ids, torch.tensor(sorted(thing_ids), dtype=torch.int64, device=class_ids.device))
         queries, class_ids = queries[things], class_ids[things]
-    masks = mask_logits > 0
-    scores = probabilities[queries, class_ids] * _quality(mask_logits, masks)[queries]
+    used, places = queries.unique(return_inverse=True)
+    quality, runs = _enlarged_masks(mask_logits[used], size or (mask_logits.shape[1], mask_logits.shape[2]))
+    scores = probabilities[queries, class_ids] * quality[places]
     order = scores.argsort(descending=True, stable=True)
-    return Instances(class_ids[order], scores[order], masks[queries[order]])
+    masks = tuple(runs[place] for place in places[order].tolist())
+    return Instances(class_ids[order], scores[order], masks, size or (mask_logits.shape[1], mask_logits.shape[2]))
 
 
-def _quality(mask_logits: Tensor, masks: Tensor) -> Tensor:
-    """Mean sigmoid inside each mask, (N,): once per query, not per detection, as many share a mask."""
-    # Query by query: all at once would hold the N masks twice more, gigabytes for a large photo.
-    inside = torch.stack([logits[mask].sigmoid().sum() for logits, mask in zip(mask_logits, masks, strict=True)])
-    return inside / (masks.flatten(1).sum(1) + 1e-6)
+def _enlarged_masks(mask_logits: Tensor, size: Size) -> tuple[Tensor, list[Runs]]:
+    """For each query the mean sigmoid inside its mask at an output size, (N,), and the mask.
+
+    Once per query, not per detection, as many share a mask.
+    """
+    inside, areas = mask_logits.new_zeros(2, len(mask_logits), dtype=torch.float64)
+    lengths = RunLengths(len(mask_logits), size, mask_logits.device)
+    for _, logits in strips(mask_logits, size) if len(mask_logits) else ():
+        masks = logits > 0
+        inside += (logits.sigmoid() * masks).sum((1, 2), dtype=torch.float64)
+        areas += masks.sum((1, 2))
+        lengths.add(masks)
+    return (inside / (areas + 1e-6)).to(mask_logits), lengths.finish()
 
 
 TASK = TaskKind(InstanceTask, PRESETS, COLUMNS)

@@ -27,12 +27,64 @@ def masks_at(prediction: Prediction, index: int, size: Size) -> Tensor:
         index: which of the B images.
         size: output height and width, pixels.
     """
+    return _enlarged(image_masks(prediction, index), size)
+
+
+def image_masks(prediction: Prediction, index: int) -> Tensor:
+    """Mask logits (N, h, w) of one image, at the size that it has on the canvas; differentiable."""
     height, width = prediction.image_sizes[index]
     # Only this image is brought up to the canvas: a whole batch there would be B times the memory.
-    canvas = _resized(prediction, prediction.mask_logits[index : index + 1], prediction.canvas)[..., :height, :width]
-    if tuple(canvas.shape[-2:]) == tuple(size):
-        return canvas[0]
-    return F.interpolate(canvas, size, mode="bicubic", align_corners=False, antialias=True)[0]
+    return _resized(prediction, prediction.mask_logits[index : index + 1], prediction.canvas)[0, :, :height, :width]
+
+
+def _enlarged(maps: Tensor, size: Size) -> Tensor:
+    """Maps (N, h, w) at an output size; equal sizes are returned as they are."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps[None], size, mode="bicubic", align_corners=False, antialias=True)[0]
+
+
+STRIP_VALUES = 2**24
+"""Values of a strip: 64 MiB, of which an answer takes a few more for what it makes of them."""
+PANEL_VALUES = 2**26
+"""Values of maps of full width and small height that are kept for the strips to come: 256 MiB."""
+
+_NARROWEST = 3
+"""PyTorch 2.13 enlarges a single column wrongly; about equal parts of 3 columns have 2 at least."""
+
+
+def strips(maps: Tensor, size: Size) -> Iterator[tuple[slice, Tensor]]:
+    """Maps (N, h, w) at an output size (H, W), some columns at a time: the columns, and their values (N, H, columns).
+
+    So an answer at the size of a photo takes memory that does not grow with the photo. A resize goes along the rows
+    first, and then along each column by itself: on a CPU the values are those of `masks_at` to the last bit.
+    """
+    (count, old, _), (height, width) = maps.shape, size
+    wide = max(_NARROWEST, STRIP_VALUES // (count * height))
+    if wide >= width or tuple(maps.shape[-2:]) == tuple(size):
+        enlarged = _enlarged(maps, size)
+        yield from ((columns, enlarged[..., columns]) for columns in _spans(0, width, wide))
+        return
+    panel_width = max(wide, PANEL_VALUES // (count * old))
+    for panel in _spans(0, width, panel_width):
+        across = _across(maps, width, panel)
+        for columns in _spans(panel.start, panel.stop, wide):
+            part = across[..., columns.start - panel.start : columns.stop - panel.start]
+            yield columns, _enlarged(part, (height, part.shape[2]))
+
+
+def _across(maps: Tensor, width: int, columns: slice) -> Tensor:
+    """Some columns of maps (N, h, w) enlarged to a width: (N, h, columns); a few maps at a time, as all are needed."""
+    few = max(1, STRIP_VALUES // (maps.shape[1] * width))
+    parts = [_enlarged(some, (maps.shape[1], width))[..., columns].clone() for some in maps.split(few)]
+    return torch.cat(parts)
+
+
+def _spans(start: int, stop: int, step: int) -> list[slice]:
+    """Slices of about one length, at most `step`, that cover a range."""
+    count = -(-(stop - start) // step)
+    ends = [start + (stop - start) * i // count for i in range(count + 1)]
+    return list(map(slice, ends, ends[1:]))
 
 
 def _resized(prediction: Prediction, masks: Tensor, size: Size) -> Tensor:

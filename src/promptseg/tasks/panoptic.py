@@ -5,6 +5,7 @@ Loss: that of predictions matched with the labelled segments, objects and stuff 
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from promptseg.files import write_json
 from promptseg.label_space import LabelSpace, default_colors
 from promptseg.models.base import Prediction, Size
 from promptseg.tasks.answer_files import categories, image_entry, segment_entries, write_segment_ids
-from promptseg.tasks.base import Columns, Drawing, Region, Scores, TaskKind, counted, mean
-from promptseg.tasks.masks import masks_at
+from promptseg.tasks.base import Columns, Drawing, Region, Scores, TaskKind, counted, mean, row_blocks
+from promptseg.tasks.masks import image_masks, strips
 from promptseg.tasks.matched_loss import (
     MatchedSettings,
     SegmentTarget,
@@ -96,8 +97,15 @@ def _classes(segments: Sequence[Segment]) -> NDArray[np.intp]:
 def _common_pixels(truth: PanopticLabels, answer: PanopticLabels) -> NDArray[np.int64]:
     """(T + 1, P + 1) pixels that labelled and predicted segments share; row and column 0 are void."""
     shape = (len(truth.segments) + 1, len(answer.segments) + 1)
-    pairs: NDArray[Any] = segment_numbers(truth, truth.segments) * shape[1] + segment_numbers(answer, answer.segments)
-    return np.bincount(pairs.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
+    common = np.zeros(shape, np.int64)
+    for rows in row_blocks(truth.map.shape):
+        pairs: NDArray[Any] = _numbers(truth, rows) * shape[1] + _numbers(answer, rows)
+        common += np.bincount(pairs.ravel(), minlength=common.size).reshape(shape)
+    return common
+
+
+def _numbers(labels: PanopticLabels, rows: slice) -> NDArray[np.intp]:
+    return segment_numbers(PanopticLabels(labels.map[rows], labels.segments), labels.segments)
 
 
 @dataclass(frozen=True)
@@ -159,9 +167,9 @@ class PanopticTask:
 
     def answer(self, prediction: Prediction, index: int, size: Size, label_space: LabelSpace) -> PanopticLabels:
         """The segments of image `index`."""
-        masks, settings = masks_at(prediction, index, size), self.settings
-        things, logits = label_space.thing_ids, prediction.class_logits[index]
-        return panoptic_inference(logits, masks, things, settings.object_threshold, settings.overlap_threshold)
+        things, logits, masks = label_space.thing_ids, prediction.class_logits[index], image_masks(prediction, index)
+        thresholds = self.settings.object_threshold, self.settings.overlap_threshold
+        return panoptic_inference(logits, masks, things, *thresholds, size)
 
     def metric(self, label_space: LabelSpace) -> PanopticQuality:
         """Panoptic quality."""
@@ -172,7 +180,7 @@ class PanopticTask:
         things, names = set(label_space.thing_ids), label_space.names
         regions = tuple(
             Region(
-                answer.map == segment.id,
+                partial(np.equal, answer.map, segment.id),
                 color if segment.class_id in things else label_space.colors[segment.class_id],
                 names[segment.class_id],
             )
@@ -215,6 +223,7 @@ def panoptic_inference(
     thing_ids: Collection[int],
     object_threshold: float = 0.8,
     overlap_threshold: float = 0.8,
+    size: Size | None = None,
 ) -> PanopticLabels:
     """The panoptic map of one image, by SEEM's official rule.
 
@@ -225,10 +234,11 @@ def panoptic_inference(
 
     Args:
         class_logits: (N, C + 1), the background column last.
-        mask_logits: (N, H, W), at the output size.
+        mask_logits: (N, h, w) of the image.
         thing_ids: classes with countable instances.
         object_threshold: class probability that a query must exceed, 0..1.
         overlap_threshold: least ratio of pixels won to pixels of the query's own mask, 0..1.
+        size: output height and width, pixels; None = that of `mask_logits`.
 
     Returns:
         Segment ids 1, 2, ... in query order, (H, W) int32 with 0 unassigned. A segment is a thing
@@ -236,38 +246,45 @@ def panoptic_inference(
     """
     probabilities, classes = class_logits.softmax(-1).max(-1)
     kept = (classes != class_logits.shape[-1] - 1) & (probabilities > object_threshold)
-    classes, masks = classes[kept], mask_logits[kept].sigmoid()
+    classes, size = classes[kept], size or (mask_logits.shape[1], mask_logits.shape[2])
     if not len(classes):
-        return PanopticLabels(_empty_map(mask_logits).cpu().numpy(), ())
-    winner = (masks * probabilities[kept, None, None]).argmax(0)
-    inside = masks >= 0.5
-    own = inside.gather(0, winner[None])[0]
-    accepted = _accepted(winner, inside, own, overlap_threshold)
+        return PanopticLabels(np.zeros(size, np.int32), ())
+    winners, accepted = _claims(probabilities[kept], mask_logits[kept], size, overlap_threshold)
     ids, segments = _number(classes.tolist(), accepted, thing_ids)
-    table = torch.tensor(ids, dtype=torch.int32, device=winner.device)
-    labels = torch.where(own, table[winner], _empty_map(mask_logits))
-    return PanopticLabels(labels.cpu().numpy(), segments)
+    return PanopticLabels(np.array([*ids, 0], np.int32)[winners], segments)
 
 
-def _empty_map(mask_logits: Tensor) -> Tensor:
-    return torch.zeros(mask_logits.shape[-2:], dtype=torch.int32, device=mask_logits.device)
-
-
-def _accepted(winner: Tensor, inside: Tensor, own: Tensor, overlap_threshold: float) -> list[bool]:
-    """Which queries keep enough of their mask.
+def _claims(
+    probabilities: Tensor, mask_logits: Tensor, size: Size, overlap_threshold: float
+) -> tuple[NDArray[np.int16], list[bool]]:
+    """Which query has each pixel, and which queries keep enough of their mask.
 
     Args:
-        winner: (H, W) int64, the query that won each pixel.
-        inside: (N, H, W) bool, the mask of each query.
-        own: (H, W) bool, whether the pixel is inside its winner's mask.
-        overlap_threshold: least ratio of `won` to `area`, both counted in pixels.
+        probabilities: (N,) of the class of each query.
+        mask_logits: (N, h, w).
+        size: output height and width, pixels.
+        overlap_threshold: least ratio of pixels won to pixels of the query's own mask.
+
+    Returns:
+        (H, W) the query that won each pixel, -1 outside its mask; and whether each query is a segment.
     """
-    count = len(inside)
-    won = winner.flatten().bincount(minlength=count).tolist()  # pixels outside the winner's mask count too
-    area = inside.flatten(1).sum(1).tolist()
-    common = winner[own].bincount(minlength=count).tolist()
-    # A shared pixel implies that `won` and `area` are not empty.
-    return [c > 0 and w / a >= overlap_threshold for w, a, c in zip(won, area, common, strict=True)]
+    count = len(mask_logits)
+    winners = np.empty(size, np.int16)
+    # Pixels that a query won, also outside its mask; of its mask; and of both.
+    won, area, common = mask_logits.new_zeros(3, count, dtype=torch.int64)
+    for columns, logits in strips(mask_logits, size):
+        masks = logits.sigmoid()
+        winner = (masks * probabilities[:, None, None]).argmax(0)
+        inside = masks >= 0.5
+        own = inside.gather(0, winner[None])[0]
+        won += winner.flatten().bincount(minlength=count)
+        area += inside.sum((1, 2))
+        common += winner[own].bincount(minlength=count)
+        winners[:, columns] = winner.where(own, -1).to("cpu", torch.int16)
+    # A shared pixel implies that a query won some and that its mask is not empty.
+    return winners, [
+        c > 0 and w / a >= overlap_threshold for w, a, c in zip(*map(Tensor.tolist, (won, area, common)), strict=True)
+    ]
 
 
 def _number(

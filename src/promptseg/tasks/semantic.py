@@ -22,8 +22,8 @@ from promptseg.errors import PromptsegError
 from promptseg.files import write_json
 from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.models.base import Prediction, Size
-from promptseg.tasks.base import SUMMARY_ITEMS, Columns, Drawing, Scores, TaskKind, mean
-from promptseg.tasks.masks import masks_at, semantic_map
+from promptseg.tasks.base import SUMMARY_ITEMS, Columns, Drawing, Scores, TaskKind, mean, row_blocks
+from promptseg.tasks.masks import image_masks, semantic_map, strips
 from promptseg.tasks.semantic_loss import semantic_loss
 
 LOSSES = ("cross-entropy", "cross-entropy+dice")
@@ -111,13 +111,17 @@ class SemanticTask:
 @torch.no_grad()
 def label_map(prediction: Prediction, index: int, size: Size) -> NDArray[np.uint8]:
     """The most likely class of every pixel of image `index`: (H, W) uint8 at `size`."""
-    class_map = semantic_map(prediction.class_logits[index], masks_at(prediction, index, size))
-    return class_map.argmax(0).to("cpu", torch.uint8).numpy()
+    labels = np.empty(size, np.uint8)
+    for columns, masks in strips(image_masks(prediction, index), size):
+        labels[:, columns] = semantic_map(prediction.class_logits[index], masks).argmax(0).to("cpu", torch.uint8)
+    return labels
 
 
 def class_shares(labels: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, float]:
     """Share of the pixels of a label map (H, W) for each class that occurs, largest first; they add up to 1."""
-    counts = np.bincount(labels.ravel(), minlength=len(names))
+    counts = np.sum(
+        [np.bincount(labels[rows].ravel(), minlength=len(names)) for rows in row_blocks(labels.shape)], axis=0
+    )
     order = np.argsort(-counts, kind="stable")
     return {names[i]: float(counts[i] / labels.size) for i in order if counts[i]}
 
@@ -153,9 +157,10 @@ class MeanIoU:
     def count(self, truth: NDArray[np.uint8], answer: NDArray[np.uint8]) -> None:
         """Add the pixels of two label maps (H, W)."""
         classes = len(self.class_names)
-        labelled = truth != IGNORE
-        pairs = truth[labelled].astype(np.int64) * classes + answer[labelled]
-        self.confusion += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+        for rows in row_blocks(truth.shape):
+            labelled = truth[rows] != IGNORE
+            pairs = truth[rows][labelled].astype(np.int64) * classes + answer[rows][labelled]
+            self.confusion += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
     def compute(self) -> Scores:
         """`miou`, the mean IoU of `things` and of `stuff`, and the IoU of every class.
