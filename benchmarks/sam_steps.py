@@ -18,20 +18,30 @@ from typing import Any
 
 from promptseg.files import write_json
 
-PHOTO = (512, 1024)
 STRIDE, PATCH = 4, 16
 
 
-def build(chunk: int) -> Any:
-    """SAM ViT-B as the library's default config has it, with random weights."""
+def build(chunk: int, device: str = "cpu", side: int = 1024) -> Any:
+    """SAM ViT-B as the library's default config has it, with random weights, drawn on the device.
+
+    Args:
+        chunk: classes decoded at once.
+        device: where it is.
+        side: of its input, pixels.
+    """
     import torch
     from transformers import SamConfig, SamModel
 
     from promptseg.models.sam.points import Sam
 
     torch.manual_seed(0)
-    config = SamConfig()
-    return Sam(SamModel(config), "sam-vit-base, random", config.vision_config.image_size, chunk, "")
+    grid = side // PATCH
+    config = SamConfig(
+        vision_config={"image_size": side}, prompt_encoder_config={"image_embedding_size": grid, "image_size": side}
+    )
+    with torch.device(device):
+        network = SamModel(config)
+    return Sam(network.to(device), "sam-vit-base, random", side, chunk, "")
 
 
 def measure(row: dict[str, Any], threads: int, send: Any) -> None:
@@ -41,21 +51,24 @@ def measure(row: dict[str, Any], threads: int, send: Any) -> None:
     torch.set_num_threads(threads)
     model = build(row.get("chunk", 1))
     start = peak_bytes()
-    seconds, held = encode(model) if "classes" not in row else step(model, row["classes"])
+    work, held = encoding(model) if "classes" not in row else step(model, row["classes"])
+    began = time.process_time()
+    work()
+    seconds = time.process_time() - began
     send.send(row | {"seconds": seconds, "feature_bytes": held, "model_bytes": start, "peak_bytes": peak_bytes()})
 
 
-def encode(model: Any) -> tuple[float, int]:
-    """Processor seconds of encoding a photo, and the bytes of its features."""
+def encoding(model: Any) -> tuple[Callable[[], object], int]:
+    """The encoding of a photo, and the bytes of its features."""
     import torch
 
-    photo = torch.randint(0, 256, (3, *PHOTO), dtype=torch.uint8)
-    features, seconds = timed(lambda: model.encode_image([photo]))
-    return seconds, features.nbytes
+    photo = torch.randint(0, 256, (3, model.size // 2, model.size), dtype=torch.uint8, device=model.device)
+    side = model.size // PATCH
+    return lambda: model.encode_image([photo]), 4 * model.dim * side**2
 
 
-def step(model: Any, classes: int) -> tuple[float, int]:
-    """Processor seconds of decoding, loss and gradient from the features of a photo, and their bytes."""
+def step(model: Any, classes: int) -> tuple[Callable[[], object], int]:
+    """Decoding, loss and gradient from the features of a photo, and their bytes."""
     import torch
 
     from promptseg.label_space import ClassInfo, LabelSpace
@@ -63,24 +76,20 @@ def step(model: Any, classes: int) -> tuple[float, int]:
     from promptseg.prompts import Prompts
     from promptseg.tasks.semantic import SemanticTask
 
-    side = model.size // PATCH
-    features = SamFeatures((model.size, model.size), (PHOTO,), (torch.randn(1, model.dim, side, side),))
-    kinds = model.default_spatial_prompts() | {"semantic": torch.randn(classes, model.dim)}
+    side, photo = model.size // PATCH, (model.size // 2, model.size)
+    features = SamFeatures(
+        (model.size, model.size), (photo,), (torch.randn(1, model.dim, side, side, device=model.device),)
+    )
+    kinds = model.default_spatial_prompts() | {"semantic": torch.randn(classes, model.dim, device=model.device)}
     kinds = {name: tensor.requires_grad_() for name, tensor in kinds.items()}
     space = LabelSpace("numbers", tuple(ClassInfo(str(index), (0, 0, 0)) for index in range(classes)))
     prompts = Prompts(model.prompt_spec, kinds, {}, space, model.id, "")
-    target = torch.randint(0, classes, PHOTO)
+    target = torch.randint(0, classes, photo)
 
     def run() -> None:
         SemanticTask().loss(model.decode(features, prompts), [target], STRIDE).backward()
 
-    return timed(run)[1], features.nbytes
-
-
-def timed(run: Callable[[], Any]) -> tuple[Any, float]:
-    """What `run` gives, and its processor seconds over all threads."""
-    began = time.process_time()
-    return run(), time.process_time() - began
+    return run, features.nbytes
 
 
 def peak_bytes() -> int:
@@ -107,7 +116,7 @@ def main() -> None:
         process.join()
         print(json.dumps(rows[-1]), flush=True)
     if args.out is not None:
-        write_json(args.out, {"photo": PHOTO, "stride": STRIDE, "threads": args.threads, "rows": rows})
+        write_json(args.out, {"stride": STRIDE, "threads": args.threads, "rows": rows})
 
 
 if __name__ == "__main__":

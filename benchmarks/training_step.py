@@ -37,7 +37,7 @@ from promptseg.files import write_json
 from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.methods.module import PromptModule
 from promptseg.methods.registry import METHODS
-from promptseg.models.base import ImageFeatures
+from promptseg.models.base import ImageFeatures, Size
 from promptseg.models.capabilities import EmbeddedTexts
 from promptseg.models.registry import load_model
 from promptseg.models.seem.config import NAMED
@@ -63,21 +63,27 @@ class Scene:
     settings: Resolved
 
 
-def build_scene(options: argparse.Namespace, config: str, classes: int) -> Scene:
-    """Model, images (B, 3, H, W) and label maps (B, H, W), from a fixed seed."""
-    torch.manual_seed(0)
-    device = torch.device(options.device)
+def build_model(config: str, device: str) -> SeemSegmenter:
+    """A model whose weights are drawn on the device they stay on; `seem-nano` has its own."""
     if config == "seem-nano":
-        model = load_model(config, device=options.device)
-    else:
-        network = SeemNetwork(NAMED[config]).to(device)
-        model = SeemSegmenter(network, Tokenizer.from_file(NANO_FOLDER / "tokenizer.json"), config)
-    height, width = options.size
+        model = load_model(config, device=device)
+        assert isinstance(model, SeemSegmenter)
+        return model
+    torch.manual_seed(0)
+    with torch.device(device):
+        network = SeemNetwork(NAMED[config])
+    return SeemSegmenter(network.to(device), Tokenizer.from_file(NANO_FOLDER / "tokenizer.json"), config)
+
+
+def build_scene(model: SeemSegmenter, classes: int, batch: int, size: Size, preset: str = "tuned") -> Scene:
+    """Images (B, 3, H, W) and label maps (B, H, W) for a model, from a fixed seed."""
+    torch.manual_seed(0)
+    height, width = size
     space = LabelSpace("benchmark", tuple(ClassInfo(f"thing {i}", (0, 0, 0)) for i in range(classes)))
-    patches = torch.randint(0, min(classes, 12), (options.batch, height // 16, width // 16), dtype=torch.uint8)
+    patches = torch.randint(0, min(classes, 12), (batch, height // 16, width // 16), dtype=torch.uint8)
     labels = patches.repeat_interleave(16, 1).repeat_interleave(16, 2)
-    images = torch.randint(0, 256, (options.batch, 3, height, width), dtype=torch.uint8)
-    return Scene(model, space, images, labels, resolve(options.preset, METHODS.find("ssprompt"), {}))
+    images = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
+    return Scene(model, space, images, labels, resolve(preset, METHODS.find("ssprompt"), {}))
 
 
 class FullContext:
@@ -134,14 +140,14 @@ def _ours(scene: Scene, features: ImageFeatures, prompts: Prompts) -> list[HeadO
     return [HeadOutputs(head.class_logits, head.mask_logits) for head in decode(features, prompts)]
 
 
-def our_step(scene: Scene, method: str, stride: int = 1) -> Work:
-    """A step of the product's trainer, features at hand."""
-    settings = replace(scene.settings.fit, loss_stride=stride)
+def our_step(scene: Scene, method: str, **changed: Any) -> Work:
+    """A step of the product's trainer, features at hand, with some settings changed."""
+    settings = replace(scene.settings.fit, **changed)
     (defaults, module), task = start(scene, method, plain=False), TASKS.find("semantic").build(scene.settings.task)
     record = FitRecord(method, "semantic", "tuned", 0, settings, {}, {}, Draw(("random numbers",)), "none")
     trainer = Trainer(scene.model, defaults, module, task, record, FeaturesCache(scene.model.device), None)
     optimizer = build_optimizer(module, settings)
-    decoder = CachedDecoder(scene.model, module.learned_kinds, all_heads=settings.auxiliary > 0)
+    decoder = CachedDecoder(scene.model, module.learned_kinds, settings.auxiliary > 0, settings.compile)
     batch = [_encoded(scene, index) for index in range(len(scene.images))]
     return lambda: trainer.step(optimizer, decoder, batch)
 
@@ -173,10 +179,10 @@ VARIANTS: dict[str, Callable[[Scene], Work]] = {
     "+ decoder": lambda scene: plain_step(scene, "ssprompt", "ours"),
     "+ keys and values once": lambda scene: plain_step(scene, "ssprompt", "prepared"),
     "+ loss by tiles = SSPrompt": lambda scene: our_step(scene, "ssprompt"),
-    "SSPrompt, loss stride 4": lambda scene: our_step(scene, "ssprompt", 4),
+    "SSPrompt, loss stride 4": lambda scene: our_step(scene, "ssprompt", loss_stride=4),
     "CoOp": lambda scene: our_step(scene, "coop"),
     "SemPrompt": lambda scene: our_step(scene, "semprompt"),
-    "SemPrompt, loss stride 4": lambda scene: our_step(scene, "semprompt", 4),
+    "SemPrompt, loss stride 4": lambda scene: our_step(scene, "semprompt", loss_stride=4),
     "decoder alone, plain": lambda scene: decoder_only(scene, "plain"),
     "decoder alone": lambda scene: decoder_only(scene, "ours"),
     "decoder alone, keys and values once": lambda scene: decoder_only(scene, "prepared"),
@@ -224,7 +230,8 @@ def peak_memory(options: argparse.Namespace, config: str, classes: int, name: st
 
 def child(options: argparse.Namespace) -> None:
     """The other side of `peak_memory`."""
-    scene = build_scene(options, options.configs[0], options.classes[0])
+    model = build_model(options.configs[0], options.device)
+    scene = build_scene(model, options.classes[0], options.batch, options.size, options.preset)
     before = _resident()
     work = VARIANTS[options.variants[0]](scene)
     encoding = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 if options.device == "cpu" else 0
@@ -253,7 +260,7 @@ def matmul_rate(device: str) -> float:
 
 def measure(options: argparse.Namespace, config: str, classes: int) -> dict[str, Any]:
     """One row of the report."""
-    scene = build_scene(options, config, classes)
+    scene = build_scene(build_model(config, options.device), classes, options.batch, options.size, options.preset)
     features = scene.model.encode_image(scene.images[:1])
     prompts = default_prompts(scene.model, scene.space).to(scene.model.device)
     kept = {
