@@ -91,7 +91,7 @@ def _photo(photos: Photos, path: Path, content: dict[str, Any]) -> Path:
     name = content["imagePath"]
     if not isinstance(name, str) or not name:
         name = f"{path.stem}.jpg"
-    found = photos.find(name, (path.parent,), str(path))
+    found = photos.find(name, (path.parent,), str(path), near=path.parent)
     if not found.is_file():
         reason = f"names the photo {name}, which is not there{photos.near(found) or photos.near(path)}"
         raise DefectError(path, reason, "put it there, or mend imagePath")

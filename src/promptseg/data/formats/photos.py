@@ -31,7 +31,9 @@ class Photos:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def find(self, name: str, folders: Sequence[Path], claimed_by: str, only: Path | None = None) -> Path:
+    def find(
+        self, name: str, folders: Sequence[Path], claimed_by: str, only: Path | None = None, near: Path | None = None
+    ) -> Path:
         """The photo that a file calls `name`; where it should be, if it is nowhere.
 
         Looked for at that path in the `folders`; else as the one photo whose path ends most like it, whatever its
@@ -42,6 +44,7 @@ class Photos:
             folders: where it belongs, best first.
             claimed_by: what errors call the entry.
             only: a folder outside of which it is not looked for.
+            near: a folder whose photos of that name go before all others.
 
         Raises:
             PromptsegError: several photos fit equally well, or another entry has claimed it.
@@ -50,7 +53,7 @@ class Photos:
         if not parts:
             raise DefectError(claimed_by, f"names the photo {name!r}", "write the name of a file")
         exact = next((path for f in folders if (path := f.joinpath(*parts)).is_file()), None)
-        found = exact or self._alike(parts, claimed_by, only)
+        found = exact or self._alike(parts, claimed_by, only, near)
         if found is None:
             return folders[0].joinpath(*parts)
         other = self._claims.setdefault(found, claimed_by)
@@ -58,9 +61,12 @@ class Photos:
             raise DefectError(claimed_by, f"is about {found}, and so is {other}", "keep one of them")
         return found
 
-    def _alike(self, parts: Sequence[str], claimed_by: str, only: Path | None) -> Path | None:
+    def _alike(self, parts: Sequence[str], claimed_by: str, only: Path | None, near: Path | None) -> Path | None:
         keys = [_key(part) for part in parts]
         found = [p for p in self._by_name.get(keys[-1], ()) if only is None or p.is_relative_to(only)]
+        beside = [path for path in found if path.parent == near]
+        if len(beside) == 1:
+            return beside[0]
         for count in range(len(keys), 0, -1):
             alike = [path for path in found if [_key(part) for part in path.parts[-count:]] == keys[-count:]]
             if len(alike) > 1:

@@ -106,7 +106,7 @@ def split_ids(
         rest = _without(photos, chosen.ids)
         chosen.ids |= {split: rest for split in named if split not in chosen.ids}
     else:
-        _by_default(root, photos, subsets, chosen)
+        _by_default(root, photos, [i for i in photos if i not in aside], subsets, chosen)
     if aside:
         chosen.ids = {split: [i for i in ids if i not in aside] for split, ids in chosen.ids.items()}
     _refuse_overlaps(root, chosen)
@@ -119,7 +119,9 @@ def _takes_all(root: Path, name: str, subsets: Mapping[str, Sequence[str]]) -> b
     return name == ALL and name not in subsets and not (root / "splits" / f"{ALL}.txt").is_file()
 
 
-def _by_default(root: Path, photos: Sequence[str], subsets: Mapping[str, Sequence[str]], chosen: Chosen) -> None:
+def _by_default(
+    root: Path, photos: Sequence[str], labelled: Sequence[str], subsets: Mapping[str, Sequence[str]], chosen: Chosen
+) -> None:
     for split in SPLITS:
         path = root / "splits" / f"{split}.txt"
         if path.is_file():
@@ -127,7 +129,7 @@ def _by_default(root: Path, photos: Sequence[str], subsets: Mapping[str, Sequenc
     listed = {i for ids in chosen.ids.values() for i in ids}
     in_subset = {i: name for name, ids in subsets.items() for i in ids}
     for split in [s for s in SPLITS if s not in chosen.ids]:
-        there = [i for i in photos if _home(i, in_subset) == split]
+        there = [i for i in labelled if _home(i, in_subset) == split]
         moved = [i for i in there if i in listed]
         if moved:
             reason = f"{len(moved)} photos of {split} are listed for another split, first {moved[0]}"
@@ -135,9 +137,9 @@ def _by_default(root: Path, photos: Sequence[str], subsets: Mapping[str, Sequenc
         if there:
             chosen.ids[split] = [i for i in there if i not in listed]
     if "train" not in chosen.ids:
-        chosen.ids["train"] = _without(photos, chosen.ids)
-    elif left := _without(photos, chosen.ids):
-        reason = f"{len(left)} of {len(photos)} photos are in no split, first {left[0]}"
+        chosen.ids["train"] = _without(labelled, chosen.ids)
+    elif left := _without(labelled, chosen.ids):
+        reason = f"{len(left)} of {len(labelled)} photos are in no split, first {left[0]}"
         chosen.warnings.append(_warning(root, reason, "nothing, if that is meant; else list them in splits/train.txt"))
 
 
