@@ -38,7 +38,7 @@ def detections(labels: PanopticLabels, things: tuple[int, ...], rng: np.random.G
     chosen = [objects[i % len(objects)] for i in range(DETECTIONS)]
     masks = [np.roll(labels.map == s.id, rng.integers(-9, 10, 2), (0, 1)) for s in chosen]
     scores = torch.from_numpy(np.sort(rng.random(DETECTIONS))[::-1].copy())
-    return Instances.of(torch.tensor([s.class_id for s in chosen]), scores, np.stack(masks))
+    return Instances(torch.tensor([s.class_id for s in chosen]), scores, np.stack(masks))
 
 
 def cases(sample: Sample, rng: np.random.Generator) -> dict[str, tuple[str, dict[str, Any], Any, Any]]:

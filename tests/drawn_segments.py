@@ -78,7 +78,7 @@ def instances(found: list[tuple[int, float, np.ndarray]]) -> Instances:
     """Detections of (class, score, mask), best first."""
     best = sorted(found, key=lambda entry: -entry[1])
     masks = np.array([mask for _, _, mask in best]).reshape(len(best), *(best[0][2].shape if best else SIZE))
-    return Instances.of(
+    return Instances(
         torch.tensor([c for c, _, _ in best], dtype=torch.long),
         torch.tensor([s for _, s, _ in best], dtype=torch.float64),
         masks.astype(bool),

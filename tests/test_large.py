@@ -97,9 +97,9 @@ def test_run_lengths_of_strips_are_those_of_the_whole_mask():
     for start, stop in ((0, 1), (1, 9), (9, 17)):
         collected.add(torch.from_numpy(drawn[:, :, start:stop].copy()))
     scores = torch.linspace(1, 0, 5)
-    found = Instances(torch.arange(5), scores, tuple(collected.finish()), (11, 17))
+    found = Instances.of_runs(torch.arange(5), scores, tuple(collected.finish()), (11, 17))
     assert np.array_equal(found.masks.numpy(), drawn)
-    assert found.runs == Instances.of(torch.arange(5), scores, drawn).runs
+    assert found.runs == Instances(torch.arange(5), scores, drawn).runs
 
 
 def test_blocks_of_rows_cover_a_map_once(monkeypatch):

@@ -184,7 +184,8 @@ def instance_inference(
     scores = probabilities[queries, class_ids] * quality[places]
     order = scores.argsort(descending=True, stable=True)
     masks = tuple(runs[place] for place in places[order].tolist())
-    return Instances(class_ids[order], scores[order], masks, size or (mask_logits.shape[1], mask_logits.shape[2]))
+    size = size or (mask_logits.shape[1], mask_logits.shape[2])
+    return Instances.of_runs(class_ids[order], scores[order], masks, size)
 
 
 def _enlarged_masks(mask_logits: Tensor, size: Size) -> tuple[Tensor, list[Runs]]:

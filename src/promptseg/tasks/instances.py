@@ -1,6 +1,5 @@
 """Objects found in an image: scored masks, which may overlap, and masks as run lengths."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ Runs = dict[str, Any]
 """A mask (H, W) as the run lengths of its columns, one after the other, as COCO's tools compress them."""
 
 
-@dataclass(frozen=True, eq=False)
 class Instances:
     """D detections of one image, best score first.
 
@@ -28,15 +26,19 @@ class Instances:
         size: height and width of the image, pixels.
     """
 
-    class_ids: Tensor
-    scores: Tensor
-    runs: tuple[Runs, ...]
-    size: Size
+    def __init__(self, class_ids: Tensor, scores: Tensor, masks: Tensor | NDArray[np.bool_]) -> None:
+        """Detections whose masks are (D, H, W) bool."""
+        arrays = masks.cpu().numpy() if isinstance(masks, Tensor) else masks
+        self.class_ids, self.scores = class_ids, scores
+        self.runs: tuple[Runs, ...] = tuple(map(encode, arrays))
+        self.size: Size = (arrays.shape[1], arrays.shape[2])
 
-    @staticmethod
-    def of(class_ids: Tensor, scores: Tensor, masks: NDArray[np.bool_]) -> "Instances":
-        """Detections whose masks are (D, H, W)."""
-        return Instances(class_ids, scores, tuple(map(encode, masks)), (masks.shape[1], masks.shape[2]))
+    @classmethod
+    def of_runs(cls, class_ids: Tensor, scores: Tensor, runs: tuple[Runs, ...], size: Size) -> "Instances":
+        """Detections whose masks are run lengths already, in an image of `size` (height, width)."""
+        found = cls(class_ids, scores, np.zeros((0, *size), bool))
+        found.runs = runs
+        return found
 
     def __len__(self) -> int:
         return len(self.class_ids)
