@@ -86,7 +86,6 @@ class ModelContract:
             and model.prompt_spec
             and isinstance(model.device, torch.device)
         )
-        assert model.short_side is None or model.short_side >= 1
         assert len(model.fingerprint) == 64 and int(model.fingerprint, 16)
 
     def test_every_weight_is_frozen_and_live(self, model):

@@ -84,7 +84,7 @@ def test_class_embeddings_are_the_official_ones():
 
 
 def test_it_says_what_it_is(segmenter):
-    assert segmenter.id == "tiny-0" and segmenter.short_side == 64
+    assert segmenter.id == "tiny-0"
     assert segmenter.device == torch.device("cpu")
     assert (segmenter.num_prompts, segmenter.dim) == (NUM_PROMPTS, DIM)
     assert segmenter.fingerprint == tiny_segmenter().fingerprint != tiny_segmenter(seed=1).fingerprint
@@ -278,3 +278,13 @@ def test_an_image_too_long_for_the_backbone_is_made_smaller():
     size = model.input_size((60, 240), 64)
     assert size == (32, 128)
     assert model.encode_image([torch.zeros(3, *size)]).canvas == (128, 128)
+
+
+def test_small_images_are_enlarged_twice_at_most_unless_the_user_says_otherwise(segmenter):
+    assert [segmenter.input_size(size) for size in ((20, 30), (32, 48), (48, 96), (640, 320))] == [
+        (40, 60),
+        (64, 96),
+        (64, 128),
+        (128, 64),
+    ]
+    assert segmenter.input_size((20, 30), 64) == (64, 96)

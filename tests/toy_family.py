@@ -25,7 +25,7 @@ class ToyFeatures(ImageFeatures):
 
 
 class Toy:
-    short_side, licence, spatial_choices, features_type = 32, "Apache-2.0", ("colors",), ToyFeatures
+    licence, spatial_choices, features_type = "Apache-2.0", ("colors",), ToyFeatures
     prompt_spec = (
         PromptKind("spatial", "mask", 3, most=COLORS),
         PromptKind("semantic", "class", WORDS),

@@ -63,13 +63,12 @@ def fit(
     resolved = resolve(preset, found, overrides, task)
     built_task = TASKS.find(task).build(resolved.task)
     label_space = _label_space(shots)
-    used = replace(resolved.fit, short_side=resolved.fit.short_side or model.short_side)
     record = FitRecord(
         method,
         task,
         preset,
         seed,
-        settings=used,
+        settings=resolved.fit,
         method_settings=asdict(resolved.method),
         task_settings=asdict(resolved.task),
         draw=shots.draw if isinstance(shots, Shots) else Draw(tuple(sample.id for sample in shots)),
@@ -80,9 +79,9 @@ def fit(
         check_free(folder)
     if folder is not None and (folder / RECORD).exists():
         return _finished(folder, model, record)
-    defaults = default_prompts(model, label_space, used.spatial, used.templates).to(model.device)
+    defaults = default_prompts(model, label_space, resolved.fit.spatial, resolved.fit.templates).to(model.device)
     module = found.build(model, defaults, resolved.method, seed)
-    cache = cache or FeaturesCache(model.device, used.features, used.features_dtype)
+    cache = cache or FeaturesCache(model.device, resolved.fit.features, resolved.fit.features_dtype)
     trainer = Trainer(model, defaults, module, built_task, record, cache, folder)
     losses, seconds = trainer.run(shots, Progress(progress))
     with torch.no_grad():

@@ -157,10 +157,6 @@ class PromptableSegmenter(Protocol):
     def licence(self) -> str:
         """Licence of the weights, as far as it is known."""
 
-    @property
-    def short_side(self) -> int | None:
-        """Shorter side that images are resized to, pixels, unless the user says otherwise; None: its input is fixed."""
-
     def input_size(self, size: Size, short_side: int | None = None) -> Size:
         """What an image of `size` is resized to before it is encoded.
 

@@ -58,11 +58,6 @@ class FrozenSam(ABC):
         """SHA-256 of names, shapes and values of all weights, those of the text encoder included."""
         return fingerprint(self.parameter_tensors().items())
 
-    @property
-    def short_side(self) -> None:
-        """None: the input is of one size."""
-        return
-
     def input_size(self, size: Size, short_side: int | None = None) -> Size:
         """The whole square, whatever the proportions of the image.
 

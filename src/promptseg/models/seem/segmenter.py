@@ -32,6 +32,8 @@ from promptseg.models.weights import (
 from promptseg.prompts import PromptKind, Prompts, PromptSpec
 
 SPATIAL_CHOICES = ("queries", "grid", "both")
+MOST_ENLARGED = 2
+"""Larger still costs more than it brings (docs/models.md has the figures)."""
 _NORMS = (nn.LayerNorm, nn.GroupNorm, FrozenNorm)
 _RECOMPUTED = re.compile(r"backbone\.(.+\.)?_?blocks\.\d+")
 _ENCODER = ("backbone.", "sem_seg_head.pixel_decoder.")
@@ -60,14 +62,13 @@ class SeemSegmenter(SeemTexts):
         super().__init__(network, tokenizer, model_id)
         self.licence = licence
 
-    @property
-    def short_side(self) -> int:
-        """Shorter side that images are resized to by default, pixels."""
-        return self.config.short_side
-
     def input_size(self, size: Size, short_side: int | None = None) -> Size:
-        """`size` scaled so that its shorter side is `short_side`, by default the model's own, or as large as fits."""
-        scaled, largest = short_side_size(size, short_side or self.short_side), self.config.backbone.fixed_canvas
+        """`size` scaled so that its shorter side is `short_side`, or as large as fits.
+
+        By default it is the model's own, but small images are enlarged at most `MOST_ENLARGED` times.
+        """
+        own = min(self.config.short_side, MOST_ENLARGED * min(size))
+        scaled, largest = short_side_size(size, short_side or own), self.config.backbone.fixed_canvas
         return long_side_size(size, largest) if largest is not None and max(scaled) > largest else scaled
 
     @property
