@@ -3,11 +3,11 @@ r"""What a GPU does: correctness against the CPU, then SEEM and SAM at full size
     benchmarks/gpu.sh gpu-results --seconds 150
 
 Every measurement stands for itself: what fails is noted with its error, what finds no time left as left out, and the
-results are written after each, the smallest model first and what is compiled last. Weights are random (`seem-nano` has
+results are written after each, the smallest model first and what is compiled last. Weights are random (`seem-lite` has
 its own), as time and memory do not depend on them. Float32 is as PyTorch sets it: convolutions may take TF32, products
 of matrices not; the comparison with the CPU forbids both. A rehearsal without a GPU, in half a minute:
 
-    benchmarks/gpu.sh gpu-results --device cpu --configs seem-nano --size 64 128 --batches 1 2 \
+    benchmarks/gpu.sh gpu-results --device cpu --configs seem-lite --size 64 128 --batches 1 2 \
         --sam-side 64 --sam-classes 2 9 --eager
 """
 
@@ -88,7 +88,7 @@ class Bench:
         """The smallest model first, what is compiled last."""
         yield Case("rate of float32 products, GFLOP/s", lambda: {"rate": matmul_rate(self._device)})
         for precision in PRECISIONS:
-            yield Case(f"seem-nano: against the CPU, {precision}", partial(self._agreement, "seem-nano", precision))
+            yield Case(f"seem-lite: against the CPU, {precision}", partial(self._agreement, "seem-lite", precision))
         for config in self._configs:
             yield Case(f"{config}: against the CPU, float32", partial(self._agreement, config, "float32"))
             yield from self._of_seem(config)

@@ -1,6 +1,6 @@
 """Memory and time of `promptseg predict` and `evaluate` by the size of the photo, each in a process of its own.
 
-    python benchmarks/large_photos.py --task semantic --model seem-nano
+    python benchmarks/large_photos.py --task semantic --model seem-lite
 
 Photos are scenes of the drawn streets, enlarged. Memory is the peak of the process above that with the loaded model.
 """
@@ -72,7 +72,7 @@ def main() -> None:
     """Print a table, or what one process measured."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", default="semantic")
-    parser.add_argument("--model", default="seem-nano")
+    parser.add_argument("--model", default="seem-lite")
     parser.add_argument("--kind", default="predict", choices=("predict", "evaluate", "command"))
     parser.add_argument("--megapixels", type=float, nargs="*", default=list(SIZES))
     parser.add_argument("--here", action="store_true", help="measure in this process, and print JSON")

@@ -1,6 +1,6 @@
 """How well one object is found by what points at it or names it: mean IoU per kind of prompt.
 
-    python benchmarks/one_object.py [--model seem-nano] [--data streets:clear] [--images 20]
+    python benchmarks/one_object.py [--model seem-lite] [--data streets:clear] [--images 20]
 
 Points are the places deepest inside the object, boxes the tightest ones; a word asks for all pixels of its class.
 Objects and classes of fewer than 150 pixels are left out.
@@ -31,7 +31,7 @@ def prompts_for(mask: np.ndarray, name: str) -> dict[str, dict[str, Any]]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="seem-nano")
+    parser.add_argument("--model", default="seem-lite")
     parser.add_argument("--data", default="streets:clear")
     parser.add_argument("--images", type=int, default=20)
     args = parser.parse_args()

@@ -1,11 +1,11 @@
 """One training step on a CPU or GPU: the plain way, each saving added in turn, and what it all costs in memory.
 
     python benchmarks/training_step.py --out step.json
-    python benchmarks/training_step.py --configs seem-nano --classes 9 --size 128 256 --batch 2 --out step.json
+    python benchmarks/training_step.py --configs seem-lite --classes 9 --size 128 256 --batch 2 --out step.json
 
 The variants take turns in one process, so that other load on the machine meets all of them; medians and quartiles of
 wall and processor seconds are told. Peak memory is that of a process of its own for each variant. Weights are random
-(`seem-nano` has its own); classes are random patches of a label map, 12 of them at a time.
+(`seem-lite` has its own); classes are random patches of a label map, 12 of them at a time.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import torch
 from plain_way import encode_plainly, plain_decode, plain_losses
 from torch import Tensor
 
-from promptseg.assets import NANO_FOLDER
+from promptseg.assets import LITE_FOLDER
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.trainer import Trainer, build_optimizer
@@ -64,15 +64,15 @@ class Scene:
 
 
 def build_model(config: str, device: str) -> SeemSegmenter:
-    """A model whose weights are drawn on the device they stay on; `seem-nano` has its own."""
-    if config == "seem-nano":
+    """A model whose weights are drawn on the device they stay on; `seem-lite` has its own."""
+    if config == "seem-lite":
         model = load_model(config, device=device)
         assert isinstance(model, SeemSegmenter)
         return model
     torch.manual_seed(0)
     with torch.device(device):
         network = SeemNetwork(NAMED[config])
-    return SeemSegmenter(network.to(device), Tokenizer.from_file(NANO_FOLDER / "tokenizer.json"), config)
+    return SeemSegmenter(network.to(device), Tokenizer.from_file(LITE_FOLDER / "tokenizer.json"), config)
 
 
 def build_scene(model: SeemSegmenter, classes: int, batch: int, size: Size, preset: str = "tuned") -> Scene:
@@ -280,7 +280,7 @@ def measure(options: argparse.Namespace, config: str, classes: int) -> dict[str,
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--configs", nargs="+", default=["seem-focal-t-v1"], choices=[*sorted(NAMED), "seem-nano"])
+    parser.add_argument("--configs", nargs="+", default=["seem-focal-t-v1"], choices=sorted(NAMED))
     parser.add_argument("--classes", nargs="+", type=int, default=[19, 150])
     parser.add_argument("--size", nargs=2, type=int, default=[512, 1024], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--batch", type=int, default=1)

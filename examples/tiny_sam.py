@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import promptseg
-from promptseg.assets import NANO_FOLDER
+from promptseg.assets import LITE_FOLDER
 from promptseg.data.images import resize_image
 from promptseg.models.sam.points import Sam
 from promptseg.models.tokenizer import Tokenizer
@@ -59,7 +59,7 @@ def build_text() -> Any:
     """CLIP's text model for the bundled tokenizer, with random weights."""
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-    vocab = Tokenizer.from_file(NANO_FOLDER / "tokenizer.json").vocab_size
+    vocab = Tokenizer.from_file(LITE_FOLDER / "tokenizer.json").vocab_size
     return CLIPTextModelWithProjection(
         CLIPTextConfig(
             vocab_size=vocab,
@@ -143,7 +143,7 @@ def main() -> None:
     train(network, scenes, args.steps, args.batch, args.seed)
     network.save_pretrained(args.out)
     text.save_pretrained(args.out / "text")
-    Tokenizer.from_file(NANO_FOLDER / "tokenizer.json").save(args.out / "text" / "tokenizer.json")
+    Tokenizer.from_file(LITE_FOLDER / "tokenizer.json").save(args.out / "text" / "tokenizer.json")
     print(f"{sum(weight.numel() for weight in network.parameters())} weights in {args.out}")
 
 

@@ -48,7 +48,7 @@ def write_classes(root: Path, names=CLASSES) -> None:
 
 
 @contextmanager
-def opened(root: Path, model: str = "seem-nano", running: bool = True):
+def opened(root: Path, model: str = "seem-lite", running: bool = True):
     """The session of a folder and a client that may talk to it."""
     session = Session(PhotoFolder(root), model)
     client = TestClient(create_app(session, [HOST], TOKEN), base_url=f"http://{HOST}", follow_redirects=False)

@@ -55,7 +55,7 @@ def idle(root):
 
 
 def guarded(root, **options):
-    app = create_app(Session(PhotoFolder(root), "seem-nano"), [HOST], TOKEN)
+    app = create_app(Session(PhotoFolder(root), "seem-lite"), [HOST], TOKEN)
     return TestClient(app, base_url=f"http://{HOST}", follow_redirects=False, **options)
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from documents import ROOT
 
-SMALL = ["--device", "cpu", "--configs", "seem-nano", "--size", "64", "128", "--batches", "1", "2", "--eager"]
+SMALL = ["--device", "cpu", "--configs", "seem-lite", "--size", "64", "128", "--batches", "1", "2", "--eager"]
 SMALL_SAM = ["--sam-side", "64", "--sam-classes", "2", "9"]
 
 
@@ -17,8 +17,8 @@ def test_the_gpu_benchmark_runs_through_on_a_cpu(tmp_path):
     command = [str(ROOT / "benchmarks/gpu.sh"), str(tmp_path), *SMALL, *SMALL_SAM, "--seconds", "600"]
     subprocess.run(command, check=True, env=os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1"})
     rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
-    assert {"seem-nano: encode, bfloat16", "SAM ViT-B: SSPrompt step, 9 classes"} <= {row["name"] for row in rows}
+    assert {"seem-lite: encode, bfloat16", "SAM ViT-B: SSPrompt step, 9 classes"} <= {row["name"] for row in rows}
     assert [row for row in rows if "error" in row or "left_out" in row] == []
-    agreement = next(row for row in rows if row["name"] == "seem-nano: against the CPU, float32")
+    agreement = next(row for row in rows if row["name"] == "seem-lite: against the CPU, float32")
     assert max(agreement["relative error"].values()) < 1e-5  # the CPU against itself
     assert len((tmp_path / "gpu.md").read_text().splitlines()) == len(rows) + 4

@@ -117,7 +117,7 @@ def test_fit_help_names_every_method_and_preset(capsys):
         (["predict", "nowhere.jpg", "--prompts", "nowhere", "--out", "y"], "nowhere: no such prompt folder"),
         (["data", "check", "nowhere"], "nowhere: no such folder"),
         (["demo", "--condition", "hail"], "hail"),
-        (["models", "import", "nowhere.pt", "--config", "seem-nano", "--out", "y"], "nowhere.pt: no such file"),
+        (["models", "import", "nowhere.pt", "--config", "seem-lite", "--out", "y"], "nowhere.pt: no such file"),
     ],
 )
 def test_a_mistake_is_one_line(capsys, tmp_path, monkeypatch, arguments, expected):

@@ -39,7 +39,7 @@ def runs_here(command: Command) -> bool:
     """Whether it needs neither official weights nor data from elsewhere."""
     name, given = parsed(command.promptseg)
     elsewhere = ("/data/", "camvid", "sam") if name != "models info" else ()
-    official = name == "models import" or given.get("model") in NAMES - {"seem-nano"}
+    official = name == "models import" or given.get("model") in NAMES - {"seem-lite"}
     return name not in OWN_TESTS and not official and not any(part in str(command.promptseg) for part in elsewhere)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import LITE_CONFIG
 from torch import Tensor
 
 from promptseg.errors import PromptsegError
@@ -16,9 +17,7 @@ from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.backbones.efficientnet import EfficientNet, EfficientNetConfig
 
 GOLDEN = Path(__file__).parent / "data" / "efficientnet_lite.safetensors"
-SMALL = EfficientNetConfig(
-    stem=8, widths=(4, 6, 8, 8, 10, 10, 12), repeats=(1, 2, 2, 1, 2, 1, 1), expansions=(1, 2, 2, 2, 2, 2, 2)
-)
+SMALL = LITE_CONFIG.backbone
 
 
 def normalised(pixels: Tensor) -> Tensor:
@@ -42,7 +41,7 @@ def test_it_equals_the_packaged_class() -> None:
     network.load_state_dict(part(tensors, "state/"))
     with torch.no_grad():
         found = network(normalised(tensors["pixels"]))
-    assert worst(found, [tensors[f"maps/{i}"] for i in range(4)]) < 1e-5
+    assert worst(found[1:], [tensors[f"maps/{i}"] for i in range(4)]) < 1e-5
 
 
 def test_the_published_weights_give_what_the_package_gives() -> None:
@@ -61,7 +60,7 @@ def test_the_published_weights_give_what_the_package_gives() -> None:
     with torch.no_grad():
         theirs.extract_features((pixels - 127) / 128)
         found = ours(normalised(pixels))
-    assert worst(found, [seen[i] for i in (2, 4, 10, 15)]) < 1e-5
+    assert worst(found, [seen[i] for i in (0, 2, 4, 10, 15)]) < 1e-5
 
 
 def test_batch_norms_keep_their_statistics_in_training() -> None:
@@ -78,7 +77,8 @@ def test_batch_norms_keep_their_statistics_in_training() -> None:
     ("numbers", "message"),
     [
         ({"kernels": (3, 3)}, r"backbone.kernels has 2 entries, widths has 7"),
-        ({"strides": (1, 2, 2, 2, 1, 1, 1)}, r"backbone.strides \[1, 2, 2, 2, 1, 1, 1\]: needs 1 and 4 times 2"),
+        ({"strides": (1, 2, 2, 2, 1, 1, 1)}, r"backbone.strides \[1, 2, 2, 2, 1, 1, 1\]: needs 1, .* and 4 times 2"),
+        ({"strides": (2, 1, 2, 2, 1, 2, 1)}, r"needs 1, the first too"),
         ({"kind": "efficientnet"}, r"'efficientnet'.*efficientnet_lite"),
     ],
 )

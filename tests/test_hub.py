@@ -120,8 +120,8 @@ def test_options_that_make_no_sense_are_refused(tmp_path, options, message):
 
 
 def test_seem_takes_no_options():
-    with pytest.raises(PromptsegError, match="seem-nano takes no options; leave out what follows"):
-        load_model("seem-nano?chunk=2", "cpu")
+    with pytest.raises(PromptsegError, match="seem-lite takes no options; leave out what follows"):
+        load_model("seem-lite?chunk=2", "cpu")
 
 
 def test_damaged_folders_are_refused_in_one_line(tmp_path):

@@ -37,7 +37,7 @@ class Evil:
 @pytest.fixture(autouse=True)
 def few_are_known(monkeypatch):
     """Two networks, one of them tiny: a search through all the named ones takes seconds."""
-    monkeypatch.setattr(importing, "NAMED", {"tiny": CONFIG, "seem-nano": NAMED["seem-nano"]})
+    monkeypatch.setattr(importing, "NAMED", {"tiny": CONFIG, "seem-lite": NAMED["seem-lite"]})
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +132,13 @@ def test_misshapen_parameters_are_listed(state, tmp_path):
 
 
 def test_file_of_another_architecture_names_that_one(state, tmp_path):
-    message = refused(saved(tmp_path, state), tmp_path / "m", name="seem-nano")
-    assert "not the weights of seem-nano" in message and message.endswith("they fit tiny")
+    message = refused(saved(tmp_path, state), tmp_path / "m", name="seem-lite")
+    assert "not the weights of seem-lite" in message and message.endswith("they fit tiny")
 
 
 def test_unknown_architecture_lists_the_choices(state, tmp_path):
     message = refused(saved(tmp_path, state), tmp_path / "m", name="focal")
-    assert message == "unknown model config 'focal': choose one of an official configuration file, seem-nano, tiny"
+    assert message == "unknown model config 'focal': choose one of an official configuration file, seem-lite, tiny"
 
 
 def test_without_a_name_the_one_that_fits_is_taken(state, tmp_path):

@@ -86,8 +86,8 @@ def test_diagrams_hold_their_values() -> None:
 
 
 def test_words_are_those_of_the_model_or_a_vocabulary() -> None:
-    nano = model_words("seem-nano")
-    assert nano is not None and {"road", "pedestrian", "traffic light"} <= set(nano)
+    words = model_words("seem-lite")
+    assert words is not None and {"road", "pedestrian", "traffic light"} <= set(words)
     assert {"fog", "sidewalk", "sofa"} <= set(vocabulary()) and len(vocabulary()) == len(set(vocabulary()))
 
 

@@ -11,7 +11,7 @@ import torch
 from tiny import CONFIG, tiny_folder, tiny_network, tiny_segmenter
 
 import promptseg
-from promptseg.assets import NANO_FOLDER
+from promptseg.assets import LITE_FOLDER
 from promptseg.errors import PromptsegError
 from promptseg.models.registry import describe_model, list_models, load_model
 from promptseg.models.seem import family
@@ -62,7 +62,7 @@ def test_list_says_size_place_and_licence(cache):
         entry = entries[name]
         assert not entry.available and family.model_folder(name) == cache / "models" / name
         assert entry.source == f"xdecoder/SEEM: {file}" and entry.licence == "none stated"
-    assert entries["seem-nano"].available and entries["seem-nano"].source == "with the package"
+    assert entries["seem-lite"].available and entries["seem-lite"].source == "with the package"
     assert entries["seem-davit-d5-v1"].source == "no public file known"
 
 
@@ -169,7 +169,7 @@ def test_hub_files_are_imported_once(cache, monkeypatch, tmp_path):
     def hub(repo: str, file: str) -> Path:
         asked.append((repo, file))
         if file == "tokenizer.json":
-            return NANO_FOLDER / file
+            return LITE_FOLDER / file
         torch.save(tiny_network().state_dict(), tmp_path / file)
         return tmp_path / file
 
@@ -182,9 +182,9 @@ def test_hub_files_are_imported_once(cache, monkeypatch, tmp_path):
 
 def test_unknown_names_list_the_choices():
     with pytest.raises(PromptsegError) as caught:
-        load_model("seem-nanp")
+        load_model("seem-litr")
     message = one_line(caught)
-    assert message.startswith("unknown model 'seem-nanp'") and "seem-nano" in message and "a model folder" in message
+    assert message.startswith("unknown model 'seem-litr'") and "seem-lite" in message and "a model folder" in message
 
 
 def test_a_checkpoint_file_is_told_to_be_imported(tmp_path):

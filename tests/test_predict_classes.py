@@ -27,7 +27,7 @@ def test_names_or_a_file_of_classes_are_enough(capsys, tmp_path, photo):
         assert "1 of 1 photos labelled" in captured.out
         assert "learned from generated streets alone" in captured.err
         assert "never learned the words: zebra" in captured.err
-    model = promptseg.load_model("seem-nano")
+    model = promptseg.load_model("seem-lite")
     expected = promptseg.predict(model, default_prompts(model, named_classes("sky,road,zebra")), photo)
     for name in ("names", "file"):
         assert (read_labels(tmp_path / name / "labels/a.png") == expected).all()

@@ -122,7 +122,7 @@ def test_table7_shows_costs(model: SeemSegmenter, tmp_path: Path) -> None:
     assert score is not None and score.ms_per_image is not None and score.peak_bytes is not None
     ours = (f"{score.ms_per_image:.1f}", f"{score.peak_bytes / 1e9:.2f}")
     assert made.table.rows[0] == ("CoOp", "87.5", ours[0], "8.22", ours[1])
-    assert any("text encoder of seem-nano is tiny" in note for note in made.notes)
+    assert any("text encoder of seem-lite is tiny" in note for note in made.notes)
 
 
 def test_figure_3_shows_what_the_weights_keep_of_the_default(model: SeemSegmenter, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import torch
 from golden import error, golden_cases, load_case
 from model_contract import ModelContract, space
-from tiny import TOKENIZER, VERSIONS, tiny_segmenter
+from tiny import LITE_CONFIG, TOKENIZER, VERSIONS, tiny_segmenter
 
 from promptseg.models.seem.files.model_folder import save_model_folder
 from promptseg.models.seem.segmenter import SeemSegmenter
@@ -63,6 +63,14 @@ class TestDeformable(SeemContract):
 
 class TestSamVit(SeemContract):
     version, golden = "sam-vit", "nothing: no official output of this backbone is known"
+
+
+class TestLite(SeemContract):
+    golden = "nothing: there is no official SEEM with this backbone"
+
+    @classmethod
+    def make_model(cls):
+        return tiny_segmenter(config=LITE_CONFIG)
 
 
 class TestXDecoder(SeemContract):

@@ -34,7 +34,7 @@ OFFICIAL = {
 def test_every_list_has_its_network() -> None:
     lists = {path.stem for folder in (OWN, SHARED) for path in folder.glob("*.json")}
     assert lists <= set(OFFICIAL.values())
-    assert NAMED.keys() - OFFICIAL.keys() == {"seem-nano", "xdecoder-focal-l-oq101"}
+    assert NAMED.keys() - OFFICIAL.keys() == {"seem-lite", "xdecoder-focal-l-oq101"}
 
 
 @pytest.mark.parametrize("name", OFFICIAL)

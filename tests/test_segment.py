@@ -185,14 +185,14 @@ def test_the_bundled_model_finds_what_it_knows(street):
     rows, columns = np.nonzero(mask)
     box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
     place = (int(np.median(columns)), int(np.median(rows)))
-    model = promptseg.load_model("seem-nano")
+    model = promptseg.load_model("seem-lite")
     for given in (
         {"points": [place]},
         {"boxes": [box]},
         {"points": [place], "text": "car"},
         {"strokes": [[place, (95, 66)]]},
     ):
-        assert overlap(promptseg.segment(model, photo, **given).mask, mask) > 0.8, given
+        assert overlap(promptseg.segment(model, photo, **given).mask, mask) > 0.7, given
     sky = next(segment.id for segment in truth.segments if names[segment.class_id] == "sky")
     assert overlap(promptseg.segment(model, photo, text="sky").mask, truth.map == sky) > 0.8
 
@@ -207,7 +207,7 @@ def test_the_command_writes_mask_overlay_and_record(capsys, tmp_path, street):
     mask = np.asarray(Image.open(out / "mask.png"))
     assert mask.shape == street[0].shape[:2] and set(np.unique(mask)) == {0, 255}
     record = read_json(out / "segment.json")
-    assert record["prompt"] == {"text": "car", "points": [[107.0, 67.0]]} and record["model"] == "seem-nano"
+    assert record["prompt"] == {"text": "car", "points": [[107.0, 67.0]]} and record["model"] == "seem-lite"
     assert record["share"] == pytest.approx(float((mask > 0).mean()))
     overlay = np.asarray(Image.open(out / "overlay.jpg").convert("RGB")).astype(int)
     assert overlay.shape[0] > mask.shape[0], "the words stand below the photo"

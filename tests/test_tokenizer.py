@@ -10,79 +10,79 @@ import pytest
 import torch
 from golden import golden_cases, load_case
 
-from promptseg.assets import NANO_FOLDER
+from promptseg.assets import LITE_FOLDER
 from promptseg.errors import PromptsegError
 from promptseg.models.templates import clean_name, fill_templates
 from promptseg.models.tokenizer import BOS, EOS, Tokenizer, clip_tokenizer
 
-TOOL = Path(__file__).resolve().parents[1] / "tools" / "train_nano_tokenizer.py"
+TOOL = Path(__file__).resolve().parents[1] / "tools" / "train_tokenizer.py"
 BYTES = 256
 
 
 @pytest.fixture(scope="module")
-def nano() -> Tokenizer:
-    return Tokenizer.from_file(NANO_FOLDER / "tokenizer.json")
+def bundled() -> Tokenizer:
+    return Tokenizer.from_file(LITE_FOLDER / "tokenizer.json")
 
 
 def text_of(pieces: list[str]) -> str:
     return "".join(pieces).replace("</w>", " ").strip()
 
 
-def test_bundled_vocabulary_is_small_and_eos_is_its_largest_id(nano):
-    assert nano.vocab_size == 1024
-    assert (nano.bos, nano.eos) == (1022, 1023)
+def test_bundled_vocabulary_is_small_and_eos_is_its_largest_id(bundled):
+    assert bundled.vocab_size == 1024
+    assert (bundled.bos, bundled.eos) == (1022, 1023)
 
 
-def test_rows_are_bos_pieces_eos_and_eos_as_padding(nano):
-    (row,) = nano.encode(["road"], 8).tolist()
-    assert row[0] == nano.bos and row[2:] == [nano.eos] * 6
-    assert row[1] not in (nano.bos, nano.eos)
-    assert nano.encode(["road"], 8).dtype == torch.int64
+def test_rows_are_bos_pieces_eos_and_eos_as_padding(bundled):
+    (row,) = bundled.encode(["road"], 8).tolist()
+    assert row[0] == bundled.bos and row[2:] == [bundled.eos] * 6
+    assert row[1] not in (bundled.bos, bundled.eos)
+    assert bundled.encode(["road"], 8).dtype == torch.int64
 
 
-def test_long_text_loses_its_end_and_keeps_eos(nano):
-    full, cut = nano.encode(["one two three four five"], 40)[0], nano.encode(["one two three four five"], 6)[0]
-    assert torch.equal(cut[:5], full[:5]) and cut[5] == nano.eos
+def test_long_text_loses_its_end_and_keeps_eos(bundled):
+    full, cut = bundled.encode(["one two three four five"], 40)[0], bundled.encode(["one two three four five"], 6)[0]
+    assert torch.equal(cut[:5], full[:5]) and cut[5] == bundled.eos
 
 
-def test_no_texts_give_no_rows(nano):
-    assert nano.encode([], 8).shape == (0, 8)
+def test_no_texts_give_no_rows(bundled):
+    assert bundled.encode([], 8).shape == (0, 8)
 
 
 @pytest.mark.parametrize("text", ["  Traffic \t\n LIGHT ", "traffic light", "Traffic Light"])
-def test_case_and_white_space_do_not_matter(nano, text):
-    assert nano.pieces(text) == nano.pieces("traffic light")
+def test_case_and_white_space_do_not_matter(bundled, text):
+    assert bundled.pieces(text) == bundled.pieces("traffic light")
 
 
-def test_words_digits_and_signs_are_split(nano):
-    words = text_of(nano.pieces("it's 12 close-up!!")).split()
+def test_words_digits_and_signs_are_split(bundled):
+    words = text_of(bundled.pieces("it's 12 close-up!!")).split()
     assert words == ["it", "'s", "1", "2", "close", "-", "up", "!!"]
 
 
-def test_names_of_street_scenes_are_single_pieces(nano):
+def test_names_of_street_scenes_are_single_pieces(bundled):
     for name in ("road", "sidewalk", "building", "vegetation", "pedestrian", "bicycle"):
-        assert nano.pieces(name) == [f"{name}</w>"]
+        assert bundled.pieces(name) == [f"{name}</w>"]
 
 
 @pytest.mark.parametrize("text", ["Überführung", "日本", "\u0001\u007f", "🚲"])
-def test_nothing_is_unknown(nano, text):
-    ids = nano.encode([text], 64)[0]
-    body = ids[1 : int((ids == nano.eos).nonzero()[0])]
+def test_nothing_is_unknown(bundled, text):
+    ids = bundled.encode([text], 64)[0]
+    body = ids[1 : int((ids == bundled.eos).nonzero()[0])]
     expected = text.lower().encode()
     assert 0 < len(body) <= len(expected) and bool((body < 1022).all())
 
 
-def test_a_class_called_like_the_end_mark_does_not_end_the_text(nano):
-    ids = nano.encode([f"{EOS} road {BOS}"], 64)[0].tolist()
-    road = nano.encode(["road"], 3)[0, 1].item()
-    assert road in ids[: ids.index(nano.eos)] and ids.count(nano.bos) == 1
+def test_a_class_called_like_the_end_mark_does_not_end_the_text(bundled):
+    ids = bundled.encode([f"{EOS} road {BOS}"], 64)[0].tolist()
+    road = bundled.encode(["road"], 3)[0, 1].item()
+    assert road in ids[: ids.index(bundled.eos)] and ids.count(bundled.bos) == 1
 
 
-def test_saved_and_read_again_is_the_same(nano, tmp_path):
-    nano.save(tmp_path / "tokenizer.json")
+def test_saved_and_read_again_is_the_same(bundled, tmp_path):
+    bundled.save(tmp_path / "tokenizer.json")
     again = Tokenizer.from_file(tmp_path / "tokenizer.json")
     texts = ["a photo of a traffic light.", "Zürich 8"]
-    assert torch.equal(again.encode(texts, 24), nano.encode(texts, 24))
+    assert torch.equal(again.encode(texts, 24), bundled.encode(texts, 24))
 
 
 def test_classic_file_of_merges_follows_clips_numbering(tmp_path):
@@ -117,15 +117,15 @@ def test_eos_must_be_the_largest_id():
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_nano_tokenizer", TOOL)
+    spec = importlib.util.spec_from_file_location("train_tokenizer", TOOL)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_bundled_file_is_what_the_tool_learns(nano, tool, tmp_path):
-    tool.train_tokenizer(nano.vocab_size).save(tmp_path / "tokenizer.json")
-    assert (tmp_path / "tokenizer.json").read_bytes() == (NANO_FOLDER / "tokenizer.json").read_bytes()
+def test_bundled_file_is_what_the_tool_learns(bundled, tool, tmp_path):
+    tool.train_tokenizer(bundled.vocab_size).save(tmp_path / "tokenizer.json")
+    assert (tmp_path / "tokenizer.json").read_bytes() == (LITE_FOLDER / "tokenizer.json").read_bytes()
 
 
 def test_learning_joins_the_most_frequent_pair_first(tool):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from promptseg.assets import NANO_FOLDER
-from promptseg.models.seem.backbones import DavitConfig, FocalConfig, SamVitConfig
+from promptseg.assets import LITE_FOLDER
+from promptseg.models.seem.backbones import DavitConfig, EfficientNetConfig, FocalConfig, SamVitConfig
 from promptseg.models.seem.config import SeemConfig, TextConfig
 from promptseg.models.seem.files.model_folder import save_model_folder
 from promptseg.models.seem.network.seem_network import SeemNetwork
@@ -14,7 +14,7 @@ from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.models.seem.variants import CLASSES_ONLY, DEMO, V0, V1, X_DECODER
 from promptseg.models.tokenizer import Tokenizer
 
-TOKENIZER = NANO_FOLDER / "tokenizer.json"
+TOKENIZER = LITE_FOLDER / "tokenizer.json"
 NUM_PROMPTS = 16
 DIM = 32
 TEXT_DIM = 48  # unlike DIM, so that mixing them up fails
@@ -61,6 +61,13 @@ VERSIONS = {
     ),
 }
 """The variants, by variant, backbone or pixel decoder."""
+LITE_CONFIG = replace(
+    CONFIG,
+    backbone=EfficientNetConfig(
+        stem=8, widths=(4, 6, 8, 8, 10, 10, 12), repeats=(1, 2, 2, 1, 2, 1, 1), expansions=(1, 2, 2, 2, 2, 2, 2)
+    ),
+)
+"""As the embedded model is built."""
 
 
 def tiny_network(seed: int = 0, config: SeemConfig = CONFIG) -> SeemNetwork:

@@ -61,7 +61,7 @@ def measure_runs(package: Path) -> dict[str, str]:
     data = promptseg.load_dataset("streets:clear?train=1&val=1&size=128x64")
     photo = Photo.of(data.train[0])
     shots = promptseg.draw_shots([photo], k=1)
-    model, loading = files_that_run(lambda: promptseg.load_model("seem-nano"), package)
+    model, loading = files_that_run(lambda: promptseg.load_model("seem-lite"), package)
     run, fitting = files_that_run(lambda: promptseg.fit(model, shots, steps=2), package)
     _, predicting = files_that_run(lambda: promptseg.predict(model, run.prompts, photo.pixels), package)
     return {

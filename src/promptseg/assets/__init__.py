@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-NANO_FOLDER = Path(__file__).with_name("seem-nano")
-"""Model folder of seem-nano."""
+LITE_FOLDER = Path(__file__).with_name("seem-lite")
+"""Model folder of seem-lite."""
 WORDS_FILE = Path(__file__).with_name("words.txt")
 """A few hundred words of streets and rooms, one a line."""

@@ -11,7 +11,7 @@ from promptseg.cli.output import be_quiet, log_to
 from promptseg.errors import PromptsegError
 from promptseg.tasks.registry import TASKS
 
-DEFAULT_MODEL = "seem-nano"
+DEFAULT_MODEL = "seem-lite"
 
 SPEC_HELP = "FORMAT:FOLDER?key=value (see data list), streets:CONDITION, or a path."
 Data = Annotated[str, typer.Option("--data", metavar="SPEC", help=SPEC_HELP)]

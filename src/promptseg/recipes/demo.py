@@ -16,7 +16,7 @@ from promptseg.prompts import Prompts
 from promptseg.reports.pictures import Picture, colorize, grid, legend, stack, write_picture
 from promptseg.reports.tables import Table, change_table, percent
 
-MODEL = "seem-nano"
+MODEL = "seem-lite"
 METHODS = {"zero-shot": "zero-shot", "ssprompt": "SSPrompt"}
 """The methods compared, and how they are written in table and picture."""
 SHOTS = 16

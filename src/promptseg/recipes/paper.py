@@ -199,7 +199,7 @@ TABLE7 = Recipe(
     _FOG,
     measures=(MS_PER_IMAGE, PEAK_GB),
     caveat="ours: time per image of a batch and peak memory of the fit; on a CPU the memory is that of the whole "
-    "process, model and features included. The text encoder of seem-nano is tiny beside its decoder: the paper's gap "
+    "process, model and features included. The text encoder of seem-lite is tiny beside its decoder: the paper's gap "
     "comes from a large one, which CoOp and LOCN go through at every step",
 )
 FIG3 = Recipe(

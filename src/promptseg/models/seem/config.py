@@ -6,7 +6,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.models.seem.backbones import BackboneConfig, DavitConfig, FocalConfig, SamVitConfig
+from promptseg.models.seem.backbones import BackboneConfig, DavitConfig, EfficientNetConfig, FocalConfig, SamVitConfig
 from promptseg.models.seem.variants import CLASSES_ONLY, DEMO, V0, V1, X_DECODER, Variant, find_variant
 
 LEVELS = 3
@@ -221,8 +221,8 @@ NAMED: dict[str, SeemConfig] = {
     "xdecoder-focal-t": replace(_FOCAL_T, variant=X_DECODER),
     "xdecoder-focal-l": replace(_FOCAL_L, num_queries=201, variant=X_DECODER),
     "xdecoder-focal-l-oq101": replace(_FOCAL_L, variant=X_DECODER),
-    "seem-nano": SeemConfig(
-        backbone=FocalConfig("focal_dw", 32, (2, 2, 4, 1), (3, 3, 3, 3)),
+    "seem-lite": SeemConfig(
+        backbone=EfficientNetConfig(),
         text=TextConfig(width=128, heads=4, layers=2, context=24, vocab=1024),
         hidden_dim=128,
         mask_dim=128,
@@ -232,7 +232,7 @@ NAMED: dict[str, SeemConfig] = {
         encoder_layers=2,
         decoder_layers=6,
         spatial_memories=8,
-        short_side=128,
+        short_side=384,
         variant=CLASSES_ONLY,
     ),
 }

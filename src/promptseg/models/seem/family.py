@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptseg.assets import NANO_FOLDER
+from promptseg.assets import LITE_FOLDER
 from promptseg.errors import PromptsegError
 from promptseg.files import cache_folder
 from promptseg.models.family import Family, ModelEntry, ModelSource
@@ -50,15 +50,15 @@ class SeemFamily(Family):
     folders = "architecture is seem"
 
     def __init__(self) -> None:
-        nano = ModelEntry(
-            name=NANO_FOLDER.name,
-            parameters=5_683_045,
+        lite = ModelEntry(
+            name=LITE_FOLDER.name,
+            parameters=6_436_865,
             source="with the package",
             licence="Apache-2.0",
             code_licence="Apache-2.0",
-            folder=lambda: NANO_FOLDER,
+            folder=lambda: LITE_FOLDER,
         )
-        self.entries = (nano, *(_published(name, *about) for name, about in _PUBLISHED.items()))
+        self.entries = (lite, *(_published(name, *about) for name, about in _PUBLISHED.items()))
 
     def recognises(self, config: Mapping[str, Any]) -> bool:
         """Whether a folder was written by this package."""

@@ -17,7 +17,7 @@ PIXEL_MEAN = (123.675, 116.280, 103.530)
 PIXEL_STD = (58.395, 57.120, 57.375)
 """Standard deviation of red, green and blue, for values 0..255."""
 STAGES = 4
-"""Maps that every backbone gives, at strides 4, 8, 16 and 32."""
+"""Maps that every backbone gives, at strides 4, 8, 16 and 32; finer ones may come before them."""
 
 
 class BackboneNumbers(ABC):
@@ -34,7 +34,10 @@ class BackboneNumbers(ABC):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """A network from images (B, 3, H, W) to four maps (B, D, h, w), D of `channels`, at strides 4 to 32."""
+        """A network from images (B, 3, H, W) to maps (B, D, h, w).
+
+        The last four, D of `channels`, are those at strides 4 to 32, which the pixel decoder takes.
+        """
 
     @property
     def fixed_canvas(self) -> int | None:

@@ -32,7 +32,7 @@ class EfficientNetConfig(BackboneNumbers):
         widths: channels of each group's output.
         repeats: blocks per group.
         kernels: of the convolution of each group's blocks.
-        strides: of each group's first block, 1 or 2; four of them are 2, so that the maps end at stride 32.
+        strides: of each group's first block, 1 or 2; the first is 1, and four are 2, so that the maps end at stride 32.
         expansions: how much wider each group's blocks are inside.
     """
 
@@ -52,13 +52,13 @@ class EfficientNetConfig(BackboneNumbers):
             count = len(getattr(self, name))
             if count != len(self.widths):
                 raise PromptsegError(f"backbone.{name} has {count} entries, widths has {len(self.widths)}")
-        if sorted(self.strides) != [1] * (len(self.strides) - STAGES) + [2] * STAGES:
-            raise PromptsegError(f"backbone.strides {list(self.strides)}: needs 1 and {STAGES} times 2")
+        if sorted(self.strides) != [1] * (len(self.strides) - STAGES) + [2] * STAGES or self.strides[0] != 1:
+            raise PromptsegError(f"backbone.strides {list(self.strides)}: needs 1, the first too, and {STAGES} times 2")
 
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels of the four maps."""
-        return tuple(self.widths[group - 1] for group in self._ends())
+        return tuple(self.widths[group - 1] for group in self._ends()[1:])
 
     def build(self) -> nn.Module:
         """The network."""
@@ -73,9 +73,9 @@ class EfficientNetConfig(BackboneNumbers):
         return tuple(sum(self.repeats[:group]) for group in self._ends())
 
     def _ends(self) -> tuple[int, ...]:
-        """Number of groups after which each map is taken: the last at strides 4, 8, 16 and 32."""
+        """Number of groups after which each map is taken: the last at strides 2, 4, 8, 16 and 32."""
         halvings = [i for i, stride in enumerate(self.strides) if stride == 2]
-        return (*halvings[1:], len(self.strides))
+        return (*halvings, len(self.strides))
 
 
 class FrozenNorm(nn.Module):
@@ -148,7 +148,7 @@ class EfficientNet(nn.Module):
         self._map_ends = config.map_ends()
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W), normalised, to maps (B, D, h, w), D of `config.channels`, at strides 4 to 32."""
+        """Images (B, 3, H, W), normalised, to maps (B, D, h, w): one at stride 2, then four as for every backbone."""
         mean, std = (images.new_tensor(v)[:, None, None] for v in (PIXEL_MEAN, PIXEL_STD))
         own = images * (std / OWN_STD) + (mean - OWN_MEAN) / OWN_STD
         x = functional.relu6(self._conv_stem.normed(own, self._bn0))

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from promptseg.errors import PromptsegError
 from promptseg.models.base import Size
+from promptseg.models.seem.backbones.common import STAGES
 from promptseg.models.seem.config import BUFFERS, SeemConfig
 from promptseg.models.seem.network.decoder import Head, SeemDecoder, mask_logits
 from promptseg.models.seem.network.features import DecoderStates, PreparedFeatures, SeemFeatures
@@ -88,7 +89,7 @@ class SeemNetwork(nn.Module):
         canvas, divisor = (images.shape[2], images.shape[3]), self.config.size_divisor
         if canvas[0] % divisor or canvas[1] % divisor:
             raise PromptsegError(f"image batch of {canvas[0]} x {canvas[1]}: pad both sides to multiples of {divisor}")
-        pixels = self.sem_seg_head.pixel_decoder(self.backbone(images))
+        pixels = self.sem_seg_head.pixel_decoder(self.backbone(images)[-STAGES:])
         return self.features(pixels, canvas, image_sizes or (canvas,) * len(images))
 
     def features(self, pixels: PixelFeatures, canvas: Size, image_sizes: tuple[Size, ...]) -> SeemFeatures:

@@ -1,4 +1,4 @@
-"""Other words for the classes of the small model's training data, so that its text encoder knows synonyms."""
+"""Other words for the classes of the embedded model's training data, so that its text encoder knows synonyms."""
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "road": ("street", "roadway", "asphalt", "lane"),

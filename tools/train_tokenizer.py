@@ -1,6 +1,5 @@
-"""Learn the tokenizer of seem-nano from the words of nano_words.txt.
+"""Learn the tokenizer of seem-lite from the words of tokenizer_words.txt: writes the file of the package again.
 
-`train_nano.py` calls `train_tokenizer`; run by itself this writes the file of the package again.
 The merges are learned here, not by the library's trainer: that one breaks ties by the order of a hash
 map as soon as words carry an ending, so no two of its runs agree.
 """
@@ -9,12 +8,12 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from promptseg.assets import NANO_FOLDER
+from promptseg.assets import LITE_FOLDER
 from promptseg.models.seem.config import NAMED
 from promptseg.models.tokenizer import WORD_END, Tokenizer, clip_tokenizer
 
-WORDS = Path(__file__).with_name("nano_words.txt")
-BUNDLED = NANO_FOLDER / "tokenizer.json"
+WORDS = Path(__file__).with_name("tokenizer_words.txt")
+BUNDLED = LITE_FOLDER / "tokenizer.json"
 BASE = 2 * 256 + 2
 """Entries that are no merge: bytes, bytes that end a word, BOS and EOS."""
 
@@ -69,4 +68,4 @@ def joined(pieces: Pieces, pair: Pair) -> Pieces:
 
 
 if __name__ == "__main__":
-    train_tokenizer(NAMED["seem-nano"].text.vocab).save(BUNDLED)
+    train_tokenizer(NAMED[LITE_FOLDER.name].text.vocab).save(BUNDLED)
