@@ -269,7 +269,8 @@ def test_predict_labels_folders_and_files_and_goes_on_after_a_bad_one(capsys, tm
     written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     assert written == [
         "labels/5.png", "labels/a.png", "labels/deep/b.png",
-        "overlays/5.jpg", "overlays/a.jpg", "overlays/deep/b.jpg", "shares.json",
+        "overlays/5.jpg", "overlays/a.jpg", "overlays/deep/b.jpg",
+        "predict.json", "records/1-of-1.jsonl", "shares.json",
     ]  # fmt: skip
     shares = json.loads((out / "shares.json").read_text())
     assert shares["classes"] == ["sky", "field"] and set(shares["images"]) == {"5", "a", "deep/b"}

@@ -10,6 +10,7 @@ import pytest
 import promptseg
 
 PUBLIC = {
+    "Labeller": ("about", "device"),
     "Prompts": ("load", "save"),
     "PromptsegError": (),
     "draw_shots": ("samples", "k", "seed", "rule", "min_frac"),

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from promptseg.data.registry import load_dataset
     from promptseg.engine.evaluate import evaluate
     from promptseg.engine.fit import fit
-    from promptseg.engine.predict import predict
+    from promptseg.engine.predict import Labeller, predict
     from promptseg.engine.segment import segment
     from promptseg.errors import PromptsegError
     from promptseg.models.registry import load_model
     from promptseg.prompts import Prompts
 
 __all__ = [
+    "Labeller",
     "Prompts",
     "PromptsegError",
     "__version__",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Labeller": "promptseg.engine.predict",
     "Prompts": "promptseg.prompts",
     "PromptsegError": "promptseg.errors",
     "draw_shots": "promptseg.data.few_shot",

@@ -18,7 +18,7 @@ from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, read_json, write_json, write_text
 from promptseg.label_space import LabelSpace
 from promptseg.record import FitRecord
-from promptseg.tensor_files import read_safetensors
+from promptseg.tensor_files import fingerprint, read_safetensors
 from promptseg.typed_json import from_json, to_json
 from promptseg.version import __version__
 
@@ -112,6 +112,12 @@ class Prompts:
         """Bytes of what the model is given."""
         groups = (self.kinds, self.fixed, self.weights)
         return sum(tensor.nbytes for group in groups for tensor in group.values())
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of names, shapes and values of what the model is given, changed weights included."""
+        weights = {f"weights.{name}": tensor for name, tensor in self.weights.items()}
+        return fingerprint(sorted({**self.kinds, **self.fixed, **weights}.items()))
 
     def of_role(self, role: Role) -> dict[str, Tensor]:
         """The learnable kinds of a role that are there, by name, in the order of the spec."""

@@ -36,6 +36,12 @@ Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Trainin
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; repeatable.")
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", metavar="I/N", help="Do part I of N (default: that of the job in its SLURM array, or all)."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but results and errors.", callback=be_quiet)]
 LogFile = Annotated[
     Path | None, typer.Option("--log-file", metavar="FILE", help="Write what is said here too.", callback=log_to)

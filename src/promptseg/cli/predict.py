@@ -14,12 +14,13 @@ from promptseg.cli.options import (
     OutFolder,
     Quiet,
     Seed,
+    ShardOption,
     TaskSettings,
     Threads,
     parse_settings,
     use_threads,
 )
-from promptseg.cli.output import USER_ERROR, fail, say
+from promptseg.cli.output import USER_ERROR, Interrupted, fail, say
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def predict(
     task: LearnedTask = None,
     model: Annotated[str | None, typer.Option(help="Model name or folder (default: the prompts' own).")] = None,
     settings: TaskSettings = None,
+    shard: ShardOption = None,
+    overlays: Annotated[bool, typer.Option(help="Pictures for people.")] = True,
     device: Device = None,
     threads: Threads = None,
     quiet: Quiet = False,
@@ -48,32 +51,37 @@ def predict(
     Writes DIR/overlays for people, and for programs: DIR/labels (PNG, values are class ids) and DIR/shares.json
     (semantic), DIR/instances.json (instance), or DIR/panoptic (PNG of segment ids) and DIR/panoptic.json (panoptic).
 
+    DIR/records has a line for each finished photo: the same command goes on where it was stopped, and several may work
+    on one folder, each on its --shard.
+
     A photo that cannot be read is reported and left out; the exit code is then 2.
     """
-    from promptseg import predict as predict_photo
-    from promptseg.data.images import read_image
-    from promptseg.engine.evaluate import task_of
+    from promptseg.engine.predict import Labeller
+    from promptseg.engine.result_folder import ResultFolder
+    from promptseg.engine.shards import Shard
+    from promptseg.export.label_run import LabelRun
     from promptseg.reports.photos import WRITERS, PhotoWriter
 
-    chosen = parse_settings(settings or ())
+    chosen, part = parse_settings(settings or ()), Shard.of(shard)
     use_threads(threads)
     frozen, loaded = _model_and_prompts(prompts, classes, model, device)
-    space, asked = loaded.label_space, task_of(loaded, task, chosen)
-    photos = find_photos(images, [file for build in WRITERS.values() for file in build(out, space).files])
-    writer = PhotoWriter(out, space, asked)
-    done = 0
-    for name, path in photos.items():
-        try:
-            photo = read_image(path)
-        except PromptsegError as error:
-            fail(str(error))
-            continue
-        answer = predict_photo(frozen, loaded, photo, asked.name, **chosen)
-        typer.echo(f"{path}: {writer.add(name, f'{name}{path.suffix}', photo, answer)}")
-        done += 1
-    writer.finish()
-    typer.echo(f"{done} of {len(photos)} photos labelled: {', '.join(map(str, writer.files))}")
-    if done < len(photos):
+    labeller = Labeller(loaded, task, model=frozen, **chosen)
+    writer = PhotoWriter(out, loaded.label_space, labeller.task, overlays)
+    results = [file for build in WRITERS.values() for file in build(out, loaded.label_space).files]
+    photos = find_photos(images, results)
+    folder = ResultFolder(out, labeller.about(), part, writer.files)
+    run = LabelRun(labeller, writer, folder, say=typer.echo, fail=fail)
+    mine = part.part(sorted(photos.items()))
+    try:
+        done = run.label(mine)
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; the same command goes on with {out}") from None
+    finally:
+        folder.merge(lambda records: writer.merge({name: record["told"] for name, record in records.items()}))
+    share = "" if part.count == 1 else f" of part {part}"
+    before = f" ({run.before} before)" if run.before else ""
+    typer.echo(f"{done} of {len(mine)} photos{share} labelled{before}: {', '.join(map(str, writer.files))}")
+    if done < len(mine):
         raise typer.Exit(USER_ERROR)
 
 

@@ -22,6 +22,13 @@ from promptseg.tasks.registry import TASKS, build_task
 
 _AT_ONCE = {"cuda": 8}
 """Images decoded together, by device."""
+
+
+def at_once(device: torch.device) -> int:
+    """How many images are decoded together: one on a CPU, which is no faster with more."""
+    return _AT_ONCE.get(device.type, 1)
+
+
 _Encoded = tuple[Any, Size, ImageFeatures]
 """Labels of an image, their size, and its features."""
 
@@ -109,7 +116,7 @@ def evaluate(
         loaded = loaded_ahead(partial(_load, model, chosen, short_side), samples)
         tracked = (item for _, item in zip(bar.track(samples, "evaluate"), loaded, strict=True))
         encoded = ((truth, size, cache.features(used.encoder, pixels)) for truth, size, pixels in tracked)
-        for batch in _batches(encoded, batch_size or _AT_ONCE.get(model.device.type, 1)):
+        for batch in _batches(encoded, batch_size or at_once(model.device)):
             prediction = used.decoder.decode(ImageFeatures.cat([features for _, _, features in batch]), used.prompts)
             for index, (truth, size, _) in enumerate(batch):
                 metric.count(truth, chosen.answer(prediction, index, size, label_space))

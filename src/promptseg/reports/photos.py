@@ -14,17 +14,22 @@ from promptseg.tasks.registry import TASKS, build_task
 class PhotoWriter:
     """Writes the answers of a task for one photo after the other, and an overlay of each."""
 
-    def __init__(self, out: Path, label_space: LabelSpace, task: Task[Any]) -> None:
-        self._space, self._task, self._overlays = label_space, task, out / "overlays"
+    def __init__(self, out: Path, label_space: LabelSpace, task: Task[Any], overlays: bool = True) -> None:
+        self._space, self._task, self._overlays, self._with_overlays = label_space, task, out / "overlays", overlays
         self._answers = task.writer(out, label_space)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The files and folders it writes."""
-        return (*self._answers.files, self._overlays)
+        return (*self._answers.files, *((self._overlays,) if self._with_overlays else ()))
 
-    def add(self, name: str, file_name: str, photo: Picture, answer: Any) -> str:
-        """Write what is said of a photo, and return a line about it.
+    def files_of(self, name: str) -> tuple[Path, ...]:
+        """The files of a photo alone."""
+        overlay = (self._overlays / f"{name}.jpg",) if self._with_overlays else ()
+        return (*self._answers.files_of(name), *overlay)
+
+    def add(self, name: str, file_name: str, photo: Picture, answer: Any) -> tuple[str, Any]:
+        """Write the files of a photo, and return a line about it and what `merge` needs of it, as JSON.
 
         Args:
             name: what its files are called, without suffix.
@@ -33,13 +38,14 @@ class PhotoWriter:
             answer: of the writer's task.
         """
         drawing = self._task.drawing(answer, self._space)
-        self._answers.add(name, file_name, answer)
-        write_picture(self._overlays / f"{name}.jpg", drawn(photo, drawing, self._space))
-        return drawing.summary
+        told = self._answers.add(name, file_name, answer)
+        if self._with_overlays:
+            write_picture(self._overlays / f"{name}.jpg", drawn(photo, drawing, self._space))
+        return drawing.summary, told
 
-    def finish(self) -> None:
-        """Write what is told about all photos together."""
-        self._answers.finish()
+    def merge(self, told: Mapping[str, Any]) -> None:
+        """Write what is told about all photos together, by name."""
+        self._answers.merge(told)
 
 
 class _Writers(Mapping[str, Callable[[Path, LabelSpace], PhotoWriter]]):

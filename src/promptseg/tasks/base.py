@@ -94,23 +94,32 @@ class Drawing:
 
 
 class AnswerWriter(Protocol):
-    """Writes answers for programs, for one photo after the other."""
+    """Writes answers for programs: those of each photo by itself, and what is told about all of them together.
+
+    It keeps nothing: photos may come from several processes and runs.
+    """
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The files and folders it writes."""
 
-    def add(self, name: str, file_name: str, answer: Any) -> None:
-        """Write the answer for a photo, or keep it for `finish`.
+    def files_of(self, name: str) -> tuple[Path, ...]:
+        """The files of a photo alone."""
+
+    def add(self, name: str, file_name: str, answer: Any) -> Any:
+        """Write the files of a photo.
 
         Args:
             name: what the files of the photo are called, without suffix.
             file_name: what the photo is called.
             answer: of the writer's task.
+
+        Returns:
+            What `merge` needs of it, as JSON.
         """
 
-    def finish(self) -> None:
-        """Write what is told about all photos together."""
+    def merge(self, told: Mapping[str, Any]) -> None:
+        """Write what is told about all photos together, from what `add` returned, by name."""
 
 
 class Metric(Protocol):

@@ -4,7 +4,7 @@ Loss: that of predictions matched with the labelled objects. Metric: average pre
 of Cityscapes.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -126,20 +126,25 @@ class InstanceWriter:
 
     def __init__(self, out: Path, label_space: LabelSpace) -> None:
         self._json, self._space = out / "instances.json", label_space
-        self._images: list[dict[str, Any]] = []
-        self._objects: list[dict[str, Any]] = []
         self.files = (self._json,)
 
-    def add(self, name: str, file_name: str, answer: Instances) -> None:
-        """Note the objects of a photo."""
-        number = len(self._images) + 1
-        self._images.append(image_entry(number, file_name, answer.size))
-        self._objects += instance_entries(answer, number, len(self._objects) + 1)
+    def files_of(self, name: str) -> tuple[Path, ...]:
+        """None."""
+        return ()
 
-    def finish(self) -> None:
+    def add(self, name: str, file_name: str, answer: Instances) -> dict[str, Any]:
+        """The objects of a photo, numbered from 1."""
+        return {"image": image_entry(1, file_name, answer.size), "objects": instance_entries(answer, 1, 1)}
+
+    def merge(self, told: Mapping[str, dict[str, Any]]) -> None:
         """Write the JSON."""
-        content = {"images": self._images, "annotations": self._objects, "categories": categories(self._space)}
-        write_json(self._json, content)
+        images: list[dict[str, Any]] = []
+        objects: list[dict[str, Any]] = []
+        for number, photo in enumerate(told.values(), 1):
+            images.append(photo["image"] | {"id": number})
+            first = len(objects) + 1
+            objects += [entry | {"id": first + i, "image_id": number} for i, entry in enumerate(photo["objects"])]
+        write_json(self._json, {"images": images, "annotations": objects, "categories": categories(self._space)})
 
 
 def _things(label_space: LabelSpace) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 Loss: that of predictions matched with the labelled segments, objects and stuff alike. Metric: panoptic quality.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -198,22 +198,24 @@ class PanopticWriter:
 
     def __init__(self, out: Path, label_space: LabelSpace) -> None:
         self._maps, self._json, self._space = out / "panoptic", out / "panoptic.json", label_space
-        self._images: list[dict[str, Any]] = []
-        self._annotations: list[dict[str, Any]] = []
         self.files = (self._maps, self._json)
 
-    def add(self, name: str, file_name: str, answer: PanopticLabels) -> None:
-        """Write the map of a photo."""
-        number = len(self._images) + 1
-        self._images.append(image_entry(number, file_name, answer.map.shape))
-        entry = {"image_id": number, "file_name": f"{name}.png", "segments_info": segment_entries(answer)}
-        self._annotations.append(entry)
-        write_segment_ids(self._maps / f"{name}.png", answer)
+    def files_of(self, name: str) -> tuple[Path, ...]:
+        """The map."""
+        return (self._maps / f"{name}.png",)
 
-    def finish(self) -> None:
+    def add(self, name: str, file_name: str, answer: PanopticLabels) -> dict[str, Any]:
+        """Write the map of a photo; returns its entries."""
+        write_segment_ids(self._maps / f"{name}.png", answer)
+        segments = {"image_id": 1, "file_name": f"{name}.png", "segments_info": segment_entries(answer)}
+        return {"image": image_entry(1, file_name, answer.map.shape), "segments": segments}
+
+    def merge(self, told: Mapping[str, dict[str, Any]]) -> None:
         """Write the JSON."""
-        content = {"images": self._images, "annotations": self._annotations, "categories": categories(self._space)}
-        write_json(self._json, content)
+        photos = list(enumerate(told.values(), 1))
+        images = [photo["image"] | {"id": number} for number, photo in photos]
+        annotations = [photo["segments"] | {"image_id": number} for number, photo in photos]
+        write_json(self._json, {"images": images, "annotations": annotations, "categories": categories(self._space)})
 
 
 @torch.no_grad()

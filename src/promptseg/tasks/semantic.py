@@ -5,7 +5,7 @@ normalised over the C classes, at label resolution; optionally a soft dice term 
 from one confusion matrix over the whole split.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,17 +131,20 @@ class LabelMapWriter:
 
     def __init__(self, out: Path, label_space: LabelSpace) -> None:
         self._labels, self._json, self._space = out / "labels", out / "shares.json", label_space
-        self._shares: dict[str, dict[str, float]] = {}
         self.files = (self._labels, self._json)
 
-    def add(self, name: str, file_name: str, answer: NDArray[np.uint8]) -> None:
-        """Write the label map."""
-        write_labels(self._labels / f"{name}.png", answer, self._space.colors)
-        self._shares[name] = class_shares(answer, self._space.names)
+    def files_of(self, name: str) -> tuple[Path, ...]:
+        """The label map."""
+        return (self._labels / f"{name}.png",)
 
-    def finish(self) -> None:
+    def add(self, name: str, file_name: str, answer: NDArray[np.uint8]) -> dict[str, float]:
+        """Write the label map; returns the shares."""
+        write_labels(self._labels / f"{name}.png", answer, self._space.colors)
+        return class_shares(answer, self._space.names)
+
+    def merge(self, told: Mapping[str, dict[str, float]]) -> None:
         """Write the shares."""
-        write_json(self._json, {"classes": list(self._space.names), "images": self._shares})
+        write_json(self._json, {"classes": list(self._space.names), "images": told})
 
 
 class MeanIoU:

@@ -1,0 +1,104 @@
+"""Labelling many photos into a folder of results, one after the other, without those that it knows already."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from promptseg.data.images import read_image
+from promptseg.engine.evaluate import at_once
+from promptseg.engine.predict import Labeller
+from promptseg.engine.result_folder import Record, ResultFolder, content_of
+from promptseg.errors import PromptsegError
+from promptseg.features.encode import loaded_ahead
+from promptseg.progress import Progress
+from promptseg.reports.photos import PhotoWriter
+from promptseg.reports.pictures import Picture
+
+_READ_AHEAD = 1
+"""Photos that wait for their turn: of 48 megapixels each has 144 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Photo:
+    """A photo on its way: what is known of it, and its pixels; none where there is nothing to do, or an error."""
+
+    path: Path
+    record: Record
+    pixels: Picture | None
+    error: str | None = None
+
+
+class LabelRun:
+    """One process that labels photos.
+
+    Attributes:
+        before: how many it found finished.
+    """
+
+    def __init__(
+        self,
+        labeller: Labeller,
+        writer: PhotoWriter,
+        folder: ResultFolder,
+        *,
+        say: Callable[[str], None],
+        fail: Callable[[str], None],
+    ) -> None:
+        """Take what does the work.
+
+        Args:
+            labeller: labels photos.
+            writer: writes what it says of them.
+            folder: what is finished.
+            say: takes a line about each photo.
+            fail: takes a line about each photo that cannot be labelled.
+        """
+        self._labeller, self._writer, self._folder = labeller, writer, folder
+        self._say, self._fail = say, fail
+        self.before = 0
+
+    def label(self, photos: Sequence[tuple[str, Path]]) -> int:
+        """Label photos, given with the names of their results; returns how many are finished."""
+        bar, finished = Progress(True), 0
+        with bar.running():
+            read = loaded_ahead(lambda item: self._read(*item), photos, _READ_AHEAD)
+            tracked = (photo for _, photo in zip(bar.track(photos, "predict"), read, strict=True))
+            while batch := list(islice(tracked, at_once(self._labeller.device))):
+                finished += sum(photo.error is None for photo in batch)
+                self._finish(batch)
+        return finished
+
+    def _read(self, name: str, path: Path) -> _Photo:
+        """What is to be done for a photo."""
+        record: Record = {"name": name, "path": str(path.resolve())}
+        known = self._folder.known.get(name)
+        try:
+            record["content"] = content_of(path)
+            if known is None:
+                return _Photo(path, record, read_image(path))
+            if known["content"] == record["content"]:
+                complete = all(file.exists() for file in self._writer.files_of(name))
+                return _Photo(path, record, None if complete else read_image(path))
+            if known["path"] != record["path"]:
+                other = f"{path}: another photo, {known['path']}, has its results under the name {name} here"
+                raise PromptsegError(f"{other}: choose another folder")
+            return _Photo(path, record, read_image(path))
+        except PromptsegError as error:
+            return _Photo(path, record, None, str(error))
+
+    def _finish(self, batch: Sequence[_Photo]) -> None:
+        for photo in batch:
+            if photo.error is not None:
+                self._fail(photo.error)
+        self.before += sum(photo.pixels is None and photo.error is None for photo in batch)
+        for photo, pixels, answer in self._answers(batch):
+            name = photo.record["name"]
+            summary, told = self._writer.add(name, f"{name}{photo.path.suffix}", pixels, answer)
+            self._folder.add(photo.record | {"summary": summary, "told": told})
+            self._say(f"{photo.path}: {summary}")
+
+    def _answers(self, batch: Sequence[_Photo]) -> Iterator[tuple[_Photo, Picture, object]]:
+        waiting = [(photo, photo.pixels) for photo in batch if photo.pixels is not None]
+        answers = self._labeller([pixels for _, pixels in waiting])
+        return ((photo, pixels, answer) for (photo, pixels), answer in zip(waiting, answers, strict=True))
