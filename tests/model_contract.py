@@ -15,10 +15,13 @@ A model's test class inherits `ModelContract` and says how a small one is made:
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 import promptseg
 from promptseg.engine.defaults import default_prompts as prompts_of_model
@@ -27,7 +30,8 @@ from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
 from promptseg.models.capabilities import ObjectPrompt
 from promptseg.prompts import Prompts
-from promptseg.tasks.masks import semantic_map
+from promptseg.tasks.masks import image_evidence, semantic_map
+from promptseg.tasks.registry import TASKS
 
 NAMES = ("road", "traffic light", "sky")
 OBJECT = {
@@ -228,6 +232,42 @@ class ModelContract:
                 call()
             assert "\n" not in str(caught.value)
 
+    def test_dense_maps_are_as_they_are_announced(self, model, features):
+        if not hasattr(model, "dense_maps"):
+            pytest.skip("this model offers no dense maps")
+        height, width = features.canvas
+        maps = model.dense_maps(features)
+        assert len(maps) == len(model.dense_map_specs) > 0
+        for one, spec in zip(maps, model.dense_map_specs, strict=True):
+            assert one.shape == (len(features), spec.dim, round(height / spec.stride), round(width / spec.stride)), spec
+
+    def test_pixel_prompts_of_zero_change_no_answer(self, model, prompts, features):
+        if not hasattr(model, "dense_maps"):
+            pytest.skip("this model offers no dense maps")
+        before, after = (model.decode(features, p) for p in (prompts, prompts.updated(zero_pixel_prompts(model))))
+        for name, kind in TASKS.items():
+            task = kind.build(kind.presets["tuned"])
+            for index in range(len(features)):
+                answers = [task.answer(p, index, (45, 67), space(NAMES, things=(1,))) for p in (before, after)]
+                assert_same_answers(name, *answers)
+
+    def test_pixel_prompts_are_what_the_products_with_the_maps_say(self, model, prompts, features):
+        if not hasattr(model, "dense_maps"):
+            pytest.skip("this model offers no dense maps")
+        generator = torch.Generator().manual_seed(0)
+        kinds = {name: torch.randn(t.shape, generator=generator) for name, t in zero_pixel_prompts(model).items()}
+        answer = model.decode(features, prompts.updated(kinds))
+        evidence = image_evidence(answer, 1)
+        height, width = features.image_sizes[1]
+        expected = kinds["pixel_bias"][:, :, None].expand(-1, height, width)
+        columns = 0
+        for one in model.dense_maps(features):
+            large = F.interpolate(one[1:], features.canvas, mode="bilinear", align_corners=False)[0]
+            part = kinds["pixel"][:, columns : columns + len(large)]
+            expected = expected + torch.einsum("cd,dhw->chw", part, large[:, :height, :width])
+            columns += len(large)
+        assert relative_error(evidence, expected) <= self.tolerance
+
     def test_words_lead_to_the_same_texts(self, model):
         if not hasattr(model, "embed_texts"):
             pytest.skip("this model has no way in at its word embeddings")
@@ -272,9 +312,27 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
     return torch.randint(256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
-def space(names: tuple[str, ...]) -> LabelSpace:
+def space(names: tuple[str, ...], things: tuple[int, ...] = ()) -> LabelSpace:
     """Classes of these names."""
-    return LabelSpace("contract", tuple(ClassInfo(name, (index, 0, 0)) for index, name in enumerate(names)))
+    classes = tuple(ClassInfo(name, (index, 0, 0), index in things) for index, name in enumerate(names))
+    return LabelSpace("contract", classes)
+
+
+def zero_pixel_prompts(model: PromptableSegmenter) -> dict[str, Tensor]:
+    """Pixel prompts that say nothing: no embedding, no bias, full trust in the model."""
+    dims = {kind.name: kind.dim for kind in model.prompt_spec if kind.role == "pixel"}
+    return {name: torch.full((len(NAMES), dim), float(name == "pixel_trust")) for name, dim in dims.items()}
+
+
+def assert_same_answers(task: str, before: Any, after: Any) -> None:
+    """Answers of a task, equal to the last bit."""
+    match task:
+        case "semantic":
+            assert np.array_equal(before, after)
+        case "instance":
+            assert all(torch.equal(getattr(before, f), getattr(after, f)) for f in ("class_ids", "scores", "masks"))
+        case _:
+            assert np.array_equal(before.map, after.map) and before.segments == after.segments
 
 
 def default_prompts(model: PromptableSegmenter, spatial: str | None = None, names: tuple[str, ...] = NAMES) -> Prompts:

@@ -119,9 +119,11 @@ def test_options_that_make_no_sense_are_refused(tmp_path, options, message):
         load_model(f"{folder}{options}", "cpu")
 
 
-def test_seem_takes_no_options():
-    with pytest.raises(PromptsegError, match="seem-lite takes no options; leave out what follows"):
+def test_seem_takes_the_choice_of_its_dense_maps_alone():
+    with pytest.raises(PromptsegError, match="unknown option in seem-lite.chunk=2: 'chunk': choose one of maps"):
         load_model("seem-lite?chunk=2", "cpu")
+    with pytest.raises(PromptsegError, match="unknown maps in seem-lite.maps=none: 'none': choose one of all, decoder"):
+        load_model("seem-lite?maps=none", "cpu")
 
 
 def test_damaged_folders_are_refused_in_one_line(tmp_path):

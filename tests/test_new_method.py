@@ -75,12 +75,14 @@ def test_one_file_and_one_line_make_a_method(
 
 
 def test_its_name_and_settings_are_known(installed: None) -> None:
-    with pytest.raises(PromptsegError, match="unknown method 'scales': choose one of coop, greedy, locn, scale"):
+    with pytest.raises(PromptsegError, match="unknown method 'scales': choose one of .*coop, .*greedy, locn, .*scale"):
         METHODS.find("scales")
     assert resolve("tuned", METHODS.find("scale"), {"start": 2}).method.start == 2
 
 
 def test_a_method_that_learns_what_the_model_does_not_let_it_is_refused(installed: None, tmp_path: Path) -> None:
     model = promptseg.load_model(tiny_folder(tmp_path / "model"), "cpu")
-    with pytest.raises(PromptsegError, match="greedy learns 'tokens' prompts, .* lets background, position, semantic"):
+    with pytest.raises(
+        PromptsegError, match="greedy learns 'tokens' prompts, .* lets background, .*semantic"
+    ):
         promptseg.fit(model, SHAPES[:2], method="greedy", **FEW)

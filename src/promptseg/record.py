@@ -139,6 +139,7 @@ class FitRecord:
         draw: the images.
         licence: what is known of the licence that the prompts come under.
         metrics: what was measured while fitting, by name; empty where nothing was.
+        tried: what a solver chose from, each with its score; empty where nothing was solved.
     """
 
     method: str
@@ -151,6 +152,7 @@ class FitRecord:
     draw: Draw
     licence: str
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+    tried: tuple[Mapping[str, Setting], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -171,4 +173,4 @@ class FitRecord:
 
     def request(self) -> dict[str, Any]:
         """As `to_json`, what was asked for alone: a run that goes on must be of the same."""
-        return {name: value for name, value in self.to_json().items() if name != "metrics"}
+        return {name: value for name, value in self.to_json().items() if name not in ("metrics", "tried")}

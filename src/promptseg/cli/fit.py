@@ -25,15 +25,14 @@ from promptseg.cli.options import (
     use_threads,
 )
 from promptseg.cli.output import Interrupted, file_size, open_data, print_table, program, quoted, say
+from promptseg.methods.registry import METHODS
 
 
 def fit(
     data: Data,
     out: OutFolder,
     model: Model = DEFAULT_MODEL,
-    method: Annotated[
-        str, typer.Option(help="zero-shot, ssprompt, spaprompt, semprompt, coop, locn or vspl.")
-    ] = "ssprompt",
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS.builtin)}.")] = "ssprompt",
     task: Task = "semantic",
     shots: Shots = 16,
     rule: Rule = "cover",

@@ -1,5 +1,6 @@
 """`fit`: from a frozen model and a few labelled images to prompts."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,11 +13,13 @@ from promptseg.data.sample import Sample
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.runs import RECORD, Run, check_free, check_record, load_run
 from promptseg.engine.settings import resolve
+from promptseg.engine.solve import show_shots
 from promptseg.engine.trainer import Trainer
 from promptseg.errors import PromptsegError
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import LabelSpace
 from promptseg.methods.registry import METHODS
+from promptseg.models.adapted import adapted
 from promptseg.models.base import PromptableSegmenter
 from promptseg.progress import Progress
 from promptseg.record import Draw, FitRecord
@@ -81,13 +84,25 @@ def fit(
         return _finished(folder, model, record)
     defaults = default_prompts(model, label_space, resolved.fit.spatial, resolved.fit.templates).to(model.device)
     module = found.build(model, defaults, resolved.method, seed)
-    cache = cache or FeaturesCache(model.device, resolved.fit.features, resolved.fit.features_dtype)
+    # What is only solved sees every image once: there is nothing to keep.
+    place = resolved.fit.features if module.num_parameters() else "none"
+    cache = cache or FeaturesCache(model.device, place, resolved.fit.features_dtype)
     trainer = Trainer(model, defaults, module, built_task, record, cache, folder)
     losses, seconds = trainer.run(shots, Progress(progress))
     with torch.no_grad():
         learned = defaults.updated(module(), module.parts())
-        prompts = replace(learned, weights=module.weights(), record=record).detached()
-    run = Run(prompts, losses, seconds, module.num_parameters(), out=None)
+        prompts = replace(learned, weights=module.weights())
+    numbers = module.num_parameters()
+    if found.solver is not None:
+        solver = found.solver(model, len(label_space), len(shots), resolved.method, seed)
+        used, side = adapted(model, prompts), resolved.fit.short_side
+        show_shots(solver, used, shots, cache=cache, progress=Progress(progress), short_side=side)
+        began = time.perf_counter()
+        solved = solver.solve()
+        seconds += time.perf_counter() - began
+        prompts, numbers = prompts.updated(solved.kinds), numbers + solved.numbers
+        record = replace(record, metrics=solved.metrics, tried=solved.tried)
+    run = Run(replace(prompts, record=record).detached(), losses, seconds, numbers, out=None)
     return run if folder is None else trainer.keep(run, folder)
 
 

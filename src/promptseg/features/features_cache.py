@@ -59,7 +59,10 @@ class FeaturesCache:
 
     def key(self, model: PromptableSegmenter, image: Tensor) -> str:
         """What the features of an image (3, H, W) are kept under."""
-        about = f"{model.fingerprint} {PREPROCESSING} {self._dtype} {image.dtype} {tuple(image.shape)} "
+        about = (
+            f"{model.fingerprint} {model.features_type.__name__} {PREPROCESSING} {self._dtype} {image.dtype} "
+            f"{tuple(image.shape)} "
+        )
         digest = hashlib.sha256(about.encode())
         digest.update(image.contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What a method is to the engine: settings, and a module whose parameters are all that is trained."""
+"""What a method is to the engine: settings, a module whose parameters are trained, a solver over its prompts."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from promptseg.models.base import PromptableSegmenter
+from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
 from promptseg.prompts import Prompts
+from promptseg.record import Setting
 
 
 class PromptModule(nn.Module, ABC):
@@ -50,16 +51,58 @@ Build = Callable[[PromptableSegmenter, Prompts, Any, int], PromptModule]
 """From the model, its default prompts, the method's settings and the seed, to a module."""
 
 
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """What a solver found.
+
+    Attributes:
+        kinds: prompts by kind, on the model's device; empty where nothing beat what is there.
+        numbers: how many numbers were learned.
+        metrics: what it measured while choosing, by name.
+        tried: what it chose from, in the order in which it was tried.
+    """
+
+    kinds: Mapping[str, Tensor]
+    numbers: int
+    metrics: Mapping[str, float]
+    tried: tuple[Mapping[str, Setting], ...]
+
+
+class PromptSolver(ABC):
+    """Prompts that are worked out instead of trained: it is shown every shot once, and then solves."""
+
+    @abstractmethod
+    def show(self, shot: int, features: ImageFeatures, prediction: Prediction, labels: Tensor) -> None:
+        """Take what it needs of a shot; it keeps a bounded part.
+
+        Args:
+            shot: its place among the shots, from 0.
+            features: of the one image.
+            prediction: what the model answers to the prompts so far.
+            labels: (h, w) uint8 classes at the size of the image on the canvas, 255 = ignored.
+        """
+
+    @abstractmethod
+    def solve(self) -> Solved:
+        """The prompts, once all shots were shown."""
+
+
+BuildSolver = Callable[[PromptableSegmenter, int, int, Any, int], PromptSolver]
+"""From the model, the number of classes, that of shots, the method's settings and the seed, to a solver."""
+
+
 @dataclass(frozen=True)
 class Method:
-    """One way to learn prompts.
+    """One way to learn prompts: what is trained, and what is solved over it.
 
     Attributes:
         settings: its settings dataclass.
         build: makes its module.
         defaults: which default prompts it learns from, as settings of the fit that it does not leave open.
+        solver: makes its solver; none = nothing is solved.
     """
 
     settings: type
     build: Build
     defaults: Mapping[str, str] = field(default_factory=dict)
+    solver: BuildSolver | None = None

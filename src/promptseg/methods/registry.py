@@ -19,6 +19,7 @@ METHODS: "Registry[Method]" = Registry(
         "coop": "promptseg.methods.coop:METHOD",
         "locn": "promptseg.methods.locn:METHOD",
         "vspl": "promptseg.methods.vspl:METHOD",
+        "pixprompt": "promptseg.methods.pixel.pixprompt:PIXPROMPT",
         "ssf": "promptseg.methods.ssf:METHOD",
         "bitfit": "promptseg.methods.rivals.finetune:BITFIT",
         "lora": "promptseg.methods.rivals.lora:METHOD",

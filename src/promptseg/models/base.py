@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, Self, TypeVar, get_type_hints
 import torch
 from torch import Tensor
 
+from promptseg.models.evidence import Evidence
 from promptseg.prompts import Prompts, PromptSpec
 
 Size = tuple[int, int]
@@ -120,6 +121,7 @@ class Prediction:
         canvas: height and width of the padded input, pixels.
         image_sizes: height and width of each image on the canvas, pixels.
         upsampling: how the model brings its masks up to the canvas.
+        evidence: what pixel prompts find in the images; none without pixel prompts.
     """
 
     class_logits: Tensor
@@ -127,6 +129,7 @@ class Prediction:
     canvas: Size
     image_sizes: tuple[Size, ...]
     upsampling: Upsampling = "bilinear"
+    evidence: Evidence | None = None
 
     def split(self) -> list["Prediction"]:
         """One prediction (B = 1) per image.
@@ -135,7 +138,16 @@ class Prediction:
         B indexings is B buffers of the full size.
         """
         rows = zip(torch.split(self.class_logits, 1), torch.split(self.mask_logits, 1), self.image_sizes, strict=True)
-        return [Prediction(classes, masks, self.canvas, (size,), self.upsampling) for classes, masks, size in rows]
+        return [
+            replace(
+                self,
+                class_logits=classes,
+                mask_logits=masks,
+                image_sizes=(size,),
+                evidence=None if self.evidence is None else self.evidence.image(index),
+            )
+            for index, (classes, masks, size) in enumerate(rows)
+        ]
 
 
 class PromptableSegmenter(Protocol):

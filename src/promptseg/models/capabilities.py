@@ -9,6 +9,7 @@ from torch import Tensor
 
 from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
+from promptseg.models.evidence import DenseMap
 from promptseg.models.weights import Weight
 from promptseg.prompts import Prompts
 
@@ -121,6 +122,17 @@ def interactive_prompts(model: PromptableSegmenter) -> InteractivePrompts:
     return cast(InteractivePrompts, model)
 
 
+class DenseMaps(Protocol):
+    """Optional: dense maps of an image that no prompt enters, for pixel prompts."""
+
+    @property
+    def dense_map_specs(self) -> tuple[DenseMap, ...]:
+        """The maps, in their order."""
+
+    def dense_maps(self, features: ImageFeatures) -> tuple[Tensor, ...]:
+        """The maps of B encoded images, each (B, D_l, h, w) over the whole canvas."""
+
+
 class PreparedFeatures(Protocol):
     """Optional: a decoder that can work out in advance what no prompt has a part in: more memory, less work."""
 
@@ -205,3 +217,14 @@ def point_prompts(model: PromptableSegmenter) -> PointPrompts:
     if not (hasattr(model, "default_points") and hasattr(model, "encode_points")):
         raise PromptsegError(f"{model.id} does not encode points: choose a method that needs none")
     return cast(PointPrompts, model)
+
+
+def dense_maps(model: PromptableSegmenter) -> DenseMaps:
+    """The model's dense maps.
+
+    Raises:
+        PromptsegError: it offers none.
+    """
+    if not (hasattr(model, "dense_map_specs") and hasattr(model, "dense_maps")):
+        raise PromptsegError(f"{model.id} offers no dense maps for pixel prompts: choose another method")
+    return cast(DenseMaps, model)

@@ -23,7 +23,7 @@ from promptseg.tasks.answer_files import categories, image_entry, instance_entri
 from promptseg.tasks.average_precision import CityscapesAP, CocoAP
 from promptseg.tasks.base import Columns, Drawing, Region, TaskKind, counted
 from promptseg.tasks.instances import Instances, RunLengths, Runs
-from promptseg.tasks.masks import image_masks, strips
+from promptseg.tasks.masks import image_masks, query_logits, strips
 from promptseg.tasks.matched_loss import MatchedSettings, SegmentTarget, check_found, segment_target, segments_loss
 
 RULES = ("coco", "cityscapes")
@@ -96,7 +96,7 @@ class InstanceTask:
         Raises:
             PromptsegError: no class is a thing.
         """
-        logits, masks, things = prediction.class_logits[index], image_masks(prediction, index), _things(label_space)
+        logits, masks, things = query_logits(prediction, index), image_masks(prediction, index), _things(label_space)
         return instance_inference(logits, masks, things, self.settings.max_detections, size)
 
     def metric(self, label_space: LabelSpace) -> CocoAP | CityscapesAP:

@@ -87,6 +87,37 @@ def _spans(start: int, stop: int, step: int) -> list[slice]:
     return list(map(slice, ends, ends[1:]))
 
 
+def image_evidence(prediction: Prediction, index: int) -> Tensor:
+    """Evidence e (C, h, w) of pixel prompts for one image, at the size that it has on the canvas; differentiable."""
+    assert prediction.evidence is not None, "a prediction of pixel prompts"
+    evidence, (height, width) = prediction.evidence.image(index), prediction.image_sizes[index]
+    canvas = torch.stack([resize_bilinear(one, prediction.canvas) for one in evidence.maps]).sum(0)
+    return canvas[0, :, :height, :width] + evidence.bias[:, None, None]
+
+
+def query_logits(prediction: Prediction, index: int) -> Tensor:
+    """Class logits (N, C + 1) of the queries of one image, with what pixel prompts find under their masks.
+
+    The logit of class c gains (t_c - 1) log p_qc + the mean of e_c under the mask of q,
+    sum over x of sigmoid(mask_q(x)) e_c(x) / sum over x of sigmoid(mask_q(x)), at the masks' own resolution and over
+    the image alone; the background gains nothing.
+    """
+    logits = prediction.class_logits[index]
+    if prediction.evidence is None:
+        return logits
+    evidence, masks = prediction.evidence.image(index), prediction.mask_logits[index].sigmoid()
+    grid = (masks.shape[-2], masks.shape[-1])
+    inside = [
+        max(1, round(cells * length / whole))
+        for cells, length, whole in zip(grid, prediction.image_sizes[index], prediction.canvas, strict=True)
+    ]
+    found = torch.stack([resize_bilinear(one[0], grid) for one in evidence.maps]).sum(0)
+    found, masks = (one[..., : inside[0], : inside[1]].flatten(1) for one in (found, masks))
+    means = masks @ found.mT / masks.sum(1, keepdim=True).clamp(min=1e-6) + evidence.bias
+    own = logits.log_softmax(-1)[:, :-1]
+    return torch.cat((logits[:, :-1] + (evidence.trust - 1) * own + means, logits[:, -1:]), dim=1)
+
+
 def _resized(prediction: Prediction, masks: Tensor, size: Size) -> Tensor:
     """Masks brought up by the rule of their model."""
     match prediction.upsampling:

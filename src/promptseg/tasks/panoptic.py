@@ -21,7 +21,7 @@ from promptseg.label_space import LabelSpace, default_colors
 from promptseg.models.base import Prediction, Size
 from promptseg.tasks.answer_files import categories, image_entry, segment_entries, write_segment_ids
 from promptseg.tasks.base import Columns, Drawing, Region, Scores, TaskKind, counted, mean, row_blocks
-from promptseg.tasks.masks import image_masks, strips
+from promptseg.tasks.masks import image_masks, query_logits, strips
 from promptseg.tasks.matched_loss import (
     MatchedSettings,
     SegmentTarget,
@@ -167,7 +167,7 @@ class PanopticTask:
 
     def answer(self, prediction: Prediction, index: int, size: Size, label_space: LabelSpace) -> PanopticLabels:
         """The segments of image `index`."""
-        things, logits, masks = label_space.thing_ids, prediction.class_logits[index], image_masks(prediction, index)
+        things, logits, masks = label_space.thing_ids, query_logits(prediction, index), image_masks(prediction, index)
         thresholds = self.settings.object_threshold, self.settings.overlap_threshold
         return panoptic_inference(logits, masks, things, *thresholds, size)
 

@@ -22,8 +22,9 @@ from promptseg.errors import PromptsegError
 from promptseg.files import write_json
 from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.models.base import Prediction, Size
+from promptseg.models.evidence import likeliest
 from promptseg.tasks.base import SUMMARY_ITEMS, Columns, Drawing, Scores, TaskKind, mean, row_blocks
-from promptseg.tasks.masks import image_masks, semantic_map, strips
+from promptseg.tasks.masks import image_evidence, image_masks, semantic_map, strips
 from promptseg.tasks.semantic_loss import semantic_loss
 
 LOSSES = ("cross-entropy", "cross-entropy+dice")
@@ -111,9 +112,16 @@ class SemanticTask:
 @torch.no_grad()
 def label_map(prediction: Prediction, index: int, size: Size) -> NDArray[np.uint8]:
     """The most likely class of every pixel of image `index`: (H, W) uint8 at `size`."""
+    logits, masks, evidence = prediction.class_logits[index], image_masks(prediction, index), prediction.evidence
     labels = np.empty(size, np.uint8)
-    for columns, masks in strips(image_masks(prediction, index), size):
-        labels[:, columns] = semantic_map(prediction.class_logits[index], masks).argmax(0).to("cpu", torch.uint8)
+    if evidence is None:
+        for columns, part in strips(masks, size):
+            labels[:, columns] = semantic_map(logits, part).argmax(0).to("cpu", torch.uint8)
+        return labels
+    found = image_evidence(prediction, index)
+    for columns, part in strips(torch.cat((masks, found)), size):
+        own = semantic_map(logits, part[: len(masks)])
+        labels[:, columns] = likeliest(own, part[len(masks) :], evidence.trust).to("cpu", torch.uint8)
     return labels
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from promptseg.errors import PromptsegError
-from promptseg.models.base import ImageFeatures, Size
+from promptseg.models.base import ImageFeatures, Prediction, Size
+from promptseg.models.evidence import DenseMap, Evidence, has_pixel_prompts
 from promptseg.models.images import image_sizes, normalised
+from promptseg.prompts import Prompts
 from promptseg.tensor_files import fingerprint
 
 ABSENT = -30.0
@@ -103,6 +105,22 @@ class FrozenSam(ABC):
     def normalised(self, image: Tensor) -> Tensor:
         """An image (3, H, W), 0..255, as the network reads it: (3, size, size)."""
         return normalised(image.to(self.device, torch.float32) / 255, self.mean, self.std, (self.size, self.size))
+
+    @property
+    @abstractmethod
+    def dense_map_specs(self) -> tuple[DenseMap, ...]:
+        """The maps of the image that the decoder reads, the coarsest last."""
+
+    def dense_maps(self, features: ImageFeatures) -> tuple[Tensor, ...]:
+        """The maps of `dense_map_specs`, each (B, D_l, h, w)."""
+        assert isinstance(features, SamFeatures), "features of this model"
+        return features.levels
+
+    def _with_evidence(self, prediction: Prediction, features: ImageFeatures, prompts: Prompts) -> Prediction:
+        """The prediction with what pixel prompts find, if there are any."""
+        if not has_pixel_prompts(prompts):
+            return prediction
+        return replace(prediction, evidence=Evidence.of(self.dense_maps(features), prompts))
 
     @abstractmethod
     def _features(self, pixels: Tensor, canvas: Size, image_sizes: tuple[Size, ...]) -> SamFeatures:

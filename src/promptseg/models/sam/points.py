@@ -16,6 +16,7 @@ from promptseg.checks import check_choice
 from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import EmbeddedTexts, point_grid
+from promptseg.models.evidence import DenseMap, pixel_kinds
 from promptseg.models.images import long_side_size
 from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, recomputed
 from promptseg.models.sam.text_sources import TextSource
@@ -62,8 +63,9 @@ class PointSam(FrozenSam):
 
     @property
     def prompt_spec(self) -> PromptSpec:
-        """`spatial` and `semantic` tokens."""
-        return PromptKind("spatial", "mask", self.dim), PromptKind("semantic", "class", self.dim)
+        """`spatial` and `semantic` tokens, and pixel prompts."""
+        tokens = PromptKind("spatial", "mask", self.dim), PromptKind("semantic", "class", self.dim)
+        return tokens + pixel_kinds(self.dense_map_specs)
 
     @property
     def spatial_choices(self) -> tuple[str, ...]:
@@ -172,7 +174,8 @@ class PointSam(FrozenSam):
         chunks = torch.split(tokens, self.chunk)
         masks = recomputed(self._masks, [(image, chunk) for image in self._single(features) for chunk in chunks])
         per_class = torch.cat(masks).view(len(features), len(tokens), *masks[0].shape[1:])
-        return Prediction(self._certain(per_class), per_class, features.canvas, features.image_sizes)
+        prediction = Prediction(self._certain(per_class), per_class, features.canvas, features.image_sizes)
+        return self._with_evidence(prediction, features, prompts)
 
     def decode_all(self, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
         """The one answer there is."""
@@ -219,12 +222,33 @@ class Sam(PointSam):
         super().input_size(size, short_side)
         return long_side_size(size, self.size)
 
+    @property
+    def dense_map_specs(self) -> tuple[DenseMap, ...]:
+        """The image embedding."""
+        return (
+            DenseMap("image embedding", self.size // self.network.prompt_encoder.image_embedding_size[0], self.dim),
+        )
+
     def _features(self, pixels: Tensor, canvas: Size, image_sizes: tuple[Size, ...]) -> SamFeatures:
         return SamFeatures(canvas, image_sizes, (self.network.get_image_embeddings(pixels),))
 
 
 class Sam2(PointSam):
     """SAM 2 on single images, which are resized to the square input, whatever their proportions."""
+
+    @property
+    def dense_map_specs(self) -> tuple[DenseMap, ...]:
+        """The high-resolution features and the image embedding."""
+        decoder = self.network.mask_decoder
+        dims = (decoder.conv_s0.out_channels, decoder.conv_s1.out_channels, self.dim)
+        sides = [side for side, _ in self.network.config.vision_config.backbone_feature_sizes]
+        strides = [self.size // side for side in sides]
+        return tuple(
+            DenseMap(f"high resolution {stride}", stride, dim)
+            if stride != strides[-1]
+            else DenseMap("image embedding", stride, dim)
+            for stride, dim in zip(strides, dims, strict=True)
+        )
 
     def _features(self, pixels: Tensor, canvas: Size, image_sizes: tuple[Size, ...]) -> SamFeatures:
         return SamFeatures(canvas, image_sizes, tuple(self.network.get_image_embeddings(pixels)))

@@ -18,6 +18,7 @@ from promptseg.checks import check_choice
 from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import EmbeddedTexts
+from promptseg.models.evidence import DenseMap, pixel_kinds
 from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, recomputed
 from promptseg.models.sam.text_sources import ClipText
 from promptseg.models.templates import TEMPLATES, fill_templates
@@ -72,12 +73,20 @@ class Sam3(FrozenSam):
 
     @property
     def prompt_spec(self) -> PromptSpec:
-        """`spatial` queries with boxes, `semantic` token features, and which `tokens` are there, fixed."""
+        """`spatial` queries with boxes, `semantic` token features, which `tokens` are there (fixed), pixel prompts."""
         return (
             PromptKind("spatial", "mask", self.dim + _BOX),
             PromptKind("semantic", "class", self._text.context * self.dim),
             PromptKind("tokens", "class", self._text.context, learned=False),
+            *pixel_kinds(self.dense_map_specs),
         )
+
+    @property
+    def dense_map_specs(self) -> tuple[DenseMap, ...]:
+        """The levels of the feature pyramid that the detector reads."""
+        config = self.network.config.vision_config
+        strides = [config.backbone_config.patch_size / scale for scale in config.scale_factors[:-1]]
+        return tuple(DenseMap(f"level {stride:g}", stride, config.fpn_hidden_size) for stride in strides)
 
     @property
     def spatial_choices(self) -> tuple[str, ...]:
@@ -157,7 +166,8 @@ class Sam3(FrozenSam):
         batch, classes = len(features), len(semantic)
         class_logits = self._columns(logits.view(batch, classes, -1))
         mask_logits = masks.view(batch, class_logits.shape[1], *masks.shape[2:])
-        return Prediction(class_logits, mask_logits, features.canvas, features.image_sizes)
+        prediction = Prediction(class_logits, mask_logits, features.canvas, features.image_sizes)
+        return self._with_evidence(prediction, features, prompts)
 
     def decode_all(self, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
         """The one answer there is."""

@@ -65,22 +65,26 @@ class SeemFamily(Family):
         return config.get("architecture") == "seem"
 
     def load(self, source: ModelSource, device: "torch.device") -> "SeemSegmenter":
-        """The model in a folder; one that has a name is fetched to it first if it is not there."""
+        """The model in a folder; one that has a name is fetched to it first if it is not there.
+
+        The option `maps` says which dense maps it offers to pixel prompts.
+        """
         from promptseg.models.base import UNKNOWN_LICENCE
         from promptseg.models.seem.files.model_folder import find_tokenizer, load_model_folder
-        from promptseg.models.seem.segmenter import SeemSegmenter
+        from promptseg.models.seem.segmenter import MAPS, SeemSegmenter
 
-        source.spec.check_options(())
+        source.spec.check_options(("maps",))
+        maps = source.spec.choice("maps", MAPS, MAPS[0])
         folder = source.folder or self._fetched(source)
         network, config = load_model_folder(folder)
         licence = source.entry.licence if source.entry else UNKNOWN_LICENCE
-        return SeemSegmenter(network.to(device), find_tokenizer(folder, config), source.spec.text, licence)
+        return SeemSegmenter(network.to(device), find_tokenizer(folder, config), source.spec.text, licence, maps)
 
     def describe(self, source: ModelSource) -> dict[str, str]:
         """With the cost of one image, which is counted on shapes alone."""
         from promptseg.models.seem.cost import description
 
-        source.spec.check_options(())
+        source.spec.check_options(("maps",))
         return description(source)
 
     def import_checkpoint(self, file: Path, config: str | None, out: Path, tokenizer: Path | None) -> str:

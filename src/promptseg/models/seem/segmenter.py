@@ -3,6 +3,7 @@
 import copy
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isqrt
 from typing import Self
 
@@ -12,11 +13,17 @@ from torch import Tensor, nn
 from promptseg.checks import check_choice
 from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import ObjectPrompt, point_grid
+from promptseg.models.evidence import DenseMap, Evidence, has_pixel_prompts, pixel_kinds
 from promptseg.models.images import image_sizes, long_side_size, normalised, short_side_size
 from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.backbones.efficientnet import FrozenNorm
 from promptseg.models.seem.network.attention import axis_code
-from promptseg.models.seem.network.features import DecoderStates, PreparedFeatures, SeemFeatures
+from promptseg.models.seem.network.features import (
+    DecoderStates,
+    PreparedFeatures,
+    SeemFeatures,
+    SeemFeaturesWithBackbone,
+)
 from promptseg.models.seem.network.seem_network import HeadOutputs, SeemNetwork
 from promptseg.models.seem.pointing.one_object import find_object, object_prompts
 from promptseg.models.seem.texts import SeemTexts
@@ -34,6 +41,9 @@ from promptseg.prompts import PromptKind, Prompts, PromptSpec
 SPATIAL_CHOICES = ("queries", "grid", "both")
 MOST_ENLARGED = 2
 """Larger still costs more than it brings (docs/models.md has the figures)."""
+STRIDES = (4, 8, 16, 32)
+MAPS = ("decoder", "all")
+"""Dense maps for pixel prompts: those of the pixel decoder, or these and those of the backbone."""
 _NORMS = (nn.LayerNorm, nn.GroupNorm, FrozenNorm)
 _RECOMPUTED = re.compile(r"backbone\.(.+\.)?_?blocks\.\d+")
 _ENCODER = ("backbone.", "sem_seg_head.pixel_decoder.")
@@ -54,13 +64,19 @@ class SeemSegmenter(SeemTexts):
 
     Attributes:
         licence: of the weights, as far as it is known.
+        maps: which dense maps it offers to pixel prompts, one of `MAPS`.
     """
 
     def __init__(
-        self, network: SeemNetwork, tokenizer: Tokenizer | None, model_id: str, licence: str = UNKNOWN_LICENCE
+        self,
+        network: SeemNetwork,
+        tokenizer: Tokenizer | None,
+        model_id: str,
+        licence: str = UNKNOWN_LICENCE,
+        maps: str = MAPS[0],
     ) -> None:
         super().__init__(network, tokenizer, model_id)
-        self.licence = licence
+        self.licence, self.maps = licence, maps
 
     def input_size(self, size: Size, short_side: int | None = None) -> Size:
         """`size` scaled so that its shorter side is `short_side`, or as large as fits.
@@ -73,12 +89,13 @@ class SeemSegmenter(SeemTexts):
 
     @property
     def prompt_spec(self) -> PromptSpec:
-        """`spatial` and `position` of the queries, `semantic` and `background` texts."""
+        """`spatial` and `position` of the queries, `semantic` and `background` texts, and pixel prompts."""
         return (
             PromptKind("spatial", "mask", self.dim, self.num_prompts, optional=True),
             PromptKind("position", "mask", self.dim, self.num_prompts, optional=True),
             PromptKind("semantic", "class", self.config.text_dim),
             PromptKind("background", "void", self.config.text_dim),
+            *pixel_kinds(self.dense_map_specs),
         )
 
     @property
@@ -103,7 +120,24 @@ class SeemSegmenter(SeemTexts):
     @property
     def features_type(self) -> type[SeemFeatures]:
         """What `encode_image` gives."""
-        return SeemFeatures
+        return SeemFeatures if self.maps == MAPS[0] else SeemFeaturesWithBackbone
+
+    @property
+    def dense_map_specs(self) -> tuple[DenseMap, ...]:
+        """Mask features and the pixel decoder's levels; with `maps` `all` those of the backbone too."""
+        config = self.config
+        specs = [DenseMap("mask features", STRIDES[0], config.mask_dim)]
+        specs += [DenseMap(f"level {stride}", stride, config.hidden_dim) for stride in STRIDES[:0:-1]]
+        if self.maps == "all":
+            dims = config.backbone.channels
+            specs += [DenseMap(f"backbone {stride}", stride, dim) for stride, dim in zip(STRIDES, dims, strict=True)]
+        return tuple(specs)
+
+    def dense_maps(self, features: ImageFeatures) -> tuple[Tensor, ...]:
+        """The maps of `dense_map_specs`, each (B, D_l, h, w)."""
+        assert isinstance(features, self.features_type), "features of this model, not prepared"
+        backbone = features.backbone if isinstance(features, SeemFeaturesWithBackbone) else ()
+        return (features.mask_features, *features.levels, *backbone)
 
     def weights(self) -> list[Weight]:
         """All of backbone, pixel decoder and decoder but the queries' contents, which are prompts."""
@@ -132,7 +166,7 @@ class SeemSegmenter(SeemTexts):
         sizes = image_sizes(images)
         canvas = self.config.canvas(*(max(sides) for sides in zip(*sizes, strict=True)))
         batch = torch.stack([self._padded(image, canvas) for image in images])
-        return self.network.encode(batch, sizes)
+        return self.network.encode(batch, sizes, keep_backbone=self.maps == "all")
 
     def _padded(self, image: Tensor, canvas: Size) -> Tensor:
         return normalised(image.to(self.device, torch.float32), PIXEL_MEAN, PIXEL_STD, canvas)
@@ -175,7 +209,7 @@ class SeemSegmenter(SeemTexts):
         Raises:
             PromptsegError: prompts of a kind or shape that this model does not take.
         """
-        return self.classify(self.decoder_states(features, prompts, all_heads=False), prompts)[-1]
+        return self._answers(features, prompts, all_heads=False)[-1]
 
     def decode_all(self, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
         """As `decode`, from every head: before the first layer, and after each.
@@ -183,7 +217,14 @@ class SeemSegmenter(SeemTexts):
         Raises:
             PromptsegError: as `decode`.
         """
-        return self.classify(self.decoder_states(features, prompts, all_heads=True), prompts)
+        return self._answers(features, prompts, all_heads=True)
+
+    def _answers(self, features: ImageFeatures, prompts: Prompts, all_heads: bool) -> list[Prediction]:
+        heads = self.classify(self.decoder_states(features, prompts, all_heads), prompts)
+        if not has_pixel_prompts(prompts):
+            return heads
+        evidence = Evidence.of(self.dense_maps(features), prompts)
+        return [replace(head, evidence=evidence) for head in heads]
 
     def _prediction(self, outputs: HeadOutputs, features: ImageFeatures) -> Prediction:
         return Prediction(

@@ -23,6 +23,17 @@ class SeemFeatures(ImageFeatures):
 
 
 @dataclass(frozen=True, eq=False)
+class SeemFeaturesWithBackbone(SeemFeatures):
+    """The same, with what the decoder does not need.
+
+    Attributes:
+        backbone: (B, D_l, h, w), the maps of the backbone at strides 4 to 32, for pixel prompts.
+    """
+
+    backbone: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class PreparedFeatures(ImageFeatures):
     """The same, with what each decoder layer makes of the levels in their place; it depends on no prompt.
 

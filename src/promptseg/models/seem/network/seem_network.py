@@ -11,7 +11,12 @@ from promptseg.models.base import Size
 from promptseg.models.seem.backbones.common import STAGES
 from promptseg.models.seem.config import BUFFERS, SeemConfig
 from promptseg.models.seem.network.decoder import Head, SeemDecoder, mask_logits
-from promptseg.models.seem.network.features import DecoderStates, PreparedFeatures, SeemFeatures
+from promptseg.models.seem.network.features import (
+    DecoderStates,
+    PreparedFeatures,
+    SeemFeatures,
+    SeemFeaturesWithBackbone,
+)
 from promptseg.models.seem.network.pixel_decoders import DeformablePixelDecoder, FpnPixelDecoder, PixelFeatures
 from promptseg.models.seem.network.text_encoder import TextEncoder, normalise
 
@@ -76,12 +81,15 @@ class SeemNetwork(nn.Module):
         """The text encoder."""
         return self.decoder.lang_encoder
 
-    def encode(self, images: Tensor, image_sizes: tuple[Size, ...] | None = None) -> SeemFeatures:
+    def encode(
+        self, images: Tensor, image_sizes: tuple[Size, ...] | None = None, keep_backbone: bool = False
+    ) -> SeemFeatures:
         """Everything the decoder needs of a batch.
 
         Args:
             images: (B, 3, H, W), normalised and padded to multiples of the size divisor.
             image_sizes: height and width of each image before the padding; None: there is none.
+            keep_backbone: give `SeemFeaturesWithBackbone`.
 
         Raises:
             PromptsegError: height or width is not a multiple of the size divisor.
@@ -89,8 +97,9 @@ class SeemNetwork(nn.Module):
         canvas, divisor = (images.shape[2], images.shape[3]), self.config.size_divisor
         if canvas[0] % divisor or canvas[1] % divisor:
             raise PromptsegError(f"image batch of {canvas[0]} x {canvas[1]}: pad both sides to multiples of {divisor}")
-        pixels = self.sem_seg_head.pixel_decoder(self.backbone(images)[-STAGES:])
-        return self.features(pixels, canvas, image_sizes or (canvas,) * len(images))
+        maps = self.backbone(images)[-STAGES:]
+        features = self.features(self.sem_seg_head.pixel_decoder(maps), canvas, image_sizes or (canvas,) * len(images))
+        return SeemFeaturesWithBackbone(**vars(features), backbone=tuple(maps)) if keep_backbone else features
 
     def features(self, pixels: PixelFeatures, canvas: Size, image_sizes: tuple[Size, ...]) -> SeemFeatures:
         """The pixel decoder's maps, with the mask features resized to each level."""

@@ -1,0 +1,91 @@
+"""What pixel prompts add to a prediction: evidence for each class at each place, and trust in the model's own answer.
+
+With dense maps f_l of a model, pixel prompts P_c = (P_c^1, .., P_c^L), bias b_c and trust t_c of a class c:
+
+    e_c(x) = b_c + sum over l of resize(<P_c^l, f_l>)(x)
+    p_c(x) proportional to (m_c(x) + eps)^(t_c) exp(e_c(x)),  m the model's own semantic map
+
+A resize is linear, so the product comes first, at each map's own resolution, and C small maps are resized.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from promptseg.prompts import PromptKind, Prompts, PromptSpec
+
+FLOOR = 1e-6
+"""eps: least evidence of the model's own that counts."""
+EMBEDDING, BIAS, TRUST = "pixel", "pixel_bias", "pixel_trust"
+_STRIP = 2**20
+"""Scores that are held in float64 at a time."""
+
+
+@dataclass(frozen=True)
+class DenseMap:
+    """One of a model's dense maps.
+
+    Attributes:
+        name: for reports.
+        stride: canvas pixels between its cells.
+        dim: its channels D_l.
+    """
+
+    name: str
+    stride: float
+    dim: int
+
+
+def pixel_kinds(maps: Sequence[DenseMap]) -> PromptSpec:
+    """The kinds of prompts that a model of these maps takes beside its own: embeddings, biases and trusts."""
+    dims = ((EMBEDDING, sum(one.dim for one in maps)), (BIAS, 1), (TRUST, 1))
+    return tuple(PromptKind(name, "pixel", dim, optional=True) for name, dim in dims)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Evidence for C classes in B images.
+
+    Attributes:
+        maps: <P_c^l, f_l>, each (B, C, h, w) over the canvas.
+        bias: (C,).
+        trust: (C,).
+    """
+
+    maps: tuple[Tensor, ...]
+    bias: Tensor
+    trust: Tensor
+
+    @staticmethod
+    def of(maps: Sequence[Tensor], prompts: Prompts) -> "Evidence":
+        """What the pixel prompts of `prompts` find in dense maps, each (B, D_l, h, w); differentiable in them."""
+        parts = prompts.kinds[EMBEDDING].split([one.shape[1] for one in maps], dim=1)
+        products = tuple(torch.einsum("cd,bdhw->bchw", p, m.to(p.dtype)) for p, m in zip(parts, maps, strict=True))
+        return Evidence(products, prompts.kinds[BIAS][:, 0], prompts.kinds[TRUST][:, 0])
+
+    def image(self, index: int) -> "Evidence":
+        """That of one image, B = 1."""
+        return Evidence(tuple(one[index : index + 1] for one in self.maps), self.bias, self.trust)
+
+
+def has_pixel_prompts(prompts: Prompts) -> bool:
+    """Whether the prompts have any."""
+    return EMBEDDING in prompts.kinds
+
+
+def likeliest(own: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
+    """The class of every pixel, argmax of p: (H, W) int64.
+
+    In float64, so that with e = 0 and t = 1 it is the argmax of `own` to the last bit.
+
+    Args:
+        own: the model's semantic map m, (C, H, W).
+        evidence: e, (C, H, W).
+        trust: t, (C,).
+    """
+    rows = max(1, _STRIP // (own.shape[0] * own.shape[2]))
+    strips = zip(own.split(rows, dim=1), evidence.split(rows, dim=1), strict=True)
+    power = trust.double()[:, None, None]
+    return torch.cat([((m.double() + FLOOR).log_().mul_(power).add_(e)).argmax(0) for m, e in strips])
