@@ -29,6 +29,7 @@ from promptseg.assets import LITE_FOLDER
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.trainer import Trainer, build_optimizer
+from promptseg.engine.workers import Workers
 from promptseg.features.cached_decoder import CachedDecoder
 from promptseg.features.encode import Encoded
 from promptseg.features.features_cache import FeaturesCache
@@ -145,7 +146,16 @@ def our_step(scene: Scene, method: str, **changed: Any) -> Work:
     settings = replace(scene.settings.fit, **changed)
     (defaults, module), task = start(scene, method, plain=False), TASKS.find("semantic").build(scene.settings.task)
     record = FitRecord(method, "semantic", "tuned", 0, settings, {}, {}, Draw(("random numbers",)), "none")
-    trainer = Trainer(scene.model, defaults, module, task, record, FeaturesCache(scene.model.device), None)
+    trainer = Trainer(
+        scene.model,
+        defaults,
+        module,
+        task,
+        record,
+        FeaturesCache(scene.model.device),
+        None,
+        Workers(scene.model.device),
+    )
     optimizer = build_optimizer(module, settings)
     decoder = CachedDecoder(scene.model, module.learned_kinds, settings.auxiliary > 0, settings.compile)
     batch = [_encoded(scene, index) for index in range(len(scene.images))]

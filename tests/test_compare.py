@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import copytree
 
@@ -116,17 +117,29 @@ def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path: Path, monk
     def counted(*args: object) -> object:
         calls.append(1)
         if len(calls) == 4:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return step(*args)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", counted)
     with pytest.raises(KeyboardInterrupt):
         quiet(model, one, tmp_path / "cut")
     score = quiet(model, one, tmp_path / "cut")[0].score
-    # Three steps before, the one that was stopped, and the three that were left.
-    assert len(calls) == 3 + 1 + 3
+    # The step that was stopped was finished, and none is made twice.
+    assert len(calls) == 6
     assert whole is not None and score is not None and score.per_class == whole.per_class
     assert score.ms_per_image is not None and not list((tmp_path / "cut" / "unfinished").iterdir())
+
+
+def test_several_at_once_in_one_folder_compute_each_trial_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, fits = experiment.fit, []
+    monkeypatch.setattr(experiment, "fit", lambda *given, **settings: (fits.append(1), fit(*given, **settings))[1])
+    models = [tiny_segmenter() for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda model: quiet(model, plan(), tmp_path), models))
+    assert len(fits) == len(found[0]) == 8
+    assert all(outcome.score for outcome in found[0])
+    assert found[0] == found[1] == found[2]
+    assert not list((tmp_path / "unfinished").iterdir()) and not (tmp_path / "failed").exists()
 
 
 def test_what_trains_nothing_is_evaluated_once(

@@ -13,11 +13,13 @@ from tiny import tiny_folder, tiny_segmenter
 
 import promptseg
 from promptseg.engine.defaults import default_prompts
+from promptseg.engine.runs import read_header
 from promptseg.engine.settings import PRESETS
 from promptseg.engine.trainer import draw_batches
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
+from promptseg.files import locked
 from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.methods.registry import METHODS
 from promptseg.models.seem.segmenter import SeemSegmenter
@@ -123,7 +125,7 @@ def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_prompts(tmp_path: Path, mo
     def interrupted(*args: object) -> object:
         calls.append(1)
         if len(calls) == 4:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return decode(*args)
 
     monkeypatch.setattr(model, "decode_all", interrupted)
@@ -139,6 +141,40 @@ def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_prompts(tmp_path: Path, mo
     assert same(whole.prompts, resumed.prompts)
     assert resumed.losses == whole.losses
     assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == ["prompts", "run.json"]
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_no_half_step_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_segmenter()
+    whole = promptseg.fit(model, SHAPES, progress=False, **FEW)
+    update, calls = torch.optim.AdamW.step, []
+
+    def interrupted(*args: object) -> object:
+        """The first signal comes in the second step, two in the midst of the fourth."""
+        calls.append(1)
+        found = update(*args)
+        for _ in range({2: 1, 4: 2}.get(len(calls), 0)):
+            signal.raise_signal(signal.SIGINT)
+        return found
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", interrupted)
+    for steps in (2, 2):
+        with pytest.raises(KeyboardInterrupt):
+            promptseg.fit(model, SHAPES, out=tmp_path, resume=True, progress=False, **FEW)
+        assert len(read_header(tmp_path / "checkpoint.safetensors")["losses"]) == steps
+    assert same(whole.prompts, promptseg.fit(model, SHAPES, out=tmp_path, resume=True, progress=False, **FEW).prompts)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_folder_that_another_process_fits_in_is_refused(model: SeemSegmenter, tmp_path: Path) -> None:
+    with (
+        locked(tmp_path / ".lock", "it"),
+        pytest.raises(PromptsegError, match="in use by another process: wait for it, or choose another folder"),
+    ):
+        promptseg.fit(model, SHAPES, method="semprompt", out=tmp_path, progress=False, **FEW)
+    promptseg.fit(model, SHAPES, out=tmp_path, progress=False, **FEW)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["prompts", "run.json"]
 
 
 KILLED = """

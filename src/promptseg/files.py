@@ -1,32 +1,109 @@
-"""Writing files so that a reader sees the old file or the finished new one, never half of one."""
+"""Writing files so that a reader sees the old file or the finished new one, never half of one; and locks."""
 
+import hashlib
 import json
 import os
+import platform
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from promptseg.errors import PromptsegError
+
+TEMPORARY = ".tmp-promptseg-"
+"""What the names of temporary files begin with; machine and process of the writer follow."""
+_MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+_DAY = 24 * 3600.0
+
+
+class InUseError(PromptsegError):
+    """Another process works there."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; it takes the place of `path` when the block succeeds.
 
-    The temporary name keeps the suffix of `path`, as some writers choose the format by it.
+    The temporary name keeps the suffix of `path`, as some writers choose the format by it. What writers that were
+    killed have left in the folder is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    _sweep_once(path.parent)
+    prefix = f"{TEMPORARY}{_MACHINE}-{os.getpid()}-"
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename in (name, temporary):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files in a folder whose writers are dead."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        with suppress(OSError):  # someone else's, or swept by another process
+            if _is_left_over(path):
+                path.unlink()
+
+
+@cache
+def _sweep_once(folder: Path) -> None:
+    """Once in a process, or writing many files into one folder would take longer with each."""
+    sweep(folder)
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether the writer is dead; of another machine's writer only the age of the file tells."""
+    machine, _, rest = path.name.removeprefix(TEMPORARY).partition("-")
+    process = rest.partition("-")[0]
+    if machine == _MACHINE and process.isdecimal() and os.name == "posix":
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+    return time.time() - path.stat().st_mtime > _DAY
+
+
+@contextmanager
+def locked(path: Path, what: str, seconds: float = 0) -> Iterator[None]:
+    """Hold a lock file against all other threads and processes, and remove it; a dead process holds none.
+
+    Args:
+        path: of the file.
+        what: what is locked, for the message.
+        seconds: how long to wait for another holder.
+
+    Raises:
+        InUseError: it is held by another for all that time.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A lock of its own for every holder: one object would let all threads of this process in.
+    lock = FileLock(path, timeout=seconds)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InUseError(f"{what} is in use by another process: wait for it, or choose another folder") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # who waits for the removed file notices, and makes a new one
+            path.unlink()
+        lock.release()
 
 
 def cache_folder() -> Path:

@@ -5,20 +5,21 @@ A saved prompt is a folder of `prompts.safetensors`, `prompts.json` and `README.
 The fused tensors are plain: using them costs what zero-shot costs.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from promptseg.errors import PromptsegError
-from promptseg.files import atomic_path, read_json, write_json, write_text
+from promptseg.files import read_json, write_json, write_text
 from promptseg.label_space import LabelSpace
 from promptseg.record import FitRecord
-from promptseg.tensor_files import fingerprint, read_safetensors
+from promptseg.tensor_files import fingerprint, read_safetensors, write_safetensors
+from promptseg.text import markdown
 from promptseg.typed_json import from_json, to_json
 from promptseg.version import __version__
 
@@ -195,9 +196,7 @@ class Prompts:
         folder = Path(folder)
         plain = self.detached()
         _check_saved(plain, str(folder))
-        tensors = {name: tensor.contiguous() for name, tensor in {**plain.fixed, **_numbers(plain)}.items()}
-        with atomic_path(folder / TENSOR_FILE) as path:
-            save_file(tensors, path)
+        write_safetensors(folder / TENSOR_FILE, {**plain.fixed, **_numbers(plain)})
         write_json(folder / RECORD_FILE, to_json(_Header.of(plain)))
         write_text(folder / CARD_FILE, model_card(plain))
         return folder
@@ -317,21 +316,21 @@ def model_card(prompts: Prompts) -> str:
         "---",
         "library_name: promptseg",
         "pipeline_tag: image-segmentation",
-        f"base_model: {prompts.model_id}",
+        f"base_model: {json.dumps(prompts.model_id)}",
         "---",
         "",
-        f"# Prompts for {len(prompts.class_names)} classes on {prompts.model_id}",
+        f"# Prompts for {len(prompts.class_names)} classes on {markdown(prompts.model_id)}",
         "",
         f"For the frozen weights `{prompts.model_fingerprint}`.",
         "",
-        f"- classes: {', '.join(prompts.class_names)}",
+        f"- classes: {', '.join(map(markdown, prompts.class_names))}",
         f"- prompts: {shapes}",
         *(_card_of_weights(prompts.weights) if prompts.weights else ()),
         *(_card_of_fit(prompts.record) if prompts.record else ()),
         "",
         "```python",
         "import promptseg",
-        f'model = promptseg.load_model("{prompts.model_id}")',
+        f"model = promptseg.load_model({json.dumps(prompts.model_id)})",
         'labels = promptseg.predict(model, promptseg.Prompts.load("THIS_FOLDER"), "photo.jpg")',
         "```",
         "",
@@ -351,7 +350,7 @@ def _card_of_fit(record: FitRecord) -> list[str]:
     return [
         f"- method: {record.method}, {record.settings.steps} steps, seed {record.seed}",
         f"- task: {record.task}",
-        f"- data: {len(draw.ids)} images{source}",
+        f"- data: {len(draw.ids)} images{markdown(source)}",
         *([f"- metrics: {', '.join(metrics)}"] if metrics else []),
-        f"- licence: {record.licence}",
+        f"- licence: {markdown(record.licence)}",
     ]

@@ -1,15 +1,18 @@
-"""Tensors by name: read from safetensors files, with errors a user can mend, and what a set of them is known by."""
+"""Tensors by name: safetensors files written whole and read with errors a user can mend, and what a set is known by."""
 
 import hashlib
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from promptseg.errors import PromptsegError
+from promptseg.files import atomic_path
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -24,6 +27,22 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise PromptsegError(f"{path}: no such file; the folder is incomplete") from None
     except (SafetensorError, OSError) as error:
         raise PromptsegError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors atomically.
+
+    Raises:
+        OSError: as the system says it, such as a full disk; safetensors has an error of its own for that.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+        except SafetensorError as error:
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def fingerprint(named: Iterable[tuple[str, Tensor]]) -> str:

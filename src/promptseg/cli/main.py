@@ -10,6 +10,7 @@ import typer
 from promptseg.cli import data, evaluate, experiments, export, fit, models, page, predict, report
 from promptseg.cli.options import new_app, show_help
 from promptseg.cli.output import INTERRUPTED, exit_code, explain, fail, start_messages
+from promptseg.cli.streams import open_streams, silence
 from promptseg.version import __version__
 
 app = new_app("Teach a frozen promptable segmenter your own classes by learning its prompts.")
@@ -47,10 +48,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(arguments, prog_name="promptseg", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone (`promptseg ... | head`): nothing is left to say, nor to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:
         message = explain(error)
         if message is None:
@@ -64,7 +61,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Entry point of the installed command."""
+    open_streams()
+    # Threads that spin while they wait take the cores from other programs, and from each other; read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        sys.exit(run())
+        code = run()
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
+    try:
+        sys.stdout.flush()
+    except OSError:  # told already; at exit Python would try and tell it again
+        silence(1)
+    sys.exit(code)

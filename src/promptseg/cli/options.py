@@ -1,6 +1,7 @@
 """Options that several commands share, and how commands read them."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,13 +68,26 @@ def show_help(context: typer.Context) -> None:
 
 
 def use_threads(count: int | None) -> None:
-    """Limit PyTorch to `count` threads; None leaves its own choice."""
+    """Let PyTorch use `count` threads; None = as many as it chooses, but no more than this process may use cores.
+
+    The number never depends on what else runs: another number of threads adds up in another order, and gives other
+    prompts in the last digits.
+    """
     if count is not None and count < 1:
         raise PromptsegError(f"--threads {count}: give a whole number of at least 1")
-    if count is not None:
-        import torch
+    import torch
 
-        torch.set_num_threads(count)
+    torch.set_num_threads(count or min(torch.get_num_threads(), _cores()))
+
+
+def _cores() -> int:
+    """Cores that a container lets its processes use together; without a limit, those of the machine."""
+    most = os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return most if quota == "max" else max(1, int(quota) // int(period))
+    except (OSError, ValueError):
+        return most
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:

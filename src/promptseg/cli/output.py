@@ -1,6 +1,5 @@
 """What commands print: errors as one line, tables, and small pieces of text."""
 
-import errno
 import logging
 import shlex
 import shutil
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from promptseg.errors import PromptsegError
+from promptseg.errors import PromptsegError, system_error
+from promptseg.text import shown
 
 if TYPE_CHECKING:
     from promptseg.data.sample import Dataset
@@ -35,11 +35,7 @@ def explain(error: BaseException) -> str | None:
         return _one_line(str(error))
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return "stopped"
-    if isinstance(error, MemoryError) or _is_torch_shortage(error):
-        return "out of memory: give fewer or smaller images, or close other programs"
-    if isinstance(error, OSError):
-        return _one_line(_os_error(error))
-    return None
+    return system_error(error)
 
 
 def exit_code(error: BaseException) -> int:
@@ -54,26 +50,8 @@ def _help_hint(error: typer.TyperException) -> str:
     return f"; see {context.command_path} --help" if context is not None else ""
 
 
-def _is_torch_shortage(error: BaseException) -> bool:
-    # Told by name and text, so that reporting an error never imports torch.
-    return type(error).__name__ == "OutOfMemoryError" or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-
-
-def _os_error(error: OSError) -> str:
-    mend = {
-        errno.ENOSPC: "; free some space, or write elsewhere",
-        errno.EACCES: "; choose a place you may read and write",
-        errno.EPERM: "; choose a place you may read and write",
-        errno.EROFS: "; choose a place you may write",
-    }.get(error.errno or 0, "")
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}{mend}"
-
-
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return shown(" ".join(text.split()))
 
 
 class _StandardError(logging.Handler):
@@ -84,7 +62,7 @@ class _StandardError(logging.Handler):
             return
         start = "promptseg: " if record.levelno >= logging.ERROR else ""
         # Looked up anew: while bars are drawn, it writes above them.
-        print(f"{start}{record.getMessage()}", file=sys.stderr)
+        print(f"{start}{shown(record.getMessage())}", file=sys.stderr)
 
 
 def start_messages() -> None:

@@ -11,10 +11,11 @@ import torch
 from promptseg.data.few_shot import Shots
 from promptseg.data.sample import Sample
 from promptseg.engine.defaults import default_prompts
-from promptseg.engine.runs import RECORD, Run, check_free, check_record, load_run
+from promptseg.engine.runs import RECORD, Run, check_free, check_record, load_run, run_folder
 from promptseg.engine.settings import resolve
 from promptseg.engine.solve import show_shots
 from promptseg.engine.trainer import Trainer
+from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import LabelSpace
@@ -58,8 +59,8 @@ def fit(
 
     Raises:
         PromptsegError: unknown name, value out of range, no shots, labels that do not fit, or an
-            `out` that holds another run.
-        KeyboardInterrupt: passed on, after the checkpoint is written.
+            `out` that holds another run, or that another process fits in.
+        KeyboardInterrupt: passed on when the step is finished and the checkpoint is written; a second one at once.
     """
     overrides = settings if steps is None else settings | {"steps": steps}
     found = METHODS.find(method)
@@ -78,32 +79,34 @@ def fit(
         licence=f"of the model: {model.licence}",
     )
     folder = None if out is None else Path(out)
-    if folder is not None and not resume:
-        check_free(folder)
-    if folder is not None and (folder / RECORD).exists():
-        return _finished(folder, model, record)
-    defaults = default_prompts(model, label_space, resolved.fit.spatial, resolved.fit.templates).to(model.device)
-    module = found.build(model, defaults, resolved.method, seed)
-    # What is only solved sees every image once: there is nothing to keep.
-    place = resolved.fit.features if module.num_parameters() else "none"
-    cache = cache or FeaturesCache(model.device, place, resolved.fit.features_dtype)
-    trainer = Trainer(model, defaults, module, built_task, record, cache, folder)
-    losses, seconds = trainer.run(shots, Progress(progress))
-    with torch.no_grad():
-        learned = defaults.updated(module(), module.parts())
-        prompts = replace(learned, weights=module.weights())
-    numbers = module.num_parameters()
-    if found.solver is not None:
-        solver = found.solver(model, len(label_space), len(shots), resolved.method, seed)
-        used, side = adapted(model, prompts), resolved.fit.short_side
-        show_shots(solver, used, shots, cache=cache, progress=Progress(progress), short_side=side)
-        began = time.perf_counter()
-        solved = solver.solve()
-        seconds += time.perf_counter() - began
-        prompts, numbers = prompts.updated(solved.kinds), numbers + solved.numbers
-        record = replace(record, metrics=solved.metrics, tried=solved.tried)
-    run = Run(replace(prompts, record=record).detached(), losses, seconds, numbers, out=None)
-    return run if folder is None else trainer.keep(run, folder)
+    workers = Workers(model.device)
+    with run_folder(folder if workers.is_main else None):
+        if folder is not None and not resume:
+            check_free(folder)
+        if folder is not None and (folder / RECORD).exists():
+            return _finished(folder, model, record)
+        defaults = default_prompts(model, label_space, resolved.fit.spatial, resolved.fit.templates).to(model.device)
+        module = found.build(model, defaults, resolved.method, seed)
+        # What is only solved sees every image once: there is nothing to keep.
+        place = resolved.fit.features if module.num_parameters() else "none"
+        cache = cache or FeaturesCache(model.device, place, resolved.fit.features_dtype)
+        trainer = Trainer(model, defaults, module, built_task, record, cache, folder, workers)
+        losses, seconds = trainer.run(shots, Progress(progress))
+        with torch.no_grad():
+            learned = defaults.updated(module(), module.parts())
+            prompts = replace(learned, weights=module.weights())
+        numbers = module.num_parameters()
+        if found.solver is not None:
+            solver = found.solver(model, len(label_space), len(shots), resolved.method, seed)
+            used, side = adapted(model, prompts), resolved.fit.short_side
+            show_shots(solver, used, shots, cache=cache, progress=Progress(progress), short_side=side)
+            began = time.perf_counter()
+            solved = solver.solve()
+            seconds += time.perf_counter() - began
+            prompts, numbers = prompts.updated(solved.kinds), numbers + solved.numbers
+            record = replace(record, metrics=solved.metrics, tried=solved.tried)
+        run = Run(replace(prompts, record=record).detached(), losses, seconds, numbers, out=None)
+        return run if folder is None else trainer.keep(run, folder)
 
 
 def _finished(folder: Path, model: PromptableSegmenter, record: FitRecord) -> Run:

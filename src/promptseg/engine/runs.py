@@ -2,26 +2,27 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from promptseg.errors import PromptsegError
-from promptseg.files import atomic_path, read_json, write_json
+from promptseg.files import locked, read_json, write_json
 from promptseg.prompts import Prompts
 from promptseg.record import FitRecord, Setting
-from promptseg.tensor_files import read_safetensors
+from promptseg.tensor_files import read_safetensors, write_safetensors
 from promptseg.typed_json import from_json, to_json
 
 CHECKPOINT = "checkpoint.safetensors"
 PROMPTS = "prompts"
 RECORD = "run.json"
+_LOCK = ".lock"
 _HEADER = "promptseg"
 """The key of a checkpoint's header in the metadata of its file."""
 
@@ -87,6 +88,20 @@ def load_run(out: Path) -> Run:
     return Run(prompts, list(file.losses), file.seconds, file.parameters, out)
 
 
+@contextmanager
+def run_folder(out: Path | None) -> Iterator[None]:
+    """Keep other processes out of the folder of a run; none = nothing to keep them out of.
+
+    Raises:
+        InUseError: another process fits there.
+    """
+    if out is None:
+        yield
+    else:
+        with locked(out / _LOCK, f"{out}: the folder"):
+            yield
+
+
 def check_free(out: Path) -> None:
     """Refuse a folder that already holds a run, finished or not.
 
@@ -117,9 +132,8 @@ def save_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
     tensors = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={_HEADER: json.dumps(header)})
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    write_safetensors(path, tensors, {_HEADER: json.dumps(header)})
 
 
 def read_header(path: Path) -> dict[str, Any]:

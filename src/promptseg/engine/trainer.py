@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from promptseg.data.sample import Sample
+from promptseg.engine.held_signals import HeldSignals
 from promptseg.engine.runs import CHECKPOINT, Run, check_record, load_checkpoint, read_header, save_checkpoint
 from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
@@ -52,6 +53,7 @@ class Trainer:
         record: FitRecord,
         cache: FeaturesCache,
         out: Path | None,
+        workers: Workers,
     ) -> None:
         """Set up a run; an `out` with a checkpoint goes on from it.
 
@@ -63,6 +65,7 @@ class Trainer:
             record: steps, batches, optimiser, inputs, and the seed of the order of the images.
             cache: keeps the features of the images.
             out: folder of the run, or none to keep nothing on disk.
+            workers: the processes of the fit.
 
         Raises:
             PromptsegError: the method would learn what the model does not let it.
@@ -75,7 +78,7 @@ class Trainer:
             )
         self._model, self._defaults, self._module, self._task = model, defaults, module, task
         self._record, self._settings, self._cache, self._out = record, record.settings, cache, out
-        self._workers = Workers(model.device)
+        self._workers = workers
 
     def run(self, shots: Sequence[Sample], progress: Progress) -> tuple[list[float], float]:
         """Train all steps that are left; the losses of all steps, and the seconds spent in them."""
@@ -115,16 +118,15 @@ class Trainer:
         decoder = self._decoder()
         draws = draw_batches(len(shots), settings.batch_size, settings.flip, self._record.seed, start)
         began = time.perf_counter() - before
-        try:
+        with HeldSignals() as held:
             for step in progress.track(range(start, settings.steps), "fit", done=start):
                 set_rate(optimizer, (1 - step / settings.steps) ** settings.power)
                 losses.append(self.step(optimizer, decoder, [encoded[index][view] for index, view in next(draws)]))
                 progress.note(f"loss {losses[-1]:.3f}")
-                if len(losses) % CHECKPOINT_EVERY == 0 and len(losses) < settings.steps:
+                due = len(losses) % CHECKPOINT_EVERY == 0 and len(losses) < settings.steps
+                if due or held.asked:
                     self._save(optimizer, losses, time.perf_counter() - began)
-        except KeyboardInterrupt:
-            self._save(optimizer, losses, time.perf_counter() - began)
-            raise
+                held.deliver()
         return losses, time.perf_counter() - began
 
     def _decoder(self) -> Decoder:

@@ -1,6 +1,7 @@
 """`compare`: methods side by side, on the same shots, the same images and the same number of steps."""
 
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
@@ -12,12 +13,12 @@ from promptseg.data.sample import Dataset, Split
 from promptseg.engine.evaluate import Result, evaluate
 from promptseg.engine.fit import fit
 from promptseg.engine.runs import Run, environment
-from promptseg.errors import PromptsegError
+from promptseg.errors import PromptsegError, system_error
 from promptseg.experiments.plan import Outcome, Plan, Score, Trial, prompts_folder, read_score, write_score
 from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.features.memory import PeakMemory
-from promptseg.files import write_text
+from promptseg.files import InUseError, locked, write_text
 from promptseg.models.base import PromptableSegmenter
 from promptseg.progress import Progress
 from promptseg.record import FitSettings
@@ -26,6 +27,8 @@ from promptseg.tasks.registry import build_task
 Report = Callable[[Outcome], None]
 Pool = Callable[[Plan, Path, Sequence[Trial], Report], None]
 """Computes the trials of a plan and reports each as it is finished; see `pool`."""
+_SECONDS_TO_WAIT = 0.5
+"""For a trial that another process computes, before the next one is looked at."""
 
 
 class SharedData:
@@ -107,7 +110,8 @@ def compare(
 
     Every finished trial is a file `out/trials/NAME.json` beside its prompts `out/prompts/NAME`, and a fit that is not
     finished keeps its checkpoint in `out/unfinished`, so that a comparison that was stopped goes on where it was.
-    A trial that fails leaves its traceback in `out/failed`; the others go on.
+    A trial that fails leaves its traceback in `out/failed`; the others go on. Any number of processes may work in one
+    folder: each trial is computed by one of them, and read by the others.
 
     Args:
         model: the frozen segmenter.
@@ -136,8 +140,14 @@ def compare(
     if pool is not None and waiting:
         pool(plan, folder, waiting, report)
     else:
-        for trial in waiting:
-            report(comparison.run(trial))
+        left = deque(waiting)
+        while left:
+            trial = left.popleft()
+            outcome = comparison.run(trial)
+            if outcome is None:
+                left.append(trial)
+            else:
+                report(outcome)
     return [outcome for outcome in found.values() if outcome is not None]
 
 
@@ -185,6 +195,9 @@ class Comparison:
     def _file(self, trial: Trial) -> Path:
         return self._out / "trials" / f"{trial.name}.json"
 
+    def _unfinished(self, trial: Trial) -> Path:
+        return self._out / "unfinished" / trial.name
+
     def _failure(self, trial: Trial) -> Path:
         return self._out / "failed" / f"{trial.name}.txt"
 
@@ -204,19 +217,27 @@ class Comparison:
             "seed": trial.seed,
         }
 
-    def run(self, trial: Trial) -> Outcome:
-        """Compute a trial and write its files; what goes wrong becomes its outcome."""
+    def run(self, trial: Trial) -> Outcome | None:
+        """Compute a trial and write its files, or read what another process has found; none while one computes it.
+
+        What goes wrong becomes the outcome.
+        """
+        lock = self._unfinished(trial).with_name(f"{trial.name}.lock")
         try:
-            return Outcome(trial, self._compute(trial))
+            with locked(lock, trial.name, _SECONDS_TO_WAIT):
+                found = read_score(self._file(trial), self._record(trial))
+                return Outcome(trial, self._compute(trial) if found is None else found)
+        except InUseError:
+            return None
         except Exception as error:
             write_text(self._failure(trial), "".join(traceback.format_exception(error)))
             line = " ".join(str(error).split())
             mistake = isinstance(error, PromptsegError)
-            return Outcome(trial, None, line if mistake else f"{type(error).__name__}: {line}")
+            return Outcome(trial, None, line if mistake else system_error(error) or f"{type(error).__name__}: {line}")
 
     def _compute(self, trial: Trial) -> Score:
         plan, variant = self._plan, self._variants[trial.variant]
-        unfinished = self._out / "unfinished" / trial.name
+        unfinished = self._unfinished(trial)
         shared, settings = self._shared_data(trial.data), plan.resolved(variant).fit
         shots = shared.shots(trial.shots, trial.seed, settings)
         meter = PeakMemory(self._model.device)

@@ -64,7 +64,10 @@ def worker_pool(sources: Sources, jobs: int, threads: int = 1) -> Pool:
                         worker = _start(sources, plan, out, threads)
                         everyone.append(worker)
                     idle.append(worker)
-                    report(outcome)
+                    if outcome is None:
+                        waiting.append(trial)
+                    else:
+                        report(outcome)
         finally:
             _stop(everyone)
 
@@ -85,9 +88,10 @@ def _start(sources: Sources, plan: Plan, out: Path, threads: int) -> _Worker:
     return _Worker(process, ours)
 
 
-def _receive(worker: _Worker, trial: Trial) -> Outcome:
+def _receive(worker: _Worker, trial: Trial) -> Outcome | None:
+    """What a worker found; none where another process, of another comparison in the folder, computes the trial."""
     try:
-        outcome: Outcome = worker.connection.recv()
+        outcome: Outcome | None = worker.connection.recv()
     except (EOFError, OSError):
         worker.process.join()
         return Outcome(trial, None, f"its process ended with exit code {worker.process.exitcode}")

@@ -1,7 +1,5 @@
 """The tables of a comparison: mean and standard deviation over seeds, per class, and as CSV and JSON."""
 
-import csv
-import io
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from promptseg.files import write_json, write_text
 from promptseg.reports.tables import MISSING, Table
 from promptseg.tasks.base import Columns
 from promptseg.tasks.registry import TASKS
+from promptseg.text import csv_rows, markdown
 
 Number = Callable[[Score], float | None]
 
@@ -185,11 +184,7 @@ def _of_class(name: str) -> Number:
 def csv_text(outcomes: Sequence[Outcome]) -> str:
     """One row for each trial: scores as fractions, costs, then the score of every class."""
     rows = [_csv_row(outcome) for outcome in outcomes]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return csv_rows(rows, dict.fromkeys(name for row in rows for name in row))
 
 
 def _csv_row(outcome: Outcome) -> dict[str, Any]:
@@ -263,8 +258,8 @@ def write_comparison(out: Path, outcomes: Sequence[Outcome], rule: str, about: d
             summary_table(here, f"{data}, {task}; {drawn}"),
             classes_table(here, f"{data}, {classes} in percent; {drawn}"),
         ]
-    facts = "".join(f"- {name}: {_fact(value)}\n" for name, value in about.items())
-    body = "".join(f"\n## {table.title}\n\n{table.to_markdown()}" for table in tables)
+    facts = "".join(f"- {name}: {markdown(_fact(value))}\n" for name, value in about.items())
+    body = "".join(f"\n## {markdown(table.title)}\n\n{table.to_markdown()}" for table in tables)
     write_text(out / "table.md", f"# Comparison\n\n{facts}{body}")
     write_text(out / "table.csv", csv_text(outcomes))
     write_json(out / "table.json", to_json(outcomes, about))

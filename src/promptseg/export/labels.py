@@ -4,7 +4,6 @@ Every form but CSV brings the photos along, so the folder that is written stands
 part of a class: label maps know no others.
 """
 
-import csv
 import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +25,7 @@ from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.reports.pictures import write_picture
 from promptseg.tasks.answer_files import categories, image_entry
 from promptseg.tasks.instances import encode
+from promptseg.text import csv_rows
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ def _write_csv(photos: Iterable[Labelled], space: LabelSpace, out: Path) -> int:
             place = {"share": round(part.area / photo.labels.size, 6), "x": x, "y": y, "width": width, "height": height}
             middle = {"middle_x": round(x + columns.mean() + 0.5, 2), "middle_y": round(y + rows.mean() + 0.5, 2)}
             objects.append(row | place | middle)
-    _write_table(out / "classes.csv", classes)
-    _write_table(out / "objects.csv", objects)
+    for file, found in (("classes.csv", classes), ("objects.csv", objects)):
+        write_text(out / file, csv_rows(found, found[0] if found else ["photo"]))
     return len(objects)
 
 
@@ -197,10 +197,3 @@ def _copy(sample: Sample, folder: Path) -> Path:
 def _is_upright(path: Path) -> bool:
     with Image.open(path) as picture:
         return int(picture.getexif().get(0x0112, 1)) == 1
-
-
-def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else ["photo"])
-        writer.writeheader()
-        writer.writerows(rows)

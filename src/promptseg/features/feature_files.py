@@ -6,10 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from promptseg.files import atomic_path, cache_folder
+from promptseg.files import cache_folder
 from promptseg.models.base import FeaturesT, ImageFeatures
+from promptseg.tensor_files import write_safetensors
 
 _HEADER = "promptseg"
 
@@ -50,11 +50,9 @@ class FeatureFiles:
         if self.nbytes() + features.nbytes > self.limit:
             return False
         header = {_HEADER: json.dumps({"canvas": features.canvas, "image_sizes": features.image_sizes})}
-        tensors = {name: tensor.contiguous() for name, tensor in features.to("cpu").tensors().items()}
         try:
-            with atomic_path(self._path(key)) as temporary:
-                save_file(tensors, temporary, metadata=header)
-        except (OSError, SafetensorError):  # a full disk, most often
+            write_safetensors(self._path(key), features.to("cpu").tensors(), header)
+        except OSError:  # a full disk, most often
             return False
         return True
 

@@ -1,8 +1,6 @@
 """Counting captions that name a class, over files far larger than memory, and showing what was counted."""
 
-import csv
 import glob
-import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +15,7 @@ from promptseg.label_space import Color
 from promptseg.recipes.caption_terms import class_terms, read_synonyms
 from promptseg.reports.pictures import Picture, bar_chart, write_picture
 from promptseg.reports.tables import Table
+from promptseg.text import csv_rows
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -262,12 +261,11 @@ def counts_picture(found: CaptionCounts) -> Picture:
 
 def counts_csv(found: CaptionCounts) -> str:
     """One row for each class: captions, share of all captions, and what was looked for."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["class", "captions", "share", "terms"])
-    for name, count in _ranked(found):
-        writer.writerow([name, count, _share(found, count), "; ".join(found.terms[name])])
-    return buffer.getvalue()
+    rows = [
+        {"class": name, "captions": count, "share": _share(found, count), "terms": "; ".join(found.terms[name])}
+        for name, count in _ranked(found)
+    ]
+    return csv_rows(rows, ("class", "captions", "share", "terms"))
 
 
 def write_counts(out: Path, found: CaptionCounts) -> None:

@@ -1,7 +1,5 @@
 """Figure 3: how much of each class's default prompt the learned weights keep (`default_share` = 1 - w)."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from promptseg.recipes.caption_counts import CaptionCounts, counts_picture
 from promptseg.recipes.paper import Recipe
 from promptseg.reports.pictures import Picture, bar_chart, legend, stack, write_picture
 from promptseg.reports.tables import MISSING, Table
+from promptseg.text import csv_rows
 
 _KINDS: dict[str, Color] = {"things": (31, 98, 158), "stuff": (222, 143, 33)}
 
@@ -133,14 +132,13 @@ def shares_table(shares: Sequence[Share], counts: Mapping[str, int], title: str)
 
 def shares_csv(shares: Sequence[Share], counts: Mapping[str, int], seeds: Sequence[int]) -> str:
     """One row for each class, with the value of every seed, and its captions where they were counted."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     headers = ["class", "kind", "captions", "mean", "standard deviation", *(f"seed {seed}" for seed in seeds)]
-    writer.writerow(headers)
+    rows = []
     for share in shares:
         values = [share.spread.mean, share.spread.deviation, *share.values]
-        writer.writerow([share.name, share.kind, counts.get(share.name), *values])
-    return buffer.getvalue()
+        cells = [share.name, share.kind, counts.get(share.name), *values]
+        rows.append(dict(zip(headers, cells, strict=True)))
+    return csv_rows(rows, headers)
 
 
 def shares_picture(shares: Sequence[Share]) -> Picture:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from promptseg.text import markdown, shown
+
 MISSING = "–"
 """Shown where there is no value, such as the IoU of a class that no image holds."""
 
@@ -37,7 +39,7 @@ class Table:
         """The table in GitHub's Markdown, without the title, ending in a newline."""
         rule = ("---", *("---:" for _ in self.headers[1:]))
         lines = (self.headers, rule, *self.all_rows)
-        return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+        return "".join(f"| {' | '.join(map(markdown, line))} |\n" for line in lines)
 
     def to_text(self, width: int | None = None) -> str:
         """The table for a terminal, without the title, ending in a newline; no cell is ever cut.
@@ -46,13 +48,15 @@ class Table:
             width: columns of the terminal; what does not fit goes into further blocks, each with the first column.
                 None: one block.
         """
-        sizes = [max(len(row[column]) for row in (self.headers, *self.all_rows)) for column in range(len(self.headers))]
+        columns = range(len(self.headers))
+        sizes = [max(len(shown(row[column])) for row in (self.headers, *self.all_rows)) for column in columns]
         return "\n".join(self._block(columns, sizes) for columns in _blocks(sizes, width))
 
     def _block(self, columns: Sequence[int], sizes: Sequence[int]) -> str:
         def line(row: Sequence[str]) -> str:
             first, *others = columns
-            cells = [row[first].ljust(sizes[first]), *(row[column].rjust(sizes[column]) for column in others)]
+            cells = [shown(row[first]).ljust(sizes[first])]
+            cells += [shown(row[column]).rjust(sizes[column]) for column in others]
             return _EDGE + _GAP.join(cells).rstrip()
 
         rule = " " + "─" * (sum(sizes[column] for column in columns) + len(_GAP) * (len(columns) - 1) + 2)

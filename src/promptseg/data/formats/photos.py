@@ -52,7 +52,11 @@ class Photos:
         parts = _parts(name)
         if not parts:
             raise DefectError(claimed_by, f"names the photo {name!r}", "write the name of a file")
-        exact = next((path for f in folders if (path := f.joinpath(*parts)).is_file()), None)
+        try:
+            exact = next((path for f in folders if (path := f.joinpath(*parts)).is_file()), None)
+        except OSError as error:  # a name that no file can have
+            reason = f"names the photo {name[:40]!r}... ({error.strerror})"
+            raise DefectError(claimed_by, reason, "write the name of a file") from None
         found = exact or self._alike(parts, claimed_by, only, near)
         if found is None:
             return folders[0].joinpath(*parts)

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from promptseg.errors import PromptsegError
-from promptseg.files import atomic_path, read_json, write_json, write_text
+from promptseg.files import read_json, write_json, write_text
 from promptseg.models.seem.config import SeemConfig
 from promptseg.models.seem.network.seem_network import SeemNetwork
 from promptseg.models.tokenizer import Tokenizer
-from promptseg.tensor_files import read_safetensors
+from promptseg.tensor_files import read_safetensors, write_safetensors
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
@@ -56,9 +55,8 @@ def save_model_folder(
     write_text(out / CARD_FILE, card)
     content = {"format_version": FORMAT_VERSION, "architecture": "seem", "network": config.to_json()}
     write_json(out / CONFIG_FILE, content)
-    state = {name: _as(value.detach().cpu(), dtype).contiguous() for name, value in network.state_dict().items()}
-    with atomic_path(out / WEIGHTS_FILE) as path:
-        save_file(state, path)
+    state = {name: _as(value.detach().cpu(), dtype) for name, value in network.state_dict().items()}
+    write_safetensors(out / WEIGHTS_FILE, state)
 
 
 def load_model_folder(folder: Path) -> tuple[SeemNetwork, SeemConfig]:
