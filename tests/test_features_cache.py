@@ -183,3 +183,15 @@ def test_the_command_tells_and_clears(
     assert "1 images removed" in capsys.readouterr().out
     assert run(["cache", "info"]) == 0
     assert "images:  0 " in capsys.readouterr().out
+
+
+def test_features_on_disk_are_not_held_open(tmp_path: Path) -> None:
+    model = tiny_segmenter()
+    images = [torch.full((3, 64, 64), level, dtype=torch.uint8) for level in range(40)]
+    files = FeatureFiles(tmp_path, 2**30)
+    for _ in range(2):
+        cache = FeaturesCache(model.device, "disk", files=files)
+        for image in [*images, *images]:
+            cache.features(model, image)
+        assert Path("/proc/self/maps").read_text().count(str(tmp_path)) <= 1
+        assert cache.summary().startswith("image features: 40 on disk")

@@ -10,6 +10,8 @@ from promptseg.errors import PromptsegError
 
 IGNORE = 255
 """Label of pixels that no class, loss or metric counts."""
+MAX_CLASSES = 254
+"""Most classes: labels have 8 bits everywhere, and an id beside the ignored one stays free."""
 
 Color = tuple[int, int, int]
 
@@ -39,9 +41,12 @@ class LabelSpace:
         return len(self.classes)
 
     def __post_init__(self) -> None:
-        """Refuse a label space without classes."""
+        """Refuse a label space without classes, or with more than labels of 8 bits can tell apart."""
         if not self.classes:
             raise PromptsegError(f"label space {self.name!r} has no classes: give at least one")
+        if len(self.classes) > MAX_CLASSES:
+            count = len(self.classes)
+            raise PromptsegError(f"label space {self.name!r} has {count} classes: give at most {MAX_CLASSES}")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -345,12 +345,12 @@ def _card_of_weights(weights: Mapping[str, Tensor]) -> list[str]:
 
 def _card_of_fit(record: FitRecord) -> list[str]:
     draw = record.draw
-    source = "" if draw.dataset is None else f" of {draw.dataset}, {draw.split} (rule {draw.rule}, k {draw.k})"
+    source = "" if draw.dataset is None else f"of {draw.dataset}, {draw.split} (rule {draw.rule}, k {draw.k})"
     metrics = [f"{name} {value:.4g}" for name, value in record.metrics.items() if value is not None]
     return [
         f"- method: {record.method}, {record.settings.steps} steps, seed {record.seed}",
         f"- task: {record.task}",
-        f"- data: {len(draw.ids)} images{markdown(source)}",
+        f"- data: {len(draw.ids)} images {markdown(source)}".rstrip(),
         *([f"- metrics: {', '.join(metrics)}"] if metrics else []),
         f"- licence: {markdown(record.licence)}",
     ]

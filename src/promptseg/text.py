@@ -11,7 +11,7 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"
 """Invisible, but part of words in Persian and Hindi, and of emoji."""
 _MARKS = re.compile(r"([\\`*\[\]<>|])")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 def shown(text: str, keep: str = "") -> str:
@@ -52,4 +52,7 @@ def csv_rows(rows: Sequence[Mapping[str, object]], headers: Iterable[str]) -> st
 
 
 def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    line = " ".join(value.split())  # some programs take a lone carriage return for the end of a row
+    return f"'{line}" if line.startswith(_FORMULA) else line

@@ -6,10 +6,10 @@ from typing import Any
 from promptseg.app.labels import NEW, ConflictError, digest, locked
 from promptseg.app.photos import PhotoFolder
 from promptseg.data.formats.classes_json import class_rows, read_classes
-from promptseg.data.label_space import BACKGROUND, MAX_CLASSES, classes_of
+from promptseg.data.label_space import BACKGROUND, classes_of
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json, write_json
-from promptseg.label_space import Color, LabelSpace, default_colors
+from promptseg.label_space import MAX_CLASSES, Color, LabelSpace, default_colors
 
 _NAME_LENGTH = 80
 _COLORS: tuple[Color, ...] = (

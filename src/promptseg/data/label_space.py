@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from promptseg.data.defects import Defect, DefectError
-from promptseg.label_space import ClassInfo, Color, LabelSpace, default_colors
+from promptseg.label_space import MAX_CLASSES, ClassInfo, Color, LabelSpace, default_colors
 from promptseg.spec import Spec
 
-MAX_CLASSES = 254
 BACKGROUND = "background"
 """The class of unlabelled pixels, where there would be one class only."""
 

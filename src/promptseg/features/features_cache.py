@@ -53,6 +53,7 @@ class FeaturesCache:
         self._places = _places(place, device)
         self._room = {name: int(_FRACTION * free_bytes(where)) for name, where in _memories(device).items()}
         self._kept: dict[str, ImageFeatures] = {}
+        self._on_disk: set[str] = set()
         self._counts: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
         self._told = ""
@@ -82,31 +83,34 @@ class FeaturesCache:
             return self._kept[key]
         found = self._files.read(key, model.features_type) if "disk" in self._places else None
         if found is not None:
-            self._record("disk", key, found)
+            self._count_on_disk(key, found)
             return found
         features = model.encode_image([image]).to(model.device, self._dtype)
         place = next((place for place in self._places if self._put(place, key, features)), None)
         self._counts["none"] += place is None
-        return features if place is None else self._kept[key]
+        return self._kept.get(key, features)
 
     def _put(self, place: str, key: str, features: ImageFeatures) -> bool:
         """Keep features in a place, if it has room for them."""
         if place == "disk":
-            found = self._files.read(key, type(features)) if self._files.write(key, features) else None
-            if found is None:
-                return False
-            self._record(place, key, found)
-            return True
+            written = self._files.write(key, features)
+            if written:
+                self._count_on_disk(key, features)
+            return written
         if features.nbytes > self._room[place]:
             return False
         self._room[place] -= features.nbytes
-        self._record(place, key, features.to(_memories(self._device)[place]))
-        return True
-
-    def _record(self, place: str, key: str, features: ImageFeatures) -> None:
-        self._kept[key] = features
+        self._kept[key] = features.to(_memories(self._device)[place])
         self._counts[place] += 1
         self._bytes[place] += features.nbytes
+        return True
+
+    def _count_on_disk(self, key: str, features: ImageFeatures) -> None:
+        """Features on disk are read anew each time: a system allows a process some 65,000 maps of files."""
+        if key not in self._on_disk:
+            self._on_disk.add(key)
+            self._counts["disk"] += 1
+            self._bytes["disk"] += features.nbytes
 
     def changed_summary(self) -> str | None:
         """The summary, if it has changed since it was last asked for."""

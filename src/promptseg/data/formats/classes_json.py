@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from promptseg.data.defects import DefectError
-from promptseg.data.label_space import MAX_CLASSES, classes_of
+from promptseg.data.label_space import classes_of
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json
-from promptseg.label_space import LabelSpace
+from promptseg.label_space import MAX_CLASSES, LabelSpace
 
 _FORM = 'write ["road", "car"] or {"classes": [{"id": 0, "name": "road", "color": [128, 64, 128], "kind": "stuff"}]}'
 

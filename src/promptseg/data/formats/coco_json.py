@@ -10,10 +10,10 @@ import numpy as np
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.formats.label_maps import decode_segments
 from promptseg.data.images import read_channels
-from promptseg.data.label_space import MAX_CLASSES, classes_of
+from promptseg.data.label_space import classes_of
 from promptseg.data.sample import PanopticLabels, Segment
 from promptseg.files import read_json
-from promptseg.label_space import IGNORE, LabelSpace
+from promptseg.label_space import IGNORE, MAX_CLASSES, LabelSpace
 
 Record = dict[str, Any]
 _MEND = "export it again as COCO JSON, with images, annotations and categories"
