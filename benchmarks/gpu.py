@@ -8,7 +8,7 @@ its own), as time and memory do not depend on them. Float32 is as PyTorch sets i
 of matrices not; the comparison with the CPU forbids both. A rehearsal without a GPU, in half a minute:
 
     benchmarks/gpu.sh gpu-results --device cpu --configs seem-lite --size 64 128 --batches 1 2 \
-        --sam-side 64 --sam-classes 2 9 --eager
+        --classes 3 --sam-side 64 --sam-classes 2 9 --eager
 """
 
 import argparse
@@ -41,7 +41,6 @@ from promptseg.models.base import Size
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.tasks.registry import TASKS
 
-CLASSES = 19
 PRECISIONS = ("float32", "bfloat16")
 WARM_UP, LEAST, MOST, ENOUGH = 2, 3, 20, 0.5
 """Calls before the clock runs; calls that are timed, at least and at most; seconds after which they are enough."""
@@ -80,6 +79,7 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self._device, self._batches, self._configs = options.device, options.batches, options.configs
         self._size: Size = (options.size[0], options.size[1])
+        self._classes = options.classes
         self._compile, self._sam_classes = options.compile, options.sam_classes
         self._model = cache(partial(build_model, device=options.device))
         self._sam = cache(partial(sam_steps.build, 8, options.device, options.sam_side))
@@ -112,7 +112,7 @@ class Bench:
         yield self._timed(f"{config}: predict", 1, partial(self._prediction, config))
         if "pixprompt" in METHODS:
             shots = self._batches[-1]
-            yield self._timed(f"{config}: fit of pixel prompts", shots, partial(self._pixel_fit, config, shots))
+            yield Case(f"{config}: fit of pixel prompts", partial(self._pixel_fit, config, shots), 60)
 
     def _of_sam(self) -> Iterator[Case]:
         yield self._timed("SAM ViT-B: encode", 1, self._sam_encoding)
@@ -130,7 +130,7 @@ class Bench:
         return Case(name, lambda: timed(build(), images, self._device), seconds)
 
     def _scene(self, config: str, batch: int, preset: str = "tuned") -> Scene:
-        return build_scene(self._model(config), CLASSES, batch, self._size, preset)
+        return build_scene(self._model(config), self._classes, batch, self._size, preset)
 
     def _encoding(self, config: str, batch: int, precision: str, compiled: bool = False) -> Work:
         """Encoding of photos that are on the device."""
@@ -162,17 +162,20 @@ class Bench:
         prompts = default_prompts(scene.model, scene.space)
         return partial(predict, scene.model, prompts, photos(scene)[0].pixels, "semantic")
 
-    def _pixel_fit(self, config: str, shots: int) -> Work:
+    def _pixel_fit(self, config: str, shots: int) -> Row:
+        """One whole fit, encoding included: it is too long to be repeated."""
         scene = self._scene(config, shots)
-        return partial(fit, scene.model, photos(scene), "pixprompt", progress=False)
+        work = partial(fit, scene.model, photos(scene), "pixprompt", progress=False)
+        return timed(work, shots, self._device, warm_up=0, least=1)
 
     def _agreement(self, config: str, precision: str) -> Row:
         """How far answers, loss and gradients on the device are from those of the CPU in float32."""
-        model, half = self._model(config), (self._size[0] // 2, self._size[1] // 2)
-        reference = SeemSegmenter(copy.deepcopy(model.network).cpu(), model.tokenizer, config)
-        theirs = answers(reference, half, "float32")
+        half = (self._size[0] // 2, self._size[1] // 2)
+        ours = build_scene(self._model(config), self._classes, 2, half)
+        reference = SeemSegmenter(copy.deepcopy(ours.model.network).cpu(), ours.model.tokenizer, config)
+        theirs = answers(replace(ours, model=reference), "float32")
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return {"relative error": errors(answers(model, half, precision), theirs)}
+            return {"relative error": errors(answers(ours, precision), theirs)}
 
 
 def photos(scene: Scene) -> list[Any]:
@@ -184,9 +187,9 @@ def photos(scene: Scene) -> list[Any]:
     ]
 
 
-def answers(model: SeemSegmenter, size: Size, precision: str) -> dict[str, Tensor]:
-    """Logits of two photos, the loss, and its gradients along the prompts, on the CPU."""
-    scene = build_scene(model, CLASSES, 2, size)
+def answers(scene: Scene, precision: str) -> dict[str, Tensor]:
+    """Logits of the photos, the loss, and its gradients along the prompts, on the CPU."""
+    model = scene.model
     prompts = default_prompts(model, scene.space).to(model.device)
     leaves = {name: prompts.kinds[name].clone().requires_grad_() for name in ("spatial", "semantic")}
     with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
@@ -204,20 +207,21 @@ def errors(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> dict[str, floa
     return {name: float(f"{(ours[name] - theirs[name]).norm() / theirs[name].norm():.2g}") for name in theirs}
 
 
-def timed(work: Work, images: int, device: str) -> Row:
+def timed(work: Work, images: int, device: str, warm_up: int = WARM_UP, least: int = LEAST) -> Row:
     """Milliseconds an image, median and quartiles, and the peak of the device's memory."""
-    for _ in range(WARM_UP):
+    for _ in range(warm_up):
         work()
     wait(device)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     seconds: list[float] = []
-    while len(seconds) < LEAST or (len(seconds) < MOST and sum(seconds) < ENOUGH):
+    while len(seconds) < least or (len(seconds) < MOST and sum(seconds) < ENOUGH):
         began = time.perf_counter()
         work()
         wait(device)
         seconds.append(time.perf_counter() - began)
-    low, middle, high = (round(1e3 * value / images, 3) for value in statistics.quantiles(seconds, n=4))
+    spread = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else 3 * seconds
+    low, middle, high = (round(1e3 * value / images, 3) for value in spread)
     row: Row = {"images": images, "ms_per_image": middle, "low": low, "high": high, "calls": len(seconds)}
     return row | ({"peak_gb": round(torch.cuda.max_memory_allocated() / 2**30, 2)} if device == "cuda" else {})
 
@@ -283,15 +287,16 @@ def main() -> None:
     parser.add_argument("--configs", nargs="+", default=["seem-focal-t-v1", "seem-focal-l-v1"])
     parser.add_argument("--size", nargs=2, type=int, default=[512, 1024], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 16])
+    parser.add_argument("--classes", type=int, default=19)
     parser.add_argument("--sam-side", type=int, default=1024, help="side of SAM's input, pixels")
-    parser.add_argument("--sam-classes", nargs="+", type=int, default=[CLASSES, 150])
+    parser.add_argument("--sam-classes", nargs="+", type=int, default=[19, 150])
     parser.add_argument("--eager", dest="compile", action="store_false", help="leave out what is compiled")
     parser.add_argument("--seconds", type=float, default=150, help="what finds no time is left out")
     options = parser.parse_args()
     end = time.perf_counter() + options.seconds
     signal.signal(signal.SIGALRM, out_of_time)
     card = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or platform.machine()
-    about = {"device": card, "torch": torch.__version__, "size": options.size, "classes": CLASSES}
+    about = {"device": card, "torch": torch.__version__, "size": options.size, "classes": options.classes}
     rows: list[Row] = []
     for case in Bench(options).cases():
         rows.append(attempt(case, end - time.perf_counter()))

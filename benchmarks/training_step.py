@@ -164,7 +164,7 @@ def our_step(scene: Scene, method: str, **changed: Any) -> Work:
 
 def _encoded(scene: Scene, index: int) -> Encoded:
     features = scene.model.encode_image(scene.images[index : index + 1])
-    return Encoded(str(index), lambda: features, features.canvas, scene.labels[index])
+    return Encoded(scene.images[index], str(index), lambda: features, features.canvas, scene.labels[index])
 
 
 def decoder_only(scene: Scene, decoder: str) -> Work:

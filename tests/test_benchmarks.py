@@ -9,7 +9,7 @@ import pytest
 from documents import ROOT
 
 SMALL = ["--device", "cpu", "--configs", "seem-lite", "--size", "64", "128", "--batches", "1", "2", "--eager"]
-SMALL_SAM = ["--sam-side", "64", "--sam-classes", "2", "9"]
+SMALL_SAM = ["--classes", "3", "--sam-side", "64", "--sam-classes", "2", "9"]
 
 
 @pytest.mark.slow
