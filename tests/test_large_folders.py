@@ -168,6 +168,8 @@ def test_shards_are_read_from_the_option_and_from_slurm():
     photos = list(range(10))
     parts = [Shard(number, 3).part(photos) for number in (1, 2, 3)]
     assert sorted(item for part in parts for item in part) == photos and len(parts[0]) == 4
+    blocks = [Shard(number, 3).block(photos) for number in (1, 2, 3)]
+    assert blocks == [[0, 1, 2], [3, 4, 5], [6, 7, 8, 9]]
     array = {
         f"SLURM_ARRAY_TASK_{name}": value for name, value in (("ID", "7"), ("MIN", "3"), ("MAX", "9"), ("STEP", "2"))
     }

@@ -1,6 +1,7 @@
 """`promptseg evaluate`: scores of prompts on a labelled split, in the mean and per class."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from promptseg.cli.options import (
     LearnedTask,
     LogFile,
     Quiet,
+    ShardOption,
     TaskSettings,
     Threads,
     parse_settings,
@@ -44,17 +46,27 @@ def evaluate(
         str, typer.Option(help="disk: keep image features for the next evaluation (see cache); none.")
     ] = "none",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (fractions) instead of a table.")] = False,
+    shard: ShardOption = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder that the parts of --shard come together in.")
+    ] = None,
     device: Device = None,
     threads: Threads = None,
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> None:
-    """Measure prompts on a labelled split."""
+    """Measure prompts on a labelled split.
+
+    With --shard and --out, several processes measure a part each; the last one prints the scores of all.
+    """
     _check_choice(prompts, method)
-    from promptseg import Prompts, load_model
-    from promptseg import evaluate as evaluate_prompts
+    if shard is not None and out is None:
+        raise PromptsegError(f"--shard {shard}: give --out DIR, the folder that the parts come together in")
+    from promptseg import Labeller, Prompts, load_model
     from promptseg.engine.defaults import default_prompts
-    from promptseg.engine.evaluate import task_of
+    from promptseg.engine.evaluate import Result, measure, task_of
+    from promptseg.engine.evaluation_parts import Parts
+    from promptseg.engine.shards import Shard
     from promptseg.features.features_cache import FeaturesCache
     from promptseg.features.memory import keep_freed_memory
     from promptseg.tasks.registry import TASKS, build_task
@@ -73,7 +85,20 @@ def evaluate(
     frozen = load_model(name, device=device)
     used = loaded or default_prompts(frozen, dataset.label_space)
     cache = FeaturesCache(frozen.device, features)
-    result = evaluate_prompts(frozen, used, samples, scored.name, progress=True, cache=cache, **chosen)
+    if out is None:
+        metric = measure(frozen, used, samples, scored.name, progress=True, cache=cache, **chosen)
+        result = Result.of(metric, len(samples), scored.name)
+    else:
+        about = Labeller(used, scored.name, model=frozen, **chosen).about() | {"data": data, "split": split}
+        parts = Parts(out, Shard.of(shard), about)
+        if not parts.is_done():
+            mine = samples[parts.shard.number - 1 :: parts.shard.count]
+            measured = partial(measure, frozen, used, mine, scored.name, progress=True, cache=cache, **chosen)
+            parts.keep(measured() if len(mine) else scored.metric(dataset.label_space), len(mine))
+        if missing := parts.missing():
+            say(f"part {parts.shard} is done; still missing: {', '.join(map(str, missing))}")
+            return
+        result = parts.merged(scored.metric(dataset.label_space))
     if features != "none":
         say(cache.summary())
     if as_json:

@@ -16,6 +16,7 @@ from promptseg.cli.options import (
     Quiet,
     Rule,
     Settings,
+    ShardOption,
     Steps,
     Task,
     Threads,
@@ -106,15 +107,18 @@ def compare(
     device: Device = None,
     threads: Threads = None,
     jobs: Jobs = 1,
+    shard: ShardOption = None,
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> None:
     """Compare methods on the same shots, images and number of steps.
 
-    DIR keeps every finished fit: the same command goes on where it was stopped. Exit code 2 if a fit failed.
+    DIR keeps every finished fit: the same command goes on where it was stopped, and several may work on one DIR, each
+    on its --shard of the fits. Exit code 2 if a fit failed.
     """
     from promptseg import load_model
     from promptseg.engine.runs import environment
+    from promptseg.engine.shards import Shard
     from promptseg.experiments.compare import compare as compare_methods
     from promptseg.experiments.plan import Plan
     from promptseg.experiments.results import write_comparison
@@ -132,11 +136,12 @@ def compare(
         split=split,
     )
     plan.check()
+    part = Shard.of(shard)
     pool = open_pool(jobs, threads, model, device, data)
     datasets = [open_data(spec) for spec in data]
     frozen = load_model(model, device=device)
     outcomes = run_until_stopped(
-        lambda: compare_methods(frozen, datasets, plan, out, say=say, pool=pool),
+        lambda: compare_methods(frozen, datasets, plan, out, say=say, pool=pool, shard=part),
         out,
     )
     about = {"model": model, "task": task, "split": split, "shots": list(plan.shots), "rule": rule}

@@ -17,7 +17,7 @@ from promptseg.models.adapted import adapted
 from promptseg.models.base import ImageFeatures, PromptableSegmenter, Size
 from promptseg.progress import Progress
 from promptseg.prompts import Prompts
-from promptseg.tasks.base import Task
+from promptseg.tasks.base import Metric, Task
 from promptseg.tasks.registry import TASKS, build_task
 
 _AT_ONCE = {"cuda": 8}
@@ -49,6 +49,12 @@ class Result:
     num_images: int
     task: str
 
+    @staticmethod
+    def of(metric: Metric, num_images: int, task: str) -> "Result":
+        """What a metric has counted."""
+        scores = metric.compute()
+        return Result(scores.values, scores.per_class, num_images, task)
+
     @property
     def headline(self) -> float | None:
         """The score that stands for the whole: mIoU, AP50 or PQ."""
@@ -70,7 +76,6 @@ class Result:
         return {"task": self.task, "num_images": self.num_images, **self.scores, "per_class": self.per_class}
 
 
-@torch.no_grad()
 def evaluate(
     model: PromptableSegmenter,
     prompts: Prompts,
@@ -98,6 +103,22 @@ def evaluate(
         PromptsegError: prompts of another model, classes other than the samples', labels that the task needs are not
             there, an unknown setting, or no samples.
     """
+    metric = measure(model, prompts, samples, task, progress, cache, batch_size, **settings)
+    return Result.of(metric, len(samples), task_of(prompts, task, settings).name)
+
+
+@torch.no_grad()
+def measure(
+    model: PromptableSegmenter,
+    prompts: Prompts,
+    samples: Sequence[Sample],
+    task: str | None = None,
+    progress: bool = False,
+    cache: FeaturesCache | None = None,
+    batch_size: int | None = None,
+    **settings: Any,
+) -> Metric:
+    """As `evaluate`, but gives what was counted, to be merged with what others counted of other samples."""
     prompts.check_model(model.id, model.fingerprint)
     if not len(samples):
         raise PromptsegError("there is nothing to evaluate: the split is empty")
@@ -120,8 +141,7 @@ def evaluate(
             prediction = used.decoder.decode(ImageFeatures.cat([features for _, _, features in batch]), used.prompts)
             for index, (truth, size, _) in enumerate(batch):
                 metric.count(truth, chosen.answer(prediction, index, size, label_space))
-    scores = metric.compute()
-    return Result(scores.values, scores.per_class, len(samples), chosen.name)
+    return metric
 
 
 def _batches(items: Iterable[_Encoded], most: int) -> Iterator[list[_Encoded]]:

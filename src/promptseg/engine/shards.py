@@ -1,4 +1,4 @@
-"""A part of a long piece of work: the i-th of n processes takes every n-th item, wherever the others run."""
+"""A part of a long piece of work: what the i-th of n processes does of it, wherever the others run."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -49,8 +49,12 @@ class Shard:
         return Shard((number - first) // step + 1, (last - first) // step + 1)
 
     def part(self, items: Sequence[ItemT]) -> Sequence[ItemT]:
-        """This part of the items."""
+        """Every n-th of the items."""
         return items[self.number - 1 :: self.count]
+
+    def block(self, items: Sequence[ItemT]) -> Sequence[ItemT]:
+        """This part of the items where neighbours share work: as many as the others have, in one piece."""
+        return items[len(items) * (self.number - 1) // self.count : len(items) * self.number // self.count]
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from promptseg.data.sample import Dataset, Split
 from promptseg.engine.evaluate import Result, evaluate
 from promptseg.engine.fit import fit
 from promptseg.engine.runs import Run, environment
+from promptseg.engine.shards import Shard
 from promptseg.errors import PromptsegError, system_error
 from promptseg.experiments.plan import Outcome, Plan, Score, Trial, prompts_folder, read_score, write_score
 from promptseg.features.encode import encode_samples, image_tensor
@@ -105,6 +106,7 @@ def compare(
     out: str | Path,
     say: Callable[[str], None] = print,
     pool: Pool | None = None,
+    shard: Shard | None = None,
 ) -> list[Outcome]:
     """Fit and evaluate every trial that is not in `out` yet.
 
@@ -120,9 +122,10 @@ def compare(
         out: folder of the comparison.
         say: takes a line about each trial.
         pool: computes the trials elsewhere; none = here, one after the other.
+        shard: which of the trials to compute, where other processes compute the others into `out`; none = all.
 
     Returns:
-        All trials, data by data, in the order of variants, shots and seeds.
+        All trials that are finished or failed here, data by data, in the order of variants, shots and seeds.
 
     Raises:
         PromptsegError: an unknown name or setting, a split without images, or `out` holds trials of other settings.
@@ -130,8 +133,10 @@ def compare(
     folder = Path(out)
     comparison = Comparison(model, datasets, plan, folder)
     found = comparison.finished()
-    waiting = comparison.in_order([trial for trial, outcome in found.items() if outcome is None])
-    say(f"{len(found)} trials, {len(found) - len(waiting)} finished before")
+    mine = (shard or Shard()).block(comparison.in_order(list(found)))
+    waiting = [trial for trial in mine if found[trial] is None]
+    part = "" if shard is None or shard.count == 1 else f", {len(mine)} in part {shard}"
+    say(f"{len(found)} trials{part}, {len(mine) - len(waiting)} finished before")
 
     def report(outcome: Outcome) -> None:
         found[outcome.trial] = outcome
@@ -148,7 +153,8 @@ def compare(
                 left.append(trial)
             else:
                 report(outcome)
-    return [outcome for outcome in found.values() if outcome is not None]
+    # What other processes have finished meanwhile belongs to the tables too.
+    return [outcome for trial, now in comparison.finished().items() if (outcome := now or found[trial]) is not None]
 
 
 class Comparison:

@@ -55,9 +55,10 @@ def segment_entries(labels: PanopticLabels) -> list[dict[str, Any]]:
 
 def write_segment_ids(path: Path, labels: PanopticLabels) -> None:
     """Write the ids of the segments as an RGB PNG, atomically: id = R + 256 G + 65536 B, 0 = none."""
-    channels = [labels.map >> shift & 255 for shift in (0, 8, 16)]
+    # The bytes of the ids as they lie in memory, R first; anything else takes many times the map.
+    channels = labels.map.astype("<i4").view(np.uint8).reshape(*labels.map.shape, 4)[..., :3]
     with atomic_path(path) as temporary:
-        Image.fromarray(np.stack(channels, -1).astype(np.uint8)).save(temporary, format="PNG")
+        Image.fromarray(np.ascontiguousarray(channels)).save(temporary, format="PNG")
 
 
 def image_entry(number: int, file_name: str, size: Sequence[int]) -> dict[str, Any]:

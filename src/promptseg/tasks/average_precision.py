@@ -14,8 +14,8 @@ from pycocotools.cocoeval import COCOeval
 
 from promptseg.data.sample import ObjectLabels
 from promptseg.label_space import LabelSpace
-from promptseg.tasks.base import Scores, mean, row_blocks
-from promptseg.tasks.instances import Instances, encode, window
+from promptseg.tasks.base import Scores, in_turn, mean, row_blocks
+from promptseg.tasks.instances import Instances, Runs, encode, window
 from promptseg.tasks.matched_loss import renumbered
 
 
@@ -30,36 +30,38 @@ class CocoAP:
         """Count the best `max_detections` detections of every image."""
         self._names, self._things = label_space.names, label_space.thing_ids
         self._max_detections = max_detections
-        self._images: list[dict[str, Any]] = []
-        self._truth: list[dict[str, Any]] = []
-        self._found: list[dict[str, Any]] = []
+        self._images: list[_Counted] = []
 
     def count(self, truth: ObjectLabels, answer: Instances) -> None:
         """Add an image: its labels, and detections of the same size."""
-        height, width = truth.map.shape
-        image = len(self._images) + 1
-        self._images.append({"id": image, "height": height, "width": width})
-        for index, segment in enumerate(truth.segments):
-            if segment.class_id in self._things:
-                mask = encode(truth.mask(index))
-                self._truth.append(self._entry(self._truth, image, segment.class_id, mask, int(segment.is_crowd)))
-        for class_id, score, runs in zip(answer.class_ids.tolist(), answer.scores.tolist(), answer.runs, strict=True):
-            entry = self._entry(self._found, image, class_id, runs, 0)
-            self._found.append({**entry, "score": score})
+        labelled = [
+            _entry(segment.class_id, encode(truth.mask(index))) | {"iscrowd": int(segment.is_crowd)}
+            for index, segment in enumerate(truth.segments)
+            if segment.class_id in self._things
+        ]
+        found = [
+            _entry(class_id, runs) | {"iscrowd": 0, "score": score}
+            for class_id, score, runs in zip(
+                answer.class_ids.tolist(), answer.scores.tolist(), answer.runs, strict=True
+            )
+        ]
+        self._images.append({"size": list(truth.map.shape), "labelled": labelled, "found": found})
 
-    @staticmethod
-    def _entry(before: Sequence[object], image: int, class_id: int, mask: dict[str, Any], crowd: int) -> dict[str, Any]:
-        area = int(coco_mask.area(mask))
-        place = {"id": len(before) + 1, "image_id": image, "category_id": class_id}
-        return {**place, "segmentation": mask, "area": area, "iscrowd": crowd}
+    def state(self) -> "list[_Counted]":
+        """What every image has."""
+        return self._images
+
+    def merge(self, states: "Sequence[list[_Counted]]") -> None:
+        """Add images."""
+        self._images += in_turn(states)
 
     def compute(self) -> Scores:
         """`ap50`, `ap`, and the AP50 of every thing class."""
         with contextlib.redirect_stdout(io.StringIO()):
-            run = COCOeval(self._index(self._truth), self._index(self._found), "segm")
+            run = COCOeval(self._index("labelled"), self._index("found"), "segm")
             run.params.maxDets = [self._max_detections]
             run.params.areaRng, run.params.areaRngLbl = [[0, 1e10]], ["all"]
-            run.params.imgIds = [image["id"] for image in self._images]
+            run.params.imgIds = list(range(1, len(self._images) + 1))
             run.params.catIds = list(self._things)
             run.evaluate()
             run.accumulate()
@@ -67,12 +69,25 @@ class CocoAP:
         precision = run.eval["precision"][:, :, :, 0, 0]
         return ap_scores([self._names[i] for i in self._things], precision.mean(1))
 
-    def _index(self, entries: list[dict[str, Any]]) -> COCO:
+    def _index(self, kind: str) -> COCO:
         index = COCO()
+        sizes = (image["size"] for image in self._images)
+        images = [{"id": number, "height": size[0], "width": size[1]} for number, size in enumerate(sizes, 1)]
+        owned = [(number, entry) for number, image in enumerate(self._images, 1) for entry in image[kind]]
+        entries = [entry | {"id": place, "image_id": number} for place, (number, entry) in enumerate(owned, 1)]
         categories = [{"id": class_id, "name": self._names[class_id]} for class_id in self._things]
-        index.dataset = {"images": self._images, "annotations": entries, "categories": categories}
+        index.dataset = {"images": images, "annotations": entries, "categories": categories}
         index.createIndex()
         return index
+
+
+_Counted = dict[str, Any]
+"""An image: its `size`, and the objects that are `labelled` and `found`, as COCO lists them but for their numbers."""
+
+
+def _entry(class_id: int, runs: Runs) -> dict[str, Any]:
+    lengths = {"size": list(runs["size"]), "counts": runs["counts"].decode("ascii")}
+    return {"category_id": class_id, "segmentation": lengths, "area": int(coco_mask.area(runs))}
 
 
 def ap_scores(names: Sequence[str], average_precision: NDArray[np.float64]) -> Scores:
@@ -107,6 +122,21 @@ class _Overlap:
     counted: NDArray[np.bool_]
     ignored: NDArray[np.float64]
 
+    def to_json(self) -> dict[str, Any]:
+        """Its arrays as lists."""
+        return {name: array.tolist() for name, array in vars(self).items()}
+
+    @staticmethod
+    def of_json(content: dict[str, Any]) -> "_Overlap":
+        """The other way round."""
+        shape = (len(content["scores"]), len(content["counted"]))
+        return _Overlap(
+            np.array(content["scores"], np.float64),
+            np.array(content["ious"], np.float64).reshape(shape),
+            np.array(content["counted"], bool),
+            np.array(content["ignored"], np.float64),
+        )
+
 
 class CityscapesAP:
     """AP (mean over IoU 0.50 to 0.95) and AP50 over the thing classes, as the benchmark of Cityscapes counts them.
@@ -138,6 +168,15 @@ class CityscapesAP:
             columns = np.array([i for i, s in enumerate(truth.segments) if s.class_id == class_id], np.intp)
             crowd = np.array([truth.segments[i].is_crowd for i in columns], bool)
             self._images[class_id].append(_overlap(found, rows, columns, sizes[columns], crowd, self._smallest))
+
+    def state(self) -> list[list[dict[str, Any]]]:
+        """What every image has, for each class of things."""
+        return [[overlap.to_json() for overlap in self._images[i]] for i in self._things]
+
+    def merge(self, states: Sequence[list[list[dict[str, Any]]]]) -> None:
+        """Add images."""
+        for class_id, images in zip(self._things, zip(*states, strict=True), strict=True):
+            self._images[class_id] += [_Overlap.of_json(image) for image in in_turn(images)]
 
     def compute(self) -> Scores:
         """`ap50`, `ap`, and the AP50 of every thing class."""

@@ -15,6 +15,7 @@ from promptseg.label_space import Color, LabelSpace
 from promptseg.models.base import Prediction, Size
 
 TargetT = TypeVar("TargetT")
+ItemT = TypeVar("ItemT")
 
 BLOCK_PIXELS = 2**22
 """Pixels that are counted together: what is made of them on the way has eight bytes for each."""
@@ -131,6 +132,12 @@ class Metric(Protocol):
     def compute(self) -> Scores:
         """The scores so far."""
 
+    def state(self) -> Any:
+        """What was counted, as JSON."""
+
+    def merge(self, states: Sequence[Any]) -> None:
+        """Count what others counted of every n-th image, n of them in turn, given what `state` returned."""
+
 
 class Task(Protocol, Generic[TargetT]):
     """One kind of segmentation."""
@@ -201,6 +208,11 @@ def row_blocks(shape: Sequence[int]) -> Iterator[slice]:
     """Slices of the rows of a map (H, W), each of about `BLOCK_PIXELS` pixels."""
     step = max(1, BLOCK_PIXELS // max(1, shape[1]))
     return (slice(start, start + step) for start in range(0, shape[0], step))
+
+
+def in_turn(parts: Sequence[Sequence[ItemT]]) -> list[ItemT]:
+    """The items of n parts, of which each had every n-th, in the order that they had together."""
+    return [part[place] for place in range(max(map(len, parts))) for part in parts if place < len(part)]
 
 
 def counted(names: Iterable[str], what: str) -> str:

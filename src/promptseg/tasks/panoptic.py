@@ -69,6 +69,17 @@ class PanopticQuality:
         np.add.at(self._misses, true_classes[missed], 1)
         np.add.at(self._errors, found_classes[wrong], 1)
 
+    def state(self) -> list[list[float]]:
+        """Sums of IoU, hits, errors and misses, by class."""
+        return [list[float](sums.tolist()) for sums in (self._iou, self._hits, self._errors, self._misses)]
+
+    def merge(self, states: Sequence[list[list[float]]]) -> None:
+        """Add such sums."""
+        for counts, others in zip(
+            (self._iou, self._hits, self._errors, self._misses), zip(*states, strict=True), strict=True
+        ):
+            counts += np.sum(others, axis=0).astype(counts.dtype)
+
     def compute(self) -> Scores:
         """`pq`, `sq` and `rq`, the same with `_things` and `_stuff`, and the PQ of every class."""
         seen = self._hits + self._errors + self._misses > 0

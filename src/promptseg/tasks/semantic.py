@@ -173,6 +173,15 @@ class MeanIoU:
             pairs = truth[rows][labelled].astype(np.int64) * classes + answer[rows][labelled]
             self.confusion += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
+    def state(self) -> list[list[int]]:
+        """The confusion matrix."""
+        rows: list[list[int]] = self.confusion.tolist()
+        return rows
+
+    def merge(self, states: Sequence[list[list[int]]]) -> None:
+        """Add confusion matrices."""
+        self.confusion += np.sum(states, axis=0, dtype=np.int64)
+
     def compute(self) -> Scores:
         """`miou`, the mean IoU of `things` and of `stuff`, and the IoU of every class.
 
