@@ -82,7 +82,5 @@ def test_its_name_and_settings_are_known(installed: None) -> None:
 
 def test_a_method_that_learns_what_the_model_does_not_let_it_is_refused(installed: None, tmp_path: Path) -> None:
     model = promptseg.load_model(tiny_folder(tmp_path / "model"), "cpu")
-    with pytest.raises(
-        PromptsegError, match="greedy learns 'tokens' prompts, .* lets background, .*semantic"
-    ):
+    with pytest.raises(PromptsegError, match="greedy learns 'tokens' prompts, .* lets background, .*semantic"):
         promptseg.fit(model, SHAPES[:2], method="greedy", **FEW)
