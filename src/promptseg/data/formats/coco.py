@@ -140,18 +140,16 @@ def _subset(path: Path) -> str | None:
 
 def _unused_roots(root: Path, contents: Sequence[Mapping[str, Any]]) -> tuple[set[str], list[Defect]]:
     """Categories that stand for the project only: above the others, and of no object; with a word about them."""
-    categories = [category for content in contents for category in content["categories"]]
-    above = {c.get("supercategory") for c in categories if c.get("supercategory") != c.get("name")} - {None, "", "none"}
-    used = {
-        (number, annotation.get("category_id"))
-        for number, content in enumerate(contents)
-        for annotation in content["annotations"]
-        if isinstance(annotation.get("category_id"), int)
-    }
-    in_use = {
-        c.get("name") for n, content in enumerate(contents) for c in content["categories"] if (n, c.get("id")) in used
-    }
-    unused = {name for c in categories if isinstance(name := c.get("name"), str) and name in above - in_use}
+    above, named, in_use = set[str](), set[str](), set[str]()
+    for content in contents:
+        used = {id_ for a in content["annotations"] if isinstance(id_ := a.get("category_id"), int)}
+        for category in content["categories"]:
+            name, parent = category.get("name"), category.get("supercategory")
+            if isinstance(name, str):
+                named.add(name)
+                in_use |= {name} if isinstance(category.get("id"), int) and category["id"] in used else set()
+            above |= {parent} if isinstance(parent, str) and parent != name else set()
+    unused = (above & named) - in_use
     reason = "the category {!r} is above the others and of no object, so it is no class"
     mend = "nothing, if it only names the project"
     return unused, [Defect(str(root), reason.format(name), mend, "warning") for name in sorted(unused)]
