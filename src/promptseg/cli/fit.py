@@ -52,6 +52,7 @@ def fit(
     """
     from promptseg import draw_shots, load_model
     from promptseg import fit as fit_prompts
+    from promptseg.engine.expectation import expectation
     from promptseg.engine.settings import resolve
     from promptseg.features.memory import keep_freed_memory
     from promptseg.methods.registry import METHODS
@@ -64,6 +65,8 @@ def fit(
     drawn = draw_shots(dataset.train, k=shots, seed=seed, rule=rule, task=task)
     frozen = load_model(model, device=device)
     say(f"{method} on {model}, {task}: {len(drawn)} images of {data}, at least {shots} per class where there are")
+    for line in expectation(frozen, drawn, chosen.get("short_side")):
+        say(line)
     try:
         run = fit_prompts(
             frozen, drawn, method=method, task=task, preset=preset, seed=seed, out=out, resume=resume, **chosen

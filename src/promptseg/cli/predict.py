@@ -91,8 +91,7 @@ def _model_and_prompts(
     """Learned prompts and their model; or a model and its default prompts for named classes."""
     from promptseg import Prompts, load_model
     from promptseg.data.formats.classes_json import named_classes
-    from promptseg.engine.defaults import default_prompts
-    from promptseg.models.registry import unknown_words
+    from promptseg.engine.defaults import default_prompts, guessed_names
 
     if (prompts is None) == (classes is None):
         raise PromptsegError("give either --prompts DIR, or --classes with names such as 'road,sky,car'")
@@ -100,14 +99,15 @@ def _model_and_prompts(
         loaded = Prompts.load(prompts)
         frozen = load_model(model or loaded.model_id, device=device)
         loaded.check_model(frozen.id, frozen.fingerprint)
-        return frozen, loaded
-    name, space = model or DEFAULT_MODEL, named_classes(classes or "")
-    frozen = load_model(name, device=device)
-    if name == DEFAULT_MODEL:
-        say(f"{name} learned from generated streets alone: on other photos its zero-shot answer is a guess")
-    if unknown := unknown_words(name, space.names):
-        say(f"{name} never learned the words: {', '.join(unknown)}; a few labelled photos teach it (promptseg app)")
-    return frozen, default_prompts(frozen, space)
+    else:
+        name, space = model or DEFAULT_MODEL, named_classes(classes or "")
+        frozen = load_model(name, device=device)
+        loaded = default_prompts(frozen, space)
+        if name == DEFAULT_MODEL:
+            say(f"{name} learned from generated streets alone: on other photos its zero-shot answer is a guess")
+    if guessed := guessed_names(frozen, loaded):
+        say(f"{frozen.id} never learned the words: {', '.join(guessed)}; a few labelled photos teach them (see fit)")
+    return frozen, loaded
 
 
 def find_photos(given: Sequence[Path], results: Iterable[Path] = ()) -> dict[str, Path]:
@@ -181,13 +181,15 @@ def segment(
     from promptseg import segment as find
     from promptseg.data.images import read_image
     from promptseg.files import write_json
-    from promptseg.models.capabilities import ObjectPrompt
+    from promptseg.models.capabilities import ObjectPrompt, unknown_names
     from promptseg.reports.outlines import marked_overlay, write_mask
     from promptseg.reports.pictures import write_picture
 
     use_threads(threads)
     photo = read_image(image)
     frozen = load_model(model, device=device)
+    if text is not None and unknown_names(frozen, [text]):
+        say(f"{frozen.id} never learned the words {text!r}, they are a guess: point at the object instead")
     found = find(frozen, photo, text=text, points=points, boxes=boxes, strokes=strokes, negative=others, seed=seed)
     prompt = ObjectPrompt(text, points, others, boxes, strokes)
     write_mask(out / MASK, found.mask)

@@ -8,6 +8,7 @@ from torch import Tensor
 from promptseg.errors import PromptsegError
 from promptseg.label_space import LabelSpace
 from promptseg.models.base import PromptableSegmenter
+from promptseg.models.capabilities import unknown_names
 from promptseg.prompts import Prompts
 
 
@@ -45,3 +46,13 @@ def _check_told_apart(model: str, names: Sequence[str], prompts: Mapping[str, Te
                 " words, or shorter ones if both begin alike"
             )
         seen[row] = name
+
+
+def guessed_names(model: PromptableSegmenter, prompts: Prompts) -> tuple[str, ...]:
+    """The classes whose names mean nothing to the model, and that no prompt was learned for."""
+    unknown = unknown_names(model, prompts.class_names)
+    if not unknown or prompts.of_role("pixel"):
+        return ()
+    templates = None if prompts.record is None else prompts.record.settings.templates
+    own = default_prompts(model, prompts.label_space, templates=templates).rows("class")
+    return unknown if torch.allclose(prompts.rows("class").to(own.device), own) else ()

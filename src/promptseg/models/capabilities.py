@@ -10,6 +10,7 @@ from torch import Tensor
 from promptseg.errors import PromptsegError
 from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
 from promptseg.models.evidence import DenseMap
+from promptseg.models.templates import unknown_among
 from promptseg.models.weights import Weight
 from promptseg.prompts import Prompts
 
@@ -228,3 +229,21 @@ def dense_maps(model: PromptableSegmenter) -> DenseMaps:
     if not (hasattr(model, "dense_map_specs") and hasattr(model, "dense_maps")):
         raise PromptsegError(f"{model.id} offers no dense maps for pixel prompts: choose another method")
     return cast(DenseMaps, model)
+
+
+def unknown_names(model: PromptableSegmenter, names: Sequence[str]) -> tuple[str, ...]:
+    """The class names that mean nothing to a model of few words, which says in its attribute `words` what they are."""
+    return unknown_among(getattr(model, "words", None), names)
+
+
+class TrainingStatistics(Protocol):
+    """Optional, as the attribute `statistics`: what the images that a model was trained on are like."""
+
+    def distance(self, features: Sequence[ImageFeatures]) -> float:
+        """How far images are from them, 0 or more."""
+
+
+def training_statistics(model: PromptableSegmenter) -> TrainingStatistics | None:
+    """What the model remembers of the images it was trained on; none if it remembers nothing."""
+    found: TrainingStatistics | None = getattr(model, "statistics", None)
+    return found

@@ -12,6 +12,7 @@ from promptseg.errors import PromptsegError, unknown_name
 from promptseg.files import read_json
 from promptseg.models.family import Family, ModelEntry, ModelSource
 from promptseg.models.hub import HUB, hub_folder
+from promptseg.models.templates import unknown_among
 from promptseg.registry import Registry
 from promptseg.spec import read_spec
 
@@ -98,8 +99,7 @@ def model_words(name_or_folder: str | Path) -> tuple[str, ...] | None:
 
 def unknown_words(name_or_folder: str | Path, names: Iterable[str]) -> tuple[str, ...]:
     """Class names that a model of few words never learned; none for one that reads any text."""
-    words = model_words(name_or_folder)
-    return () if words is None else tuple(name for name in names if name.lower() not in words)
+    return unknown_among(model_words(name_or_folder), names)
 
 
 def _named_models() -> dict[str, tuple[Family, ModelEntry]]:

@@ -1,6 +1,6 @@
 """Sentences that class names are put into, and the cleaning of names that goes with SEEM's own list."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from promptseg.errors import PromptsegError, unknown_name
 
@@ -104,6 +104,11 @@ def clean_name(name: str) -> str:
     """
     bare = name.removesuffix("-other").removesuffix("-merged").removesuffix("-stuff")
     return name if bare == name else clean_name(bare)
+
+
+def unknown_among(words: Collection[str] | None, names: Iterable[str]) -> tuple[str, ...]:
+    """The names that are none of the words a model was taught; none for a model that reads any text (`words` None)."""
+    return () if words is None else tuple(name for name in names if " ".join(name.lower().split()) not in words)
 
 
 def fill_templates(names: Sequence[str], templates: str) -> list[list[str]]:

@@ -72,13 +72,15 @@ class SeemFamily(Family):
         from promptseg.models.base import UNKNOWN_LICENCE
         from promptseg.models.seem.files.model_folder import find_tokenizer, load_model_folder
         from promptseg.models.seem.segmenter import MAPS, SeemSegmenter
+        from promptseg.models.seem.training import read_training
 
         source.spec.check_options(("maps",))
-        maps = source.spec.choice("maps", MAPS, MAPS[0])
+        maps = source.spec.choice("maps", MAPS, MAPS[0]) if "maps" in source.spec.options else None
         folder = source.folder or self._fetched(source)
         network, config = load_model_folder(folder)
         licence = source.entry.licence if source.entry else UNKNOWN_LICENCE
-        return SeemSegmenter(network.to(device), find_tokenizer(folder, config), source.spec.text, licence, maps)
+        tokenizer, training = find_tokenizer(folder, config), read_training(folder, self.words(source))
+        return SeemSegmenter(network.to(device), tokenizer, source.spec.text, licence, maps, training)
 
     def describe(self, source: ModelSource) -> dict[str, str]:
         """With the cost of one image, which is counted on shapes alone."""

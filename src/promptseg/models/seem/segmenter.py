@@ -15,7 +15,7 @@ from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Si
 from promptseg.models.capabilities import ObjectPrompt, point_grid
 from promptseg.models.evidence import DenseMap, Evidence, has_pixel_prompts, pixel_kinds
 from promptseg.models.images import image_sizes, long_side_size, normalised, short_side_size
-from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
+from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD, STRIDES
 from promptseg.models.seem.backbones.efficientnet import FrozenNorm
 from promptseg.models.seem.network.attention import axis_code
 from promptseg.models.seem.network.features import (
@@ -27,6 +27,7 @@ from promptseg.models.seem.network.features import (
 from promptseg.models.seem.network.seem_network import HeadOutputs, SeemNetwork
 from promptseg.models.seem.pointing.one_object import find_object, object_prompts
 from promptseg.models.seem.texts import SeemTexts
+from promptseg.models.seem.training import Statistics, Training
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.models.weights import (
     Part,
@@ -41,7 +42,6 @@ from promptseg.prompts import PromptKind, Prompts, PromptSpec
 SPATIAL_CHOICES = ("queries", "grid", "both")
 MOST_ENLARGED = 2
 """Larger still costs more than it brings (docs/models.md has the figures)."""
-STRIDES = (4, 8, 16, 32)
 MAPS = ("decoder", "all")
 """Dense maps for pixel prompts: those of the pixel decoder, or these and those of the backbone."""
 _NORMS = (nn.LayerNorm, nn.GroupNorm, FrozenNorm)
@@ -64,7 +64,8 @@ class SeemSegmenter(SeemTexts):
 
     Attributes:
         licence: of the weights, as far as it is known.
-        maps: which dense maps it offers to pixel prompts, one of `MAPS`.
+        maps: which dense maps it offers to pixel prompts, one of `MAPS`; by default what the backbone says.
+        training: what is known of it.
     """
 
     def __init__(
@@ -73,10 +74,22 @@ class SeemSegmenter(SeemTexts):
         tokenizer: Tokenizer | None,
         model_id: str,
         licence: str = UNKNOWN_LICENCE,
-        maps: str = MAPS[0],
+        maps: str | None = None,
+        training: Training | None = None,
     ) -> None:
         super().__init__(network, tokenizer, model_id)
-        self.licence, self.maps = licence, maps
+        self.licence, self.training = licence, training or Training()
+        self.maps = maps or MAPS[self.config.backbone.OFFERED]
+
+    @property
+    def words(self) -> tuple[str, ...] | None:
+        """The names its text encoder was taught; None where it reads any text."""
+        return self.training.words
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """What the images it was trained on are like, where that was kept."""
+        return self.training.statistics
 
     def input_size(self, size: Size, short_side: int | None = None) -> Size:
         """`size` scaled so that its shorter side is `short_side`, or as large as fits.
@@ -129,8 +142,7 @@ class SeemSegmenter(SeemTexts):
         specs = [DenseMap("mask features", STRIDES[0], config.mask_dim)]
         specs += [DenseMap(f"level {stride}", stride, config.hidden_dim) for stride in STRIDES[:0:-1]]
         if self.maps == "all":
-            dims = config.backbone.channels
-            specs += [DenseMap(f"backbone {stride}", stride, dim) for stride, dim in zip(STRIDES, dims, strict=True)]
+            specs += [DenseMap(f"backbone {stride}", stride, dim) for stride, dim in config.backbone.maps]
         return tuple(specs)
 
     def dense_maps(self, features: ImageFeatures) -> tuple[Tensor, ...]:

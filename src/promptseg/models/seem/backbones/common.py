@@ -17,7 +17,8 @@ PIXEL_MEAN = (123.675, 116.280, 103.530)
 PIXEL_STD = (58.395, 57.120, 57.375)
 """Standard deviation of red, green and blue, for values 0..255."""
 STAGES = 4
-"""Maps that every backbone gives, at strides 4, 8, 16 and 32; finer ones may come before them."""
+"""Maps that every backbone gives, at `STRIDES`; finer ones may come before them."""
+STRIDES = (4, 8, 16, 32)
 
 
 class BackboneNumbers(ABC):
@@ -25,7 +26,14 @@ class BackboneNumbers(ABC):
 
     KINDS: ClassVar[tuple[str, ...]]
     """Values of `kind` that a subclass describes."""
+    OFFERED: ClassVar[bool] = False
+    """Whether its maps are offered to pixel prompts unless the user says otherwise."""
     kind: str
+
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Stride and channels of every map that it gives, the finest first."""
+        return tuple(zip(STRIDES, self.channels, strict=True))
 
     @property
     @abstractmethod

@@ -37,6 +37,7 @@ class EfficientNetConfig(BackboneNumbers):
     """
 
     KINDS: ClassVar = ("efficientnet_lite",)
+    OFFERED: ClassVar = True  # it has seen photos, which the decoders on it have not
     kind: str = "efficientnet_lite"
     stem: int = 32
     widths: tuple[int, ...] = (16, 24, 40, 80, 112, 192, 320)
@@ -59,6 +60,11 @@ class EfficientNetConfig(BackboneNumbers):
     def channels(self) -> tuple[int, ...]:
         """Channels of the four maps."""
         return tuple(self.widths[group - 1] for group in self._ends()[1:])
+
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """With that at stride 2, which costs nothing more."""
+        return ((2, self.widths[self._ends()[0] - 1]), *super().maps)
 
     def build(self) -> nn.Module:
         """The network."""

@@ -27,7 +27,7 @@ class SeemFeaturesWithBackbone(SeemFeatures):
     """The same, with what the decoder does not need.
 
     Attributes:
-        backbone: (B, D_l, h, w), the maps of the backbone at strides 4 to 32, for pixel prompts.
+        backbone: (B, D_l, h, w), the maps of the backbone, the finest first, for pixel prompts.
     """
 
     backbone: tuple[Tensor, ...]

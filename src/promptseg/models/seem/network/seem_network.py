@@ -97,8 +97,9 @@ class SeemNetwork(nn.Module):
         canvas, divisor = (images.shape[2], images.shape[3]), self.config.size_divisor
         if canvas[0] % divisor or canvas[1] % divisor:
             raise PromptsegError(f"image batch of {canvas[0]} x {canvas[1]}: pad both sides to multiples of {divisor}")
-        maps = self.backbone(images)[-STAGES:]
-        features = self.features(self.sem_seg_head.pixel_decoder(maps), canvas, image_sizes or (canvas,) * len(images))
+        maps = self.backbone(images)
+        pixels = self.sem_seg_head.pixel_decoder(maps[-STAGES:])
+        features = self.features(pixels, canvas, image_sizes or (canvas,) * len(images))
         return SeemFeaturesWithBackbone(**vars(features), backbone=tuple(maps)) if keep_backbone else features
 
     def features(self, pixels: PixelFeatures, canvas: Size, image_sizes: tuple[Size, ...]) -> SeemFeatures:
