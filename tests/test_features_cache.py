@@ -11,6 +11,7 @@ from tiny import tiny_segmenter
 
 import promptseg
 from promptseg.cli.main import run
+from promptseg.engine.predict import Labeller
 from promptseg.errors import PromptsegError
 from promptseg.features import features_cache
 from promptseg.features.feature_files import FeatureFiles
@@ -195,3 +196,22 @@ def test_features_on_disk_are_not_held_open(tmp_path: Path) -> None:
             cache.features(model, image)
         assert Path("/proc/self/maps").read_text().count(str(tmp_path)) <= 1
         assert cache.summary().startswith("image features: 40 on disk")
+
+
+def test_images_are_encoded_as_precisely_as_the_fit_was(model: Counting) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = model.model.encode_image([IMAGE])
+    cache = FeaturesCache(CPU, precision="bfloat16")
+    assert equal(cache.features(model, IMAGE), expected.to(CPU, torch.float32))
+    assert cache.key(model, IMAGE) != FeaturesCache(CPU).key(model, IMAGE)
+    exact, short = (
+        promptseg.fit(model, SHAPES, steps=2, progress=False, precision=precision).prompts
+        for precision in ("float32", "bfloat16")
+    )
+    scores = [promptseg.evaluate(model, short, SHAPES, cache=kept).per_class for kept in (None, cache)]
+    assert scores[0] == scores[1]
+    for prompts, default in ((exact, "float32"), (short, "bfloat16")):
+        assert Labeller(prompts, model=model).about()["precision"] == default
+    assert Labeller(exact, model=model, precision="bfloat16").about()["precision"] == "bfloat16"
+    with pytest.raises(PromptsegError, match="unknown precision 'int4': choose one of bfloat16"):
+        Labeller(exact, model=model, precision="int4")

@@ -13,6 +13,7 @@ from promptseg.cli.options import (
     Device,
     LearnedTask,
     LogFile,
+    Precision,
     Quiet,
     ShardOption,
     TaskSettings,
@@ -45,6 +46,7 @@ def evaluate(
     features: Annotated[
         str, typer.Option(help="disk: keep image features for the next evaluation (see cache); none.")
     ] = "none",
+    precision: Precision = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (fractions) instead of a table.")] = False,
     shard: ShardOption = None,
     out: Annotated[
@@ -64,7 +66,7 @@ def evaluate(
         raise PromptsegError(f"--shard {shard}: give --out DIR, the folder that the parts come together in")
     from promptseg import Labeller, Prompts, load_model
     from promptseg.engine.defaults import default_prompts
-    from promptseg.engine.evaluate import Result, measure, task_of
+    from promptseg.engine.evaluate import Result, encoding_precision, measure, task_of
     from promptseg.engine.evaluation_parts import Parts
     from promptseg.engine.shards import Shard
     from promptseg.features.features_cache import FeaturesCache
@@ -84,12 +86,14 @@ def evaluate(
     name = model or (loaded.model_id if loaded else DEFAULT_MODEL)
     frozen = load_model(name, device=device)
     used = loaded or default_prompts(frozen, dataset.label_space)
-    cache = FeaturesCache(frozen.device, features)
+    numbers = precision or encoding_precision(used)
+    cache = FeaturesCache(frozen.device, features, precision=numbers)
     if out is None:
         metric = measure(frozen, used, samples, scored.name, progress=True, cache=cache, **chosen)
         result = Result.of(metric, len(samples), scored.name)
     else:
-        about = Labeller(used, scored.name, model=frozen, **chosen).about() | {"data": data, "split": split}
+        labeller = Labeller(used, scored.name, model=frozen, precision=numbers, **chosen)
+        about = labeller.about() | {"data": data, "split": split}
         parts = Parts(out, Shard.of(shard), about)
         if not parts.is_done():
             mine = samples[parts.shard.number - 1 :: parts.shard.count]

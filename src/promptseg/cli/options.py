@@ -37,6 +37,10 @@ Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Trainin
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; repeatable.")
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", metavar="NAME", help="Encode in float32 or bfloat16 (default: as in the fit)."),
+]
 ShardOption = Annotated[
     str | None,
     typer.Option(

@@ -12,6 +12,7 @@ from promptseg.cli.options import (
     LearnedTask,
     LogFile,
     OutFolder,
+    Precision,
     Quiet,
     Seed,
     ShardOption,
@@ -41,6 +42,7 @@ def predict(
     settings: TaskSettings = None,
     shard: ShardOption = None,
     overlays: Annotated[bool, typer.Option(help="Pictures for people.")] = True,
+    precision: Precision = None,
     device: Device = None,
     threads: Threads = None,
     quiet: Quiet = False,
@@ -65,7 +67,7 @@ def predict(
     chosen, part = parse_settings(settings or ()), Shard.of(shard)
     use_threads(threads)
     frozen, loaded = _model_and_prompts(prompts, classes, model, device)
-    labeller = Labeller(loaded, task, model=frozen, **chosen)
+    labeller = Labeller(loaded, task, model=frozen, precision=precision, **chosen)
     writer = PhotoWriter(out, loaded.label_space, labeller.task, overlays)
     results = [file for build in WRITERS.values() for file in build(out, loaded.label_space).files]
     photos = find_photos(images, results)

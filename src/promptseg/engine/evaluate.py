@@ -94,7 +94,7 @@ def evaluate(
         samples: labelled images of the prompts' classes.
         task: a name of `tasks.registry.TASKS`; none = that the prompts were learned for.
         progress: show a progress bar if standard error is a terminal.
-        cache: of image features, shared with others; none keeps none.
+        cache: of image features, shared with others, in its precision; none keeps none, and encodes as the fit did.
         batch_size: most images that are decoded together; none = 8 on a GPU, and 1 on a CPU, which is no faster with
             more. It changes no score.
         settings: of the task, such as `object_threshold`; else those of the fit, else the task's own.
@@ -131,7 +131,7 @@ def measure(
     chosen = task_of(prompts, task, settings)
     metric = chosen.metric(label_space)
     used, short_side = adapted(model, prompts.to(model.device)), input_short_side(prompts)
-    cache = cache or FeaturesCache(model.device, "none")
+    cache = cache or FeaturesCache(model.device, "none", precision=encoding_precision(prompts))
     bar = Progress(progress)
     with bar.running():
         loaded = loaded_ahead(partial(_load, model, chosen, short_side), samples)
@@ -162,6 +162,11 @@ def _load(
 def input_short_side(prompts: Prompts) -> int | None:
     """Shorter input side that the prompts were learned at, pixels; None where that is left to the model."""
     return None if prompts.record is None else prompts.record.settings.short_side
+
+
+def encoding_precision(prompts: Prompts) -> str:
+    """Numbers that images are encoded in unless the user says otherwise: those of the fit."""
+    return "float32" if prompts.record is None else prompts.record.settings.precision
 
 
 def task_of(prompts: Prompts, name: str | None, settings: Mapping[str, Any]) -> Task[Any]:

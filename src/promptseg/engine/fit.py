@@ -89,7 +89,9 @@ def fit(
         module = found.build(model, defaults, resolved.method, seed)
         # What is only solved sees every image once: there is nothing to keep.
         place = resolved.fit.features if module.num_parameters() else "none"
-        cache = cache or FeaturesCache(model.device, place, resolved.fit.features_dtype)
+        cache = cache or FeaturesCache(
+            model.device, place, resolved.fit.features_dtype, precision=resolved.fit.precision
+        )
         trainer = Trainer(model, defaults, module, built_task, record, cache, folder, workers)
         losses, seconds = trainer.run(shots, Progress(progress))
         with torch.no_grad():

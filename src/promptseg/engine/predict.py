@@ -8,13 +8,16 @@ from typing import Any
 
 import torch
 
+from promptseg.checks import check_choice
 from promptseg.data.images import Photo, photo_pixels
-from promptseg.engine.evaluate import at_once, input_short_side, task_of
+from promptseg.engine.evaluate import at_once, encoding_precision, input_short_side, task_of
 from promptseg.features.encode import image_tensor
+from promptseg.features.features_cache import encode_images
 from promptseg.models.adapted import Adapted, adapted
 from promptseg.models.base import ImageFeatures, PromptableSegmenter, Size
 from promptseg.models.registry import load_model
 from promptseg.prompts import Prompts
+from promptseg.record import PRECISIONS
 
 
 def predict(
@@ -27,7 +30,7 @@ def predict(
         prompts: learned or default prompts.
         image: a file, a PIL image, or (H, W, 3) uint8 RGB.
         task: a name of `tasks.registry.TASKS`; none = that the prompts were learned for.
-        settings: of the task, such as `object_threshold`; else those of the fit, else the task's own.
+        settings: of the task, such as `object_threshold`, and `precision`; else those of the fit, else the task's own.
 
     Returns:
         What the task's `answer` gives, at the photo's own size, with class ids in the order of `prompts.class_names`:
@@ -55,6 +58,7 @@ class Labeller:
         *,
         model: PromptableSegmenter | str | None = None,
         device: str | None = None,
+        precision: str | None = None,
         **settings: Any,
     ) -> None:
         """Check what is asked for; nothing heavy is loaded.
@@ -64,16 +68,18 @@ class Labeller:
             task: a name of `tasks.registry.TASKS`; none = that the prompts were learned for.
             model: the model that the prompts belong to, or what `load_model` takes; none = as the prompts say.
             device: where to load the model; none = a GPU where there is one.
+            precision: numbers that photos are encoded in, one of `PRECISIONS`; none = those of the fit.
             settings: of the task; else those of the fit, else the task's own.
 
         Raises:
-            PromptsegError: no such prompts, or an unknown task or setting.
+            PromptsegError: no such prompts, or an unknown task, precision or setting.
         """
         self.prompts = prompts if isinstance(prompts, Prompts) else Prompts.load(prompts)
         self.task = task_of(self.prompts, task, settings)
         self._name = model if isinstance(model, str) else self.prompts.model_id if model is None else model.id
         self._model = None if isinstance(model, str) else model
-        self._device = device
+        self._device, self._precision = device, precision or encoding_precision(self.prompts)
+        check_choice("precision", self._precision, PRECISIONS)
         self._used: Adapted | None = None
 
     @property
@@ -89,6 +95,7 @@ class Labeller:
             "model": self.prompts.model_fingerprint,
             "classes": list(self.prompts.class_names),
             "short side": input_short_side(self.prompts),
+            "precision": self._precision,
             "task": self.task.name,
             "settings": asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else None,
         }
@@ -116,10 +123,9 @@ class Labeller:
                 answers += [self.task.answer(prediction, i, size, space) for i, (size, _) in enumerate(group)]
         return answers
 
-    @staticmethod
-    def _encoded(used: Adapted, photo: Photo, short_side: int | None) -> tuple[Size, ImageFeatures]:
+    def _encoded(self, used: Adapted, photo: Photo, short_side: int | None) -> tuple[Size, ImageFeatures]:
         pixels = photo_pixels(photo)
-        features = used.encoder.encode_image([image_tensor(used.encoder, pixels, short_side)])
+        features = encode_images(used.encoder, [image_tensor(used.encoder, pixels, short_side)], self._precision)
         return (pixels.shape[0], pixels.shape[1]), features
 
     def _loaded(self) -> Adapted:

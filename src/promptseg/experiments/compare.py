@@ -47,16 +47,16 @@ class SharedData:
         """
         self._model, self._dataset, self._split = model, dataset, split
         self._plan, self._progress = plan, progress
-        self._caches: dict[tuple[str, str], FeaturesCache] = {}
+        self._caches: dict[tuple[str, str, str], FeaturesCache] = {}
         self._drawn: dict[tuple[int, int], Shots] = {}
         self._encoded: set[tuple[object, ...]] = set()
         self._untrained: dict[str, Result] = {}
 
     def cache(self, settings: FitSettings) -> FeaturesCache:
         """The features of the data set, shared by all trials that keep them alike."""
-        kind = (settings.features, settings.features_dtype)
+        kind = (settings.features, settings.features_dtype, settings.precision)
         if kind not in self._caches:
-            self._caches[kind] = FeaturesCache(self._model.device, *kind)
+            self._caches[kind] = FeaturesCache(self._model.device, *kind[:2], precision=kind[2])
         return self._caches[kind]
 
     def shots(self, count: int, seed: int, settings: FitSettings) -> Shots:
@@ -70,7 +70,7 @@ class SharedData:
         shots, cache = self._drawn[count, seed], self.cache(settings)
         bar = Progress(self._progress)
         with bar.running():
-            kind = (settings.features, settings.features_dtype, settings.short_side)
+            kind = (settings.features, settings.features_dtype, settings.precision, settings.short_side)
             if (drawn := (*kind, count, seed, settings.flip)) not in self._encoded:
                 encode_samples(
                     self._model,

@@ -3,15 +3,17 @@
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from promptseg.errors import PromptsegError, unknown_name
+from promptseg.checks import check_choice
+from promptseg.errors import PromptsegError
 from promptseg.features.feature_files import FeatureFiles, features_folder
 from promptseg.features.memory import free_bytes
 from promptseg.models.base import ImageFeatures, PromptableSegmenter
-from promptseg.record import DTYPES, PLACES
+from promptseg.record import DTYPES, PLACES, PRECISIONS
 
 PREPROCESSING = 1
 """Raised whenever the same weights and pixels come to give other features: what was kept is then not found any more."""
@@ -29,7 +31,12 @@ class FeaturesCache:
     """
 
     def __init__(
-        self, device: torch.device, place: str = "auto", dtype: str = "float32", files: FeatureFiles | None = None
+        self,
+        device: torch.device,
+        place: str = "auto",
+        dtype: str = "float32",
+        files: FeatureFiles | None = None,
+        precision: str = "float32",
     ) -> None:
         """Start empty, but for what is on disk.
 
@@ -38,17 +45,17 @@ class FeaturesCache:
             place: one of `PLACES`; `auto` takes the first that has room, `none` keeps nothing.
             dtype: one of `DTYPES`, in which features are kept.
             files: where on disk; the user's cache folder if not given.
+            precision: one of `PRECISIONS`, in which images are encoded.
 
         Raises:
-            PromptsegError: unknown place or dtype, or no GPU where one is asked for.
+            PromptsegError: unknown place, dtype or precision, or no GPU where one is asked for.
         """
-        if place not in PLACES:
-            raise unknown_name("features", place, PLACES)
-        if dtype not in DTYPES:
-            raise unknown_name("features_dtype", dtype, DTYPES)
+        check_choice("features", place, PLACES)
+        check_choice("features_dtype", dtype, DTYPES)
+        check_choice("precision", precision, PRECISIONS)
         if place == "gpu" and device.type != "cuda":
             raise PromptsegError(f"features is 'gpu', but the model is on {device}: choose auto, memory or disk")
-        self._dtype, self._device = getattr(torch, dtype), device
+        self._dtype, self._device, self._precision = getattr(torch, dtype), device, precision
         self._files = files or user_files()
         self._places = _places(place, device)
         self._room = {name: int(_FRACTION * free_bytes(where)) for name, where in _memories(device).items()}
@@ -61,8 +68,8 @@ class FeaturesCache:
     def key(self, model: PromptableSegmenter, image: Tensor) -> str:
         """What the features of an image (3, H, W) are kept under."""
         about = (
-            f"{model.fingerprint} {model.features_type.__name__} {PREPROCESSING} {self._dtype} {image.dtype} "
-            f"{tuple(image.shape)} "
+            f"{model.fingerprint} {model.features_type.__name__} {PREPROCESSING} {self._precision} {self._dtype} "
+            f"{image.dtype} {tuple(image.shape)} "
         )
         digest = hashlib.sha256(about.encode())
         digest.update(image.contiguous().cpu().numpy().tobytes())
@@ -85,7 +92,7 @@ class FeaturesCache:
         if found is not None:
             self._count_on_disk(key, found)
             return found
-        features = model.encode_image([image]).to(model.device, self._dtype)
+        features = encode_images(model, [image], self._precision).to(model.device, self._dtype)
         place = next((place for place in self._places if self._put(place, key, features)), None)
         self._counts["none"] += place is None
         return self._kept.get(key, features)
@@ -131,6 +138,13 @@ class FeaturesCache:
                 " $PROMPTSEG_FEATURES_GB; promptseg cache clear)"
             )
         return f"image features: {', '.join(parts) or 'not kept'}"
+
+
+def encode_images(model: PromptableSegmenter, images: Sequence[Tensor], precision: str) -> ImageFeatures:
+    """Features of B images (3, H, W) in float32, computed in one of `PRECISIONS`."""
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        features = model.encode_image(images)
+    return features if precision == "float32" else features.to(model.device, torch.float32)
 
 
 def user_files() -> FeatureFiles:
