@@ -94,6 +94,7 @@ class Draw:
         k: images wanted for each class.
         seed: of the draw.
         min_frac: share of the pixels from which a class counts as shown.
+        kept_out: classes whose labels were taken out of them.
         drawn: drawn images that show a class, by class.
         available: images that show it, by class.
     """
@@ -107,6 +108,7 @@ class Draw:
     k: int | None = None
     seed: int | None = None
     min_frac: float | None = None
+    kept_out: tuple[str, ...] = ()
     drawn: Mapping[str, int] = field(default_factory=dict)
     available: Mapping[str, int] = field(default_factory=dict)
 

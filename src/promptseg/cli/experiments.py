@@ -101,6 +101,9 @@ def compare(
     rule: Rule = "cover",
     seeds: Seeds = "0,1,2",
     split: EvaluatedSplit = "val",
+    keep_out: Annotated[
+        str | None, typer.Option(metavar="CLASS,CLASS", help="Classes that the shots are not labelled with.")
+    ] = None,
     preset: Preset = "tuned",
     steps: Steps = None,
     settings: Settings = None,
@@ -134,6 +137,7 @@ def compare(
         preset=preset,
         rule=rule,
         split=split,
+        keep_out=tuple(name.strip() for name in keep_out.split(",")) if keep_out else (),
     )
     plan.check()
     part = Shard.of(shard)
@@ -146,7 +150,8 @@ def compare(
     )
     about = {"model": model, "task": task, "split": split, "shots": list(plan.shots), "rule": rule}
     about |= {"seeds": list(plan.seeds), "preset": preset, "settings": dict(chosen)} | environment()
-    for table in write_comparison(out, outcomes, rule, about):
+    about |= {"kept out of the shots": list(plan.keep_out)} if plan.keep_out else {}
+    for table in write_comparison(out, outcomes, rule, about, plan.keep_out):
         print_table(table)
     typer.echo(f"tables: {out}/table.md, table.csv, table.json")
     report_failures(outcomes)

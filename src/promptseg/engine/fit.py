@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,12 @@ def fit(
         cache = cache or FeaturesCache(
             model.device, place, resolved.fit.features_dtype, precision=resolved.fit.precision
         )
+        side = resolved.fit.short_side
+        shown = partial(show_shots, shots=shots, cache=cache, progress=Progress(progress), short_side=side)
+        starter = None if found.starter is None else found.starter(model, defaults, resolved.method)
+        if starter is not None:
+            shown(starter, adapted(model, defaults))
+            module.start_at(starter.solve().kinds)
         trainer = Trainer(model, defaults, module, built_task, record, cache, folder, workers)
         losses, seconds = trainer.run(shots, Progress(progress))
         with torch.no_grad():
@@ -100,8 +107,11 @@ def fit(
         numbers = module.num_parameters()
         if found.solver is not None:
             solver = found.solver(model, len(label_space), len(shots), resolved.method, seed)
-            used, side = adapted(model, prompts), resolved.fit.short_side
-            show_shots(solver, used, shots, cache=cache, progress=Progress(progress), short_side=side)
+            used = adapted(model, prompts)
+            if used.encoder is not model:  # nobody else will ask for its features
+                unkept = FeaturesCache(model.device, "none", precision=resolved.fit.precision)
+                shown = partial(shown, cache=unkept)
+            shown(solver, used)
             began = time.perf_counter()
             solved = solver.solve()
             seconds += time.perf_counter() - began

@@ -17,8 +17,8 @@ from promptseg.tasks.semantic import SemanticTask
 def show_shots(
     solver: PromptSolver,
     used: Adapted,
-    shots: Sequence[Sample],
     *,
+    shots: Sequence[Sample],
     cache: FeaturesCache,
     progress: Progress,
     short_side: int | None = None,

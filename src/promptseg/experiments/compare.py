@@ -9,6 +9,7 @@ from shutil import rmtree
 from typing import Any
 
 from promptseg.data.few_shot import Shots, draw_shots
+from promptseg.data.keep_out import keep_out, kept_out_ids
 from promptseg.data.sample import Dataset, Split
 from promptseg.engine.evaluate import Result, evaluate
 from promptseg.engine.fit import fit
@@ -66,7 +67,8 @@ class SharedData:
         """
         if (count, seed) not in self._drawn:
             plan = self._plan
-            self._drawn[count, seed] = draw_shots(self._dataset.train, count, seed, plan.rule, task=plan.task)
+            found = draw_shots(self._dataset.train, count, seed, plan.rule, task=plan.task)
+            self._drawn[count, seed] = keep_out(found, plan.keep_out)
         shots, cache = self._drawn[count, seed], self.cache(settings)
         bar = Progress(self._progress)
         with bar.running():
@@ -180,6 +182,7 @@ class Comparison:
         """All trials, and what those that are finished found."""
         found: dict[Trial, Outcome | None] = {}
         for dataset in self._datasets.values():
+            kept_out_ids(dataset.label_space, self._plan.keep_out)
             for split in (dataset.train, self._split(dataset)):
                 if not len(split):
                     raise PromptsegError(f"{dataset.spec} has no images in split {split.name!r}: give lists for it")
@@ -220,6 +223,7 @@ class Comparison:
             "settings": plan.resolved(variant).to_json(),
             "shots": trial.shots,
             "rule": plan.rule,
+            "keep_out": list(plan.keep_out),
             "seed": trial.seed,
         }
 

@@ -44,6 +44,7 @@ class Plan:
         preset: a name of `engine.settings.PRESETS`.
         rule: how shots are drawn from the split `train`.
         split: what is evaluated: `val` or `test`.
+        keep_out: classes whose labels the shots are without; they are evaluated like the others.
     """
 
     variants: tuple[Variant, ...]
@@ -54,6 +55,7 @@ class Plan:
     preset: str = "tuned"
     rule: str = "cover"
     split: str = "val"
+    keep_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse an empty plan, and what is named twice."""
@@ -64,6 +66,8 @@ class Plan:
             twice = [value for value in values if values.count(value) > 1]
             if twice:
                 raise PromptsegError(f"{twice[0]} stands twice among the {name}: give it once")
+        if self.keep_out and self.task != "semantic":
+            raise PromptsegError(f"keep_out: classes are kept out of label maps, but the task is {self.task}")
         if self.split not in ("val", "test"):
             raise PromptsegError(f"split is {self.split!r}: scores are taken on val or test")
         if self.rule not in RULES:

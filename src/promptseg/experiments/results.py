@@ -125,21 +125,36 @@ def group_by_seed(outcomes: Sequence[Outcome]) -> list[TrialGroup]:
     return [TrialGroup(*key, tuple(group)) for key, group in groups.items()]
 
 
-def summary_table(found: Sequence[TrialGroup], title: str = "") -> Table:
-    """A row for each group: scores in percent, and costs as means over seeds; all groups of one task."""
+def summary_table(found: Sequence[TrialGroup], title: str = "", kept_out: Collection[str] = ()) -> Table:
+    """A row for each group: scores in percent, and costs as means over seeds; all groups of one task.
+
+    Where classes were kept out of the shots, two columns tell the mean over those that were shown and over the others.
+    """
     scores = found[0].columns.scores
-    headers = ("method", *scores.values(), "parameters", "ms/image", "peak MB", "file kB")
+    halves = {"shown": _mean_over(kept_out, False), "kept out": _mean_over(kept_out, True)} if kept_out else {}
+    headers = ("method", *scores.values(), *halves, "parameters", "ms/image", "peak MB", "file kB")
     others = list(scores)[1:]
     rows = tuple(
         (
             _name(group, found),
             group.headline(),
             *(group.text(score_named(name), 100) for name in others),
+            *(group.text(number, 100) for number in halves.values()),
             *_costs(group),
         )
         for group in found
     )
     return Table(headers, rows, title=title)
+
+
+def _mean_over(names: Collection[str], inside: bool) -> Number:
+    """The mean over the classes that are, or are not, among `names`; none where none of them has a score."""
+
+    def number(score: Score) -> float | None:
+        values = [v for name, v in score.per_class.items() if (name in names) == inside and v is not None]
+        return mean(values) if values else None
+
+    return number
 
 
 def _costs(group: TrialGroup) -> tuple[str, ...]:
@@ -239,7 +254,9 @@ def _span(counts: Collection[int]) -> str:
     return f"{low} images" if low == high else f"{low} to {high} images"
 
 
-def write_comparison(out: Path, outcomes: Sequence[Outcome], rule: str, about: dict[str, Any]) -> list[Table]:
+def write_comparison(
+    out: Path, outcomes: Sequence[Outcome], rule: str, about: dict[str, Any], kept_out: Collection[str] = ()
+) -> list[Table]:
     """Write `table.md`, `table.csv` and `table.json` to `out`; returns the tables that the first one holds.
 
     Args:
@@ -247,6 +264,7 @@ def write_comparison(out: Path, outcomes: Sequence[Outcome], rule: str, about: d
         outcomes: all its trials.
         rule: of the draw of shots.
         about: what else a reader must know, by name; JSON-able.
+        kept_out: classes whose labels the shots were without.
     """
     found = group_by_seed(outcomes)
     tables = []
@@ -255,7 +273,7 @@ def write_comparison(out: Path, outcomes: Sequence[Outcome], rule: str, about: d
         classes = here[0].columns.classes
         drawn = drawn_text([outcome for group in here for outcome in group.outcomes], rule)
         tables += [
-            summary_table(here, f"{data}, {task}; {drawn}"),
+            summary_table(here, f"{data}, {task}; {drawn}", kept_out),
             classes_table(here, f"{data}, {classes} in percent; {drawn}"),
         ]
     facts = "".join(f"- {name}: {markdown(_fact(value))}\n" for name, value in about.items())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from promptseg.checks import check_choice, check_number, is_number
 from promptseg.errors import PromptsegError
 
-STARTS = ("copy", "noise", "normal")
+STARTS = ("copy", "noise", "normal", "prototype")
 WEIGHT_MAPS = ("sigmoid", "clamp")
 
 
@@ -19,7 +19,8 @@ class FusionSettings:
 
     Attributes:
         start: start of z^: `copy` of the default, `noise` = copy plus noise of `start_noise` times
-            the default's spread, `normal` = random of that spread alone.
+            the default's spread, `normal` = random of that spread alone, `prototype` = what the shots show of each
+            class (semantic prompts only; see prototypes.py).
         start_noise: see `start`.
         weight: `learned`, or a fixed number in [0, 1]: 0.5 is the paper's "average" row, 1 leaves
             the default out.
@@ -79,7 +80,7 @@ def _start(default: Tensor, settings: FusionSettings, generator: torch.Generator
     spread = default.std()
     noise = torch.randn(default.shape, generator=generator).to(default) * spread
     match settings.start:
-        case "copy":
+        case "copy" | "prototype":  # prototypes take its place as soon as the shots were seen
             return default.detach().clone()
         case "noise":
             return default.detach() + settings.start_noise * noise

@@ -34,6 +34,10 @@ class PromptModule(nn.Module, ABC):
         """
         return {}
 
+    def start_at(self, kinds: Mapping[str, Tensor]) -> None:
+        """Start from prompts that the method's `starter` made of the shots."""
+        raise NotImplementedError
+
     def parts(self) -> dict[str, Tensor]:
         """Tensors that reports need beside the prompts, by name."""
         return {}
@@ -91,6 +95,10 @@ BuildSolver = Callable[[PromptableSegmenter, int, int, Any, int], PromptSolver]
 """From the model, the number of classes, that of shots, the method's settings and the seed, to a solver."""
 
 
+BuildStarter = Callable[[PromptableSegmenter, Prompts, Any], PromptSolver | None]
+"""From the model, its default prompts and the method's settings, to what makes the start of the shots; none if not."""
+
+
 @dataclass(frozen=True)
 class Method:
     """One way to learn prompts: what is trained, and what is solved over it.
@@ -100,9 +108,11 @@ class Method:
         build: makes its module.
         defaults: which default prompts it learns from, as settings of the fit that it does not leave open.
         solver: makes its solver; none = nothing is solved.
+        starter: makes what its module starts from; none = never anything but default prompts.
     """
 
     settings: type
     build: Build
     defaults: Mapping[str, str] = field(default_factory=dict)
     solver: BuildSolver | None = None
+    starter: BuildStarter | None = None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from promptseg.checks import check_number
 from promptseg.methods.module import Method, PromptModule
+from promptseg.methods.pixel.pixprompt import PixelPrompts, PixelSettings
 from promptseg.models.base import PromptableSegmenter
 from promptseg.models.capabilities import changeable_weights
 from promptseg.prompts import Prompts
@@ -79,4 +80,15 @@ class ScaleShift(PromptModule):
         return {name: self._settings.norm_rate for name, _ in self.named_parameters()}
 
 
-METHOD = Method(SSFSettings, ScaleShift)
+@dataclass(frozen=True)
+class SSFPixelSettings(PixelSettings, SSFSettings):
+    """Settings of scale and shift, and of the pixel prompts that are solved over the adapted maps."""
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        SSFSettings.__post_init__(self)
+        PixelSettings.__post_init__(self)
+
+
+SSF = Method(SSFSettings, ScaleShift)
+SSF_PIXPROMPT = Method(SSFPixelSettings, ScaleShift, solver=PixelPrompts)

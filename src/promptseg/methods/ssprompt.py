@@ -3,7 +3,7 @@
 SpaPrompt learns the spatial prompts alone, SemPrompt the semantic ones, zero-shot none.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from promptseg.checks import check_flag, check_number
 from promptseg.errors import PromptsegError
 from promptseg.methods.fusion import Fusion, FusionSettings
 from promptseg.methods.module import Method, PromptModule
+from promptseg.methods.prototypes import SemanticPrototypes
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts, Role
 
@@ -61,9 +62,12 @@ class SSPrompt(PromptModule):
             roles: of the kinds that are fused; `class` brings `void` along where the settings say so.
 
         Raises:
-            PromptsegError: the background is to be learned, and the model has none.
+            PromptsegError: the background is to be learned, and the model has none; or spatial prompts are to start
+                as prototypes.
         """
         super().__init__()
+        if settings.start == "prototype" and "mask" in roles:
+            raise PromptsegError("start is 'prototype': shots show classes, not spatial prompts; choose semprompt")
         learns_void = "class" in roles and settings.learn_background
         if learns_void and not defaults.of_role("void"):
             raise PromptsegError(
@@ -85,6 +89,12 @@ class SSPrompt(PromptModule):
     def forward(self) -> dict[str, Tensor]:
         """The fused prompts."""
         return {name: self._fused(name, fusion) for name, fusion in self._by_kind().items()}
+
+    def start_at(self, kinds: Mapping[str, Tensor]) -> None:
+        """Learned prompts (K, D) of some kinds."""
+        with torch.no_grad():
+            for name, tensor in kinds.items():
+                self._by_kind()[name].learned.copy_(tensor)
 
     def parts(self) -> dict[str, Tensor]:
         """Per learned kind: `KIND.learned` (K, D), `KIND.weight` (K, 1) and `KIND.default` (K, D)."""
@@ -123,7 +133,11 @@ def _fusing(*roles: Role) -> Method:
     def build(model: PromptableSegmenter, defaults: Prompts, settings: SSPromptSettings, seed: int) -> SSPrompt:
         return SSPrompt(defaults, settings, seed, roles)
 
-    return Method(SSPromptSettings, build)
+    return Method(SSPromptSettings, build, starter=_starter if roles == ("class",) else None)
+
+
+def _starter(model: PromptableSegmenter, defaults: Prompts, settings: SSPromptSettings) -> SemanticPrototypes | None:
+    return SemanticPrototypes(model, defaults) if settings.start == "prototype" else None
 
 
 ZERO_SHOT, SSPROMPT, SPAPROMPT, SEMPROMPT = _fusing(), _fusing("mask", "class"), _fusing("mask"), _fusing("class")

@@ -53,18 +53,26 @@ class Choice:
 
     Attributes:
         recipe: to solve all shots by; none where nothing beat the model's own answer.
+        best: the best recipe all the same.
         trials: all that were compared, the model's own answer first.
         gain: of the best recipe's mean IoU over that of the model's own answer.
         deviation: standard error of the gain, over resampled shots.
     """
 
     recipe: Recipe | None
+    best: Recipe
     trials: tuple[Trial, ...]
     gain: float
     deviation: float
 
 
-def choose(problem: PixelProblem, samples: PixelSamples, classes: int, seed: int) -> Choice:
+def choose(
+    problem: PixelProblem,
+    samples: PixelSamples,
+    classes: int,
+    seed: int,
+    trusts: tuple[float | str, ...] = TRUSTS,
+) -> Choice:
     """Compare recipes and the model's own answer on shots that they were not solved on.
 
     First ridges, from the strongest down; then the other weighting at the best of them and its neighbours; then the
@@ -75,23 +83,24 @@ def choose(problem: PixelProblem, samples: PixelSamples, classes: int, seed: int
         samples: whose labels, weights and shots count.
         classes: C.
         seed: of folds and resampling.
+        trusts: the kinds of trust to choose from, that for the comparison of ridges first.
     """
     trials = _Trials(problem, samples, classes, seed)
     own = trials.own()
     previous = None
     for ridge in RIDGES:
-        trials.add(recipe := Recipe(ridge), previous)
+        trials.add(recipe := Recipe(ridge, trust=trusts[0]), previous)
         previous = recipe
     at = RIDGES.index(trials.best().ridge)
     for ridge in RIDGES[max(0, at - 1) : at + 2]:
-        trials.add(Recipe(ridge, BALANCES[1]), Recipe(ridge))
+        trials.add(Recipe(ridge, BALANCES[1], trusts[0]), Recipe(ridge, trust=trusts[0]))
     start = trials.best()
-    for trust in TRUSTS[1:]:
+    for trust in trusts[1:]:
         trials.add(Recipe(start.ridge, start.balance, trust), start)
     best = trials.best()
     found = trials.found[best]
     gain, deviation = found.miou - own.miou, _deviation(found, own, seed)
-    return Choice(best if gain > deviation else None, (own, *trials.found.values()), gain, deviation)
+    return Choice(best if gain > deviation else None, best, (own, *trials.found.values()), gain, deviation)
 
 
 class _Trials:

@@ -6,7 +6,7 @@ that it was taken, which makes weighted sums over the samples unbiased estimates
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -38,6 +38,10 @@ class PixelSamples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def at(self, rows: Tensor) -> "PixelSamples":
+        """Some of them, by index."""
+        return PixelSamples(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 class PixelSampler:
