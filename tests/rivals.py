@@ -1,4 +1,7 @@
-"""Methods that change weights of a view of the model, by name, for tests that take them apart from the others."""
+"""Methods that are not learned prompts alone, by name, for tests that take them apart from the others."""
 
-RIVALS = ("bitfit", "lora", "finetune-decoder", "finetune-all")
-CHANGE_WEIGHTS = ("ssf", *RIVALS)
+CHANGE_WEIGHTS = ("ssf", "bitfit", "lora", "finetune-decoder", "finetune-all")
+"""They change weights of a view of the model."""
+READERS = ("linear", "prototype", "prototype-text")
+"""They are solved over the frozen maps, and trained nowhere."""
+APART = (*CHANGE_WEIGHTS, *READERS, "ssf-pixprompt", "pixprompt")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rivals import CHANGE_WEIGHTS
+from rivals import APART
 from shapes import SHAPES, SPACE
 from tiny import tiny_segmenter
 
@@ -19,7 +19,7 @@ from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts
 from promptseg.tasks.semantic import SemanticTask
 
-LEARNED = sorted(set(METHODS) - {"zero-shot", *CHANGE_WEIGHTS})
+LEARNED = sorted(set(METHODS) - {"zero-shot", *APART})
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from plain_way import plain_fit, plain_step_loss
-from rivals import CHANGE_WEIGHTS
+from rivals import APART
 from shapes import SPACE, ShapeSample
 from tiny import tiny_segmenter
 
@@ -52,7 +52,7 @@ def views(model: SeemSegmenter, settings: Resolved) -> list[list[tuple[torch.Ten
     return found
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"zero-shot", *CHANGE_WEIGHTS}))
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"zero-shot", *APART}))
 @pytest.mark.parametrize(
     "overrides", [{"auxiliary": 0.0, "optimizer": "sgd", "loss": "cross-entropy"}, {}, {"loss_stride": 4}]
 )

@@ -66,7 +66,7 @@ class SSPrompt(PromptModule):
                 as prototypes.
         """
         super().__init__()
-        if settings.start == "prototype" and "mask" in roles:
+        if "mask" in roles and settings.start == "prototype":
             raise PromptsegError("start is 'prototype': shots show classes, not spatial prompts; choose semprompt")
         learns_void = "class" in roles and settings.learn_background
         if learns_void and not defaults.of_role("void"):
