@@ -78,6 +78,7 @@ def test_a_few_steps_change_what_is_learned_and_nothing_else(model: SeemSegmente
     zero = prompts_of(model, method, **({"start": "copy"} if "prompt" in method else {}))
     prompts = promptseg.fit(model, SHAPES, method=method, steps=3, batch_size=2, progress=False).prompts
     learned = {"ssprompt": {"spatial", "semantic"}, "spaprompt": {"spatial"}, "vspl": {"position"}}
+    learned["query-linear"] = {"semantic", "background"}
     changed = {kind for kind in zero.kinds if not torch.allclose(prompts.kinds[kind], zero.kinds[kind], atol=1e-6)}
     assert prompts.kinds.keys() == zero.kinds.keys() and changed == learned.get(method, {"semantic"})
     assert promptseg.evaluate(model, prompts, SHAPES).miou > 0

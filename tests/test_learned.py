@@ -47,12 +47,13 @@ def test_distances_are_relative_to_the_length() -> None:
     assert relative_distances(torch.tensor([[3.0, 4.0], [1.0, 2.0]]), before) == pytest.approx([0.0, 2.0])
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"query-linear"}))  # its start is random
 def test_what_prompts_started_from_is_found_again(model: SeemSegmenter, method: str) -> None:
-    settings = {"start": "copy"} if "prompt" in method else {}
+    settings = {"start": "copy"} if hasattr(METHODS[method].settings, "start") else {}
     prompts = promptseg.fit(model, SHAPES[:2], method, steps=1, rate=0.0, progress=False, **settings).prompts
     before = starting_prompts(model, prompts)
-    torch.testing.assert_close(dict(before.kinds), dict(prompts.kinds), rtol=0, atol=1e-5)
+    started = {name: tensor for name, tensor in prompts.kinds.items() if not name.startswith("pixel")}
+    torch.testing.assert_close(dict(before.kinds), started, rtol=0, atol=1e-5)
 
 
 def test_heat_is_the_probability_of_the_mask(model: SeemSegmenter) -> None:
