@@ -64,6 +64,11 @@ def same(first: Prediction, second: Prediction) -> bool:
     return torch.equal(first.class_logits, second.class_logits) and torch.equal(first.mask_logits, second.mask_logits)
 
 
+def alike(first: Prediction, second: Prediction) -> bool:
+    pairs = ((first.class_logits, second.class_logits), (first.mask_logits, second.mask_logits))
+    return all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs)
+
+
 @pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("method", CHANGE_WEIGHTS)
 def test_the_start_is_zero_shot_to_the_last_bit(config, method: str) -> None:
@@ -87,8 +92,8 @@ def test_scale_and_shift_apply_to_what_every_norm_gives(config) -> None:
         wanted[f"{path}.bias"] *= 1 + scale
         wanted[f"{path}.bias"] += shift
     assert module.num_parameters() == 2 * sum(scale.numel() for scale in module.scales)
-    found = answer(model, replace(defaults, weights=module.weights()).detached())
-    assert same(found, called_with(model, wanted, defaults))
+    found = answer(model, replace(defaults, weights=module.weights()))
+    assert alike(found, called_with(model, wanted, defaults))
 
 
 def norm_scales(model: SeemSegmenter, module) -> Iterator[tuple[str, Tensor]]:
@@ -112,11 +117,11 @@ def test_lora_adds_the_product_of_its_factors(model: SeemSegmenter) -> None:
     for name in pairs:
         a, b = prompts.weights[f"{name}.lora_A"], prompts.weights[f"{name}.lora_B"]
         assert a.shape[0] == b.shape[1] == min(3, *wanted[name].flatten(1).shape)
-        wanted[name] += (b @ a).view(wanted[name].shape)
+        wanted[name] += (b.float() @ a.float()).view(wanted[name].shape)
     assert {"backbone.layers.0.blocks.0.mlp.fc1.weight", "sem_seg_head.pixel_decoder.mask_features.weight"} <= set(
         pairs
     )
-    assert same(answer(model, prompts), called_with(model, wanted, prompts))
+    assert alike(answer(model, prompts), called_with(model, wanted, prompts))
 
 
 def test_fine_tuning_everything_leaves_no_weight_of_the_image_side_out(model: SeemSegmenter) -> None:

@@ -27,6 +27,8 @@ FORMAT_VERSION = 2
 TENSOR_FILE = "prompts.safetensors"
 RECORD_FILE = "prompts.json"
 CARD_FILE = "README.md"
+WEIGHTS_DTYPE = torch.float16
+"""Of changes of weights that are kept: they are small beside the weights that they are added to."""
 _GROUPS = ("parts.", "weights.")
 """What the names of tensors in a file start with that are no prompts."""
 
@@ -89,8 +91,8 @@ class Prompts:
         model_fingerprint: SHA-256 of that model's weights; prompts mean nothing to another model.
         parts: tensors for reports only, such as `KIND.learned`, `KIND.weight` and `KIND.default` of what was fused.
         record: how they came about; none where nothing was fitted.
-        weights: changed weights of the model that stand beside the prompts, by name (models/weights.py); most methods
-            have none.
+        weights: changes of weights of the model that stand beside the prompts, by name (models/weights.py), in half
+            precision; most methods have none.
     """
 
     spec: PromptSpec
@@ -153,8 +155,9 @@ class Prompts:
         return self._map(lambda tensor: tensor.to(device))
 
     def detached(self) -> "Prompts":
-        """A copy on the CPU, numbers in float32, cut from any graph."""
-        return self._map(_plain)
+        """A copy on the CPU, cut from any graph: numbers in float32, changes of weights in half precision."""
+        weights = {name: tensor.detach().to("cpu", WEIGHTS_DTYPE, copy=True) for name, tensor in self.weights.items()}
+        return replace(replace(self, weights={})._map(_plain), weights=weights)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Prompts":
         groups = (self.kinds, self.fixed, self.parts, self.weights)
@@ -303,6 +306,7 @@ def _check_saved(prompts: Prompts, where: str) -> None:
     numbers = _numbers(prompts)
     for name, tensor in {**numbers, **prompts.fixed}.items():
         wanted = torch.float32 if name in numbers else torch.bool
+        wanted = WEIGHTS_DTYPE if name.startswith(_GROUPS[1]) else wanted
         if tensor.dtype != wanted or tensor.layout != torch.strided:
             raise PromptsegError(f"{where}: tensor {name} is {tensor.dtype} ({tensor.layout}), expected dense {wanted}")
         if not torch.isfinite(tensor).all():

@@ -28,7 +28,7 @@ class PromptModule(nn.Module, ABC):
         """
 
     def weights(self) -> dict[str, Tensor]:
-        """Changed weights of the model that it answers with, by name (models/weights.py), differentiable; most: none.
+        """Changes of the model's weights that it answers with, by name (models/weights.py), differentiable; most: none.
 
         Where there are some of the image encoder, images are encoded anew at every step.
         """

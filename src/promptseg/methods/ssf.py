@@ -2,9 +2,9 @@
 
 Lian et al., "Scaling & Shifting Your Features", 2022, at the normalisation layers, whose own affine map takes them in:
 
-    (1 + s) * (w x + b) + t = w' x + b'  with  w' = (1 + s) w,  b' = (1 + s) b + t
+    (1 + s) * (w x + b) + t = (w + s w) x + (b + s b + t)
 
-so that using them costs nothing, and w' and b' are what is saved. At s = t = 0 they are the model's own, bit for bit.
+so that using them costs nothing, and s w and s b + t are what is saved. At s = t = 0 they are 0.
 """
 
 from dataclasses import dataclass
@@ -68,11 +68,11 @@ class ScaleShift(PromptModule):
         return {}
 
     def weights(self) -> dict[str, Tensor]:
-        """W' and b' of every layer."""
+        """s w and s b + t of every layer."""
         changed: dict[str, Tensor] = {}
         for (path, weight), scale, shift in zip(self._own.items(), self.scales, self.shifts, strict=True):
-            changed[f"{path}.weight"] = (1 + scale) * weight
-            changed[f"{path}.bias"] = (1 + scale) * self._biases[path] + shift
+            changed[f"{path}.weight"] = scale * weight
+            changed[f"{path}.bias"] = scale * self._biases[path] + shift
         return changed
 
     def rate_scales(self) -> dict[str, float]:

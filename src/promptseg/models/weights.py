@@ -1,7 +1,8 @@
-"""Weights of a frozen network that something else stands in for, without a touch on the network itself.
+"""Weights of a frozen network that something is added to, without a touch on the network itself.
 
-A *change* is a tensor by the name of the weight that it replaces, or the two factors of a low-rank addition to it:
-`NAME.lora_A` (r, fan in) and `NAME.lora_B` (fan out, r) make `NAME + lora_B lora_A` (Hu et al., "LoRA", 2021).
+A *change* is a tensor by the name of the weight that it is added to, or the two factors of a low-rank addition:
+`NAME.lora_A` (r, fan in) and `NAME.lora_B` (fan out, r) make `NAME + lora_B lora_A` (Hu et al., "LoRA", 2021). A change
+of 0 is no change to the last bit, and half precision is enough to keep one.
 """
 
 import copy
@@ -27,7 +28,7 @@ LORA_A, LORA_B = ".lora_A", ".lora_B"
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """One tensor that can be replaced.
+    """One tensor that can be changed.
 
     Attributes:
         name: official.
@@ -111,9 +112,9 @@ def effective(own: Mapping[str, Tensor], changes: Mapping[str, Tensor]) -> dict[
     for name, tensor in changes.items():
         if name.endswith(LORA_A):
             weight = own[base := name.removesuffix(LORA_A)]
-            found[base] = weight + (changes[base + LORA_B] @ tensor).view(weight.shape)
+            found[base] = weight + (changes[base + LORA_B].to(weight) @ tensor.to(weight)).view(weight.shape)
         elif not name.endswith(LORA_B):
-            found[name] = tensor
+            found[name] = own[name] + tensor.to(own[name])
     return found
 
 

@@ -64,7 +64,7 @@ class FineTune(PromptModule):
             rates: of weights and of prompts, relative to the base rate.
         """
         super().__init__()
-        self._own, self._rates = weights, rates
+        self._names, self._rates = tuple(weights), rates
         self.differences = nn.ParameterList(torch.zeros_like(own) for own in weights.values())
         self.prompts = nn.ParameterDict({name: nn.Parameter(own.clone()) for name, own in prompts.items()})
 
@@ -78,9 +78,8 @@ class FineTune(PromptModule):
         return dict(self.prompts)
 
     def weights(self) -> dict[str, Tensor]:
-        """The model's own plus what was learned."""
-        pairs = zip(self._own.items(), self.differences, strict=True)
-        return {name: own + difference for (name, own), difference in pairs}
+        """The differences."""
+        return dict(zip(self._names, self.differences, strict=True))
 
     def rate_scales(self) -> dict[str, float]:
         """As the settings say."""
