@@ -74,6 +74,7 @@ class PromptKind:
         return shape[0] == (1 if self.role == "void" else classes)
 
 
+Change = Callable[[Tensor], Tensor]
 PromptSpec = tuple[PromptKind, ...]
 """The kinds of prompts that a model takes, in the order in which methods go through them."""
 
@@ -156,12 +157,12 @@ class Prompts:
 
     def detached(self) -> "Prompts":
         """A copy on the CPU, cut from any graph: numbers in float32, changes of weights in half precision."""
-        weights = {name: tensor.detach().to("cpu", WEIGHTS_DTYPE, copy=True) for name, tensor in self.weights.items()}
-        return replace(replace(self, weights={})._map(_plain), weights=weights)
+        return self._map(_plain, lambda change: _plain(change).to(WEIGHTS_DTYPE))
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> "Prompts":
-        groups = (self.kinds, self.fixed, self.parts, self.weights)
-        kinds, fixed, parts, weights = ({name: change(tensor) for name, tensor in group.items()} for group in groups)
+    def _map(self, change: Change, of_weights: Change | None = None) -> "Prompts":
+        groups = (self.kinds, self.fixed, self.parts)
+        kinds, fixed, parts = ({name: change(tensor) for name, tensor in group.items()} for group in groups)
+        weights = {name: (of_weights or change)(tensor) for name, tensor in self.weights.items()}
         return replace(self, kinds=kinds, fixed=fixed, parts=parts, weights=weights)
 
     def check_model(self, model_id: str, fingerprint: str) -> None:

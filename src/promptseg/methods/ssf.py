@@ -28,7 +28,7 @@ class SSFSettings:
         norm_rate: learning rate of scales and shifts relative to the base rate.
     """
 
-    norm_rate: float = 0.3
+    norm_rate: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
@@ -68,7 +68,7 @@ class ScaleShift(PromptModule):
         return {}
 
     def weights(self) -> dict[str, Tensor]:
-        """s w and s b + t of every layer."""
+        """For every layer s w and s b + t."""
         changed: dict[str, Tensor] = {}
         for (path, weight), scale, shift in zip(self._own.items(), self.scales, self.shifts, strict=True):
             changed[f"{path}.weight"] = scale * weight
