@@ -16,7 +16,7 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PA
 IMPORTS = {path: imported_files(path, tree, PACKAGE) for path, tree in TREES.items()}
 LONGEST = 400
 ROOT_ENTRIES = {
-    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "NOTICE"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "NOTICE"),
     *("src", "tests", "docs", "examples", "benchmarks", "tools"),
     *("pyproject.toml", "constraints.txt", "Makefile", ".ci", ".gitignore"),
 }

@@ -1,5 +1,6 @@
 """Repositories of the model hub: what is fetched, and what one line says where nothing can be."""
 
+import hashlib
 from types import SimpleNamespace
 
 import pytest
@@ -21,7 +22,7 @@ def empty_cache(monkeypatch, tmp_path):
 
 
 def refuse(monkeypatch, error):
-    def ask(self, repo, timeout):
+    def ask(self, repo, **asked):
         raise error
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", ask)
@@ -68,10 +69,10 @@ def test_of_a_repository_only_what_is_read_is_fetched(empty_cache, monkeypatch):
     assert hub.wanted_files(names) == ["config.json", "merges.txt", "model.safetensors"]
     assert hub.wanted_files(["config.json", "pytorch_model.bin"]) == ["config.json", "pytorch_model.bin"]
     asked = []
-    info = SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in names])
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda self, repo, timeout: info)
+    info = SimpleNamespace(siblings=[SimpleNamespace(rfilename=name, size=9, lfs=None) for name in names])
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda self, repo, **asked: info)
 
-    def download(repo, allow_patterns=None, local_files_only=False):
+    def download(repo, revision=None, allow_patterns=None, local_files_only=False):
         if local_files_only:
             raise FileNotFoundError
         asked.append((repo, allow_patterns))
@@ -80,6 +81,48 @@ def test_of_a_repository_only_what_is_read_is_fetched(empty_cache, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     assert hub.hub_folder(REPO) == empty_cache
     assert asked == [(REPO, ["config.json", "merges.txt", "model.safetensors"])]
+
+
+@pytest.mark.parametrize(
+    ("size", "digest", "message"),
+    [
+        (10**12, None, "its files have 2000 GB: fetch them by hand"),
+        (
+            9,
+            hashlib.sha256(b"other").hexdigest(),
+            "its SHA-256 is .*, the hub says .*: fetch it again",
+        ),
+        (9, hashlib.sha256(b"whole").hexdigest(), None),
+    ],
+)
+def test_a_pinned_repository_is_bounded_and_known_by_its_hash(empty_cache, monkeypatch, size, digest, message):
+    asked = []
+    files = [
+        SimpleNamespace(rfilename="config.json", size=size, lfs=None),
+        SimpleNamespace(rfilename="model.safetensors", size=size, lfs=SimpleNamespace(sha256=digest)),
+    ]
+
+    def describe(self, repo, revision, **how):
+        asked.append((repo, revision))
+        return SimpleNamespace(siblings=files)
+
+    def download(repo, revision=None, allow_patterns=None, local_files_only=False):
+        asked.append((repo, revision))
+        if local_files_only:
+            raise FileNotFoundError
+        (empty_cache / "config.json").write_bytes(b"{}")
+        (empty_cache / "model.safetensors").write_bytes(b"whole")
+        return str(empty_cache)
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", describe)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    if message is None:
+        assert hub.hub_folder("some/sam@0a1b2c") == empty_cache
+    else:
+        with pytest.raises(PromptsegError, match=message):
+            hub.hub_folder("some/sam@0a1b2c")
+        assert not (empty_cache / "model.safetensors").exists()
+    assert set(asked) == {("some/sam", "0a1b2c")}
 
 
 @pytest.mark.slow

@@ -1,0 +1,14 @@
+"""The campaign of kills, signals, crowds and shortages, in its short form."""
+
+import subprocess
+import sys
+
+import pytest
+from documents import ROOT
+
+
+@pytest.mark.slow
+def test_everything_that_was_tried_held() -> None:
+    done = subprocess.run([sys.executable, ROOT / "tests/campaign"], capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout
+    assert " all " in f" {done.stdout.splitlines()[-1]}"
