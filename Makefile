@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 .PHONY: help setup demo test slow lint format measure ci clean
 
 help:
-	@echo 'make demo     zero-shot against SSPrompt on generated streets in fog, with a picture'
+	@echo 'make demo     zero-shot against learned prompts on generated streets in snow, with a picture'
 	@echo 'make test     the quick tests'
 	@echo 'make slow     the slow tests'
 	@echo 'make lint     style, format and types'

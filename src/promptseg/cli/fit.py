@@ -81,7 +81,7 @@ def fit(
 
 
 def demo(
-    condition: Annotated[str, typer.Option(help="clear, fog, night, rain or snow.")] = "fog",
+    condition: Annotated[str, typer.Option(help="clear, fog, night, rain or snow.")] = "snow",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to write (default: runs/demo-CONDITION).")
     ] = None,
@@ -92,7 +92,7 @@ def demo(
 ) -> None:
     """Show what learning prompts brings, offline.
 
-    Zero-shot against SSPrompt on generated streets in bad weather: a table, a picture, a prompt folder.
+    Zero-shot against pixel prompts on generated streets in bad weather: a table, a picture, a prompt folder.
     """
     from promptseg.features.memory import keep_freed_memory
     from promptseg.recipes.demo import run_demo

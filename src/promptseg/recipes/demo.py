@@ -10,6 +10,7 @@ from promptseg.data.sample import Sample
 from promptseg.engine.evaluate import Result, evaluate
 from promptseg.engine.fit import fit
 from promptseg.engine.predict import predict
+from promptseg.features.features_cache import FeaturesCache
 from promptseg.models.base import PromptableSegmenter
 from promptseg.models.registry import load_model
 from promptseg.prompts import Prompts
@@ -17,7 +18,8 @@ from promptseg.reports.pictures import Picture, colorize, grid, legend, stack, w
 from promptseg.reports.tables import Table, change_table, percent
 
 MODEL = "seem-lite"
-METHODS = {"zero-shot": "zero-shot", "ssprompt": "SSPrompt"}
+LEARNED = "pixprompt"
+METHODS = {"zero-shot": "zero-shot", LEARNED: "pixel prompts"}
 """The methods compared, and how they are written in table and picture."""
 SHOTS = 16
 ROWS = 4
@@ -43,7 +45,7 @@ class Outcome:
     photos: Path
 
 
-def run_demo(out: Path, condition: str = "fog", seed: int = 0, say: Callable[[str], None] = print) -> Outcome:
+def run_demo(out: Path, condition: str = "snow", seed: int = 0, say: Callable[[str], None] = print) -> Outcome:
     """Learn prompts for `streets:CONDITION`, compare them with the defaults, and write `out`.
 
     Args:
@@ -61,15 +63,16 @@ def run_demo(out: Path, condition: str = "fog", seed: int = 0, say: Callable[[st
     shots = draw_shots(data.train, k=SHOTS, seed=seed)
     say(f"learning prompts from {len(shots)} images: at least {SHOTS} of every class where there are")
     prompts = {method: fit(model, shots, method=method, seed=seed).prompts for method in METHODS}
-    folder = prompts["ssprompt"].save(out / "prompts")
+    folder = prompts[LEARNED].save(out / "prompts")
     say(f"evaluating both on {len(data.val)} images that no prompt has seen")
-    results = {method: evaluate(model, prompts[method], data.val, progress=True) for method in METHODS}
+    cache = FeaturesCache(model.device, "auto")
+    results = {method: evaluate(model, prompts[method], data.val, progress=True, cache=cache) for method in METHODS}
     shown = data.val[:ROWS]
     titles = [f"{METHODS[method]}, {percent(result.miou)} mIoU" for method, result in results.items()]
     write_picture(out / "grid.png", answers_picture(model, list(prompts.values()), shown, titles))
     for sample in shown:
         write_picture(out / "photos" / f"{sample.id.replace('/', '-')}.png", sample.image())
-    table = _table(results["zero-shot"], results["ssprompt"], f"{MODEL} on streets:{condition}, IoU in percent")
+    table = _table(results["zero-shot"], results[LEARNED], f"{MODEL} on streets:{condition}, IoU in percent")
     mious = {method: result.miou for method, result in results.items()}
     return Outcome(table, mious, out / "grid.png", folder, out / "photos")
 
@@ -89,5 +92,5 @@ def answers_picture(
 
 
 def _table(before: Result, after: Result, title: str) -> Table:
-    names = (METHODS["zero-shot"], METHODS["ssprompt"])
+    names = (METHODS["zero-shot"], METHODS[LEARNED])
     return change_table(names, (before.per_class, after.per_class), (before.miou, after.miou), title)
