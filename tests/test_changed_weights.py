@@ -231,6 +231,11 @@ def test_computing_the_encoder_again_changes_no_gradient(config) -> None:
         assert torch.equal(tensor, runs[1].prompts.weights[name]), name
 
 
+def test_what_has_other_weights_at_every_step_is_not_compiled(model: SeemSegmenter) -> None:
+    with pytest.raises(PromptsegError, match="compile is true, but lora has other weights at every step"):
+        promptseg.fit(model, SHAPES[:2], method="lora", compile=True, **FEW)
+
+
 def test_the_plain_model_does_not_decode_what_changes_it(model: SeemSegmenter) -> None:
     prompts, features = prompts_of(model, "ssf"), model.encode_image([image_tensor(model, PHOTO)])
     with pytest.raises(PromptsegError, match=r"tiny-0: these prompts change \d+ of its weights: decode with adapted"):
@@ -261,3 +266,11 @@ def test_a_model_without_weights_to_change_is_refused(model: SeemSegmenter, meth
 
     with pytest.raises(PromptsegError, match="plain offers no weights to change"):
         METHODS[method].build(Plain(), default_prompts(model, SPACE), METHODS[method].settings(), 0)
+
+
+def test_scale_and_shift_of_the_embedded_model_are_a_small_file(tmp_path: Path) -> None:
+    model = promptseg.load_model("seem-lite", "cpu")
+    _, ssf = built(model, "ssf")
+    folder = prompts_of(model, "ssf", 0.1).save(tmp_path)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    assert 2 * ssf.num_parameters() < size < 200_000

@@ -132,6 +132,10 @@ class Trainer:
     def _decoder(self) -> Decoder:
         settings = self._settings
         if self._module.weights():
+            if settings.compile:
+                raise PromptsegError(
+                    f"compile is true, but {self._record.method} has other weights at every step: leave compile out"
+                )
             return AdaptedDecoder(self._model, settings.auxiliary > 0, settings.recompute)
         return CachedDecoder(self._model, self._module.learned_kinds, settings.auxiliary > 0, settings.compile)
 
