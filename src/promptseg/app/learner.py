@@ -1,6 +1,12 @@
-"""The model behind the page: encode a photo once, learn prompts from labels, answer for a photo."""
+"""The model behind the page: encode a photo once, solve pixel prompts from labels, answer for a photo.
+
+The pixel prompts of a fit are chosen among recipes by cross-validation over shots, which takes seconds and needs
+several photos. Here one rule must do, within a second and from the first strokes on: a ridge of 1 / photos, as
+beside a fixed prior every photo is one more observation. The score on the page says how it does.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -9,20 +15,33 @@ from torch import Tensor
 
 from promptseg.app.labels import LabelledPhoto
 from promptseg.app.order import Glance
+from promptseg.data.images import resize_labels
 from promptseg.engine.defaults import default_prompts
-from promptseg.engine.fit import fit
 from promptseg.engine.segment import segment
+from promptseg.engine.settings import resolve
 from promptseg.features.encode import image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import LabelSpace
+from promptseg.methods.pixel.pixprompt import PIXPROMPT
+from promptseg.methods.pixel.samples import PixelSampler, PixelSamples
+from promptseg.methods.pixel.solver import PixelProblem, Recipe
 from promptseg.models.base import ImageFeatures, Prediction
+from promptseg.models.capabilities import dense_maps
+from promptseg.models.evidence import BIAS, EMBEDDING, FLOOR, TRUST
 from promptseg.models.registry import load_model
 from promptseg.prompts import Prompts
-from promptseg.tasks.masks import masks_at, semantic_map
+from promptseg.record import Draw, FitRecord
+from promptseg.tasks.masks import image_evidence, image_masks, semantic_map
 from promptseg.tasks.semantic import label_map
 
 Photo = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
+
+PIXELS = 8_000
+"""Labelled pixels that are solved on, of all photos together."""
+_PHOTO_PIXELS = 4_000
+"""Of one photo, at most."""
+_STEPS = 30
 
 
 class Learner:
@@ -32,18 +51,28 @@ class Learner:
         """Load the model.
 
         Raises:
-            PromptsegError: as `load_model`.
+            PromptsegError: as `load_model`, or a model without dense maps.
         """
         self.model, self._seed = load_model(model, device), seed
+        self._maps = dense_maps(self.model)
+        self._samples: dict[tuple[str, str, tuple[str, ...]], PixelSamples] = {}
 
     def zero_shot(self, space: LabelSpace) -> Prompts:
         """The model's default prompts for the classes."""
-        return default_prompts(self.model, space)
+        return default_prompts(self.model, space).to(self.model.device)
 
-    def learn(self, shots: Sequence[LabelledPhoto]) -> Prompts:
-        """Prompts learned from every labelled pixel of the photos."""
-        run = fit(self.model, shots, "semprompt", steps=10, seed=self._seed, progress=False, flip=False)
-        return run.prompts
+    def learn(self, shots: Sequence[LabelledPhoto], zero_shot: Prompts) -> Prompts:
+        """Pixel prompts solved from every photo's labelled pixels, beside the model's default prompts."""
+        keys = [(shot.id, shot.version, shot.label_space.names) for shot in shots]
+        self._samples = {
+            key: self._samples[key] if key in self._samples else self._sampled(shot, zero_shot)
+            for key, shot in zip(keys, shots, strict=True)
+        }
+        problem = PixelProblem(self._joined(), len(shots[0].label_space))
+        recipe = Recipe(ridge=1 / len(shots))
+        solution = problem.solve(recipe, steps=_STEPS)
+        kinds = dict(zip((EMBEDDING, BIAS, TRUST), problem.folded(solution), strict=True))
+        return replace(zero_shot.updated(kinds), record=self._record(shots, recipe))
 
     @torch.no_grad()
     def answer(self, prompts: Prompts, photo: Photo) -> NDArray[np.uint8]:
@@ -52,27 +81,21 @@ class Learner:
 
     @torch.no_grad()
     def glance(self, prompts: Prompts, photo: Photo) -> Glance:
-        """The answer at the model's own stride."""
-        prediction = self._decode(prompts, photo)
-        height, width = prediction.image_sizes[0]
-        stride = prediction.canvas[0] / prediction.mask_logits.shape[-2]
-        size = (max(1, round(height / stride)), max(1, round(width / stride)))
-        classes = semantic_map(prediction.class_logits[0], masks_at(prediction, 0, size))
-        shares = classes / classes.sum(0).clamp(min=1e-12)
+        """The answer at the size at which the model sees the photo."""
+        shares = _probabilities(self._decode(prompts, photo))
         best = shares.topk(min(2, len(shares)), dim=0).values
         margin = best[0] - best[1] if len(best) > 1 else best[0]
-        return Glance(classes.argmax(0).to("cpu", torch.uint8).numpy(), float(margin.mean()))
+        return Glance(shares.argmax(0).to("cpu", torch.uint8).numpy(), float(margin.mean()))
 
     def summary(self, photo: Photo) -> NDArray[np.float32]:
-        """What the photo looks like to the model: mean and deviation of each channel of its features, (2 D,)."""
-        maps = self.maps(photo).flatten(1)
-        return torch.cat((maps.mean(1), maps.std(1))).numpy()
+        """What the photo looks like to the model: mean and deviation of each channel of its dense maps, (2 D,)."""
+        flat = [one[0].flatten(1) for one in self._maps.dense_maps(self._features(photo))]
+        return torch.cat([part for one in flat for part in (one.mean(1), one.std(1))]).cpu().numpy()
 
     def maps(self, photo: Photo) -> Tensor:
-        """A dense map of features of the photo, (D, h, w) float32 on the CPU."""
-        tensors = self._features(photo).tensors()
-        finest = max((t for t in tensors.values() if t.ndim == 4), key=lambda t: t.shape[-1] * t.shape[-2])
-        return finest[0].to("cpu", torch.float32)
+        """The finest dense map of the photo, (D, h, w) float32 on the CPU."""
+        found = self._maps.dense_maps(self._features(photo))
+        return max(found, key=lambda one: one.shape[-2] * one.shape[-1])[0].to("cpu", torch.float32)
 
     @property
     def object_prompts(self) -> tuple[str, ...]:
@@ -87,9 +110,53 @@ class Learner:
         """
         return segment(self.model, photo, **pointed, seed=self._seed).mask  # type: ignore[arg-type]
 
+    @torch.no_grad()
+    def _sampled(self, shot: LabelledPhoto, zero_shot: Prompts) -> PixelSamples:
+        features = self._features(shot.photo)
+        labels = torch.from_numpy(resize_labels(shot.labels, features.image_sizes[0]))
+        sampler = PixelSampler(_PHOTO_PIXELS, 1, len(shot.label_space), self._seed)
+        sampler.take(0, self._maps.dense_maps(features), self.model.decode(features, zero_shot), labels)
+        return sampler.samples()
+
+    def _joined(self) -> PixelSamples:
+        """Samples of all photos, an equal part of `PIXELS` of each."""
+        each = max(1, PIXELS // len(self._samples))
+        generator = torch.Generator().manual_seed(self._seed)
+        parts = []
+        for number, one in enumerate(self._samples.values()):
+            rows = torch.randperm(len(one), generator=generator)[:each].to(one.labels.device)
+            weights = one.weights[rows] * (len(one) / max(1, len(rows)))
+            shots = torch.full_like(rows, number)
+            parts.append((one.features[rows], one.labels[rows], one.answers[rows], weights, shots))
+        return PixelSamples(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+    def _record(self, shots: Sequence[LabelledPhoto], recipe: Recipe) -> FitRecord:
+        resolved = resolve("tuned", PIXPROMPT, {"pixels": PIXELS, "solver_steps": _STEPS})
+        return FitRecord(
+            "pixprompt",
+            "semantic",
+            "tuned",
+            self._seed,
+            settings=replace(resolved.fit, short_side=self.model.short_side),
+            method_settings=asdict(resolved.method),
+            task_settings=asdict(resolved.task),
+            draw=Draw(tuple(shot.id for shot in shots)),
+            licence=f"of the model: {self.model.licence}",
+            tried=(asdict(recipe),),
+        )
+
     def _features(self, photo: Photo) -> ImageFeatures:
         # A cache for this photo alone: one for all would keep every file that it ever opened in memory.
         return FeaturesCache(self.model.device, "disk").features(self.model, image_tensor(self.model, photo))
 
     def _decode(self, prompts: Prompts, photo: Photo) -> Prediction:
-        return self.model.decode(self._features(photo), prompts.to(self.model.device))
+        return self.model.decode(self._features(photo), prompts)
+
+
+def _probabilities(prediction: Prediction) -> Tensor:
+    """Probability of each class at the size that the photo has on the canvas, (C, h, w)."""
+    own = semantic_map(prediction.class_logits[0], image_masks(prediction, 0)) + FLOOR
+    if prediction.evidence is None:
+        return own / own.sum(0)
+    trust = prediction.evidence.trust[:, None, None]
+    return (trust * own.log() + image_evidence(prediction, 0)).softmax(0)

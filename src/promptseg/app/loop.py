@@ -256,7 +256,7 @@ class Loop:
         self._hold(shots, known.prompts if known is not None and same else zero_shot)
         number = known.number + 1 if known is not None else 1
         try:
-            prompts = self.learner.learn(shots) if shots else zero_shot
+            prompts = self.learner.learn(shots, zero_shot) if shots else zero_shot
         except PromptsegError as error:
             self._say("learning failed", busy=False, problem=str(error))
             return
