@@ -121,7 +121,7 @@ def main() -> None:
     """Run, and print a table in Markdown and the numbers as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="a data set with train and val photos that are files")
-    parser.add_argument("--model", default="seem-nano")
+    parser.add_argument("--model", default="seem-lite")
     parser.add_argument("--photos", type=int, default=20, help="photos of the folder, drawn from train")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=2)

@@ -137,7 +137,7 @@ class Learner:
             "semantic",
             "tuned",
             self._seed,
-            settings=replace(resolved.fit, short_side=self.model.short_side),
+            settings=resolved.fit,
             method_settings=asdict(resolved.method),
             task_settings=asdict(resolved.task),
             draw=Draw(tuple(shot.id for shot in shots)),
