@@ -23,7 +23,7 @@ class Glance:
     """A quick answer for the list and the grid.
 
     Attributes:
-        labels: (h, w) uint8 class ids at the model's own stride.
+        labels: (h, w) uint8 class ids, at a small size.
         sureness: mean over the pixels of the best class's probability minus the second's, 0..1.
     """
 
