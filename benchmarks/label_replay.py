@@ -22,12 +22,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from promptseg import Prompts, evaluate, load_dataset
+from promptseg import load_dataset
 from promptseg.app.labels import NEW
 from promptseg.app.photos import PhotoFolder
 from promptseg.app.session import Session
 from promptseg.data.formats.classes_json import class_rows
 from promptseg.data.sample import Dataset, Sample
+from promptseg.tasks.semantic import MeanIoU
 
 POINTS = (1, 2, 4, 8, 16)
 ORDERS = ("offered", "random")
@@ -90,11 +91,16 @@ def confirm(session: Session, sample: Sample, upcoming: str) -> Seconds:
 
 
 def score(session: Session, data: Dataset) -> float:
-    """Mean IoU on the val photos."""
-    known = session.loop.knowledge
+    """Mean IoU of the page's answers on the val photos."""
+    known, metric = session.loop.knowledge, MeanIoU(data.label_space.names)
     assert known is not None
-    prompts: Prompts = known.prompts.detached()
-    return session.loop.ask(lambda: float(evaluate(session.loop.learner.model, prompts, data.val).miou))
+
+    def count() -> None:
+        for sample in data.val:
+            metric.count(sample.semantic(), session.loop.learner.answer(known.prompts, sample.image()))
+
+    session.loop.ask(count)
+    return metric.compute().values["miou"] or 0.0
 
 
 def replay(data: Dataset, model: str, photos: int, order: str, seed: int) -> tuple[dict[int, float], list[Seconds]]:
@@ -105,8 +111,8 @@ def replay(data: Dataset, model: str, photos: int, order: str, seed: int) -> tup
     with opened(list(samples.values()), data, model, seed) as session:
         found[0] = score(session, data)
         for count in range(1, max(POINTS) + 1):
-            rest(session)
             if order == "offered":
+                rest(session)
                 offered = [offer.id for offer in session.next_photos(session.records.confirmed())]
                 left = [*(i for i in offered if i in left), *(i for i in left if i not in offered)]
             photo = left.pop(0)
