@@ -43,13 +43,13 @@ def detections(labels: PanopticLabels, things: tuple[int, ...], rng: np.random.G
 
 def cases(sample: Sample, rng: np.random.Generator) -> dict[str, tuple[str, dict[str, Any], Any, Any]]:
     """By name of the metric: task, its settings, truth and answer."""
-    semantic, panoptic = sample.semantic(), sample.panoptic()
+    semantic, panoptic, objects = sample.semantic(), sample.panoptic(), sample.objects()
     shifted = np.roll(semantic, 5, 1)
     found = detections(panoptic, sample.label_space.thing_ids, rng)
     return {
         "mIoU": ("semantic", {}, semantic, np.where(shifted == IGNORE, 0, shifted)),
-        "AP, COCO": ("instance", {"rules": "coco"}, panoptic, found),
-        "AP, Cityscapes": ("instance", {"rules": "cityscapes"}, panoptic, found),
+        "AP, COCO": ("instance", {"rules": "coco"}, objects, found),
+        "AP, Cityscapes": ("instance", {"rules": "cityscapes"}, objects, found),
         "PQ": ("panoptic", {}, panoptic, moved(panoptic, rng)),
     }
 
