@@ -50,6 +50,7 @@ FORMATS: Registry[DataFormat] = Registry(
         "folder": f"{_ROOM}.folder:FORMAT",
         "coco": f"{_ROOM}.coco:FORMAT",
         "labelme": f"{_ROOM}.labelme:FORMAT",
+        "yolo": f"{_ROOM}.yolo:FORMAT",
         "cityscapes": f"{_ROOM}.cityscapes:FORMAT",
         "bdd100k": f"{_ROOM}.bdd100k:FORMAT",
         "mapillary": f"{_ROOM}.mapillary:FORMAT",
