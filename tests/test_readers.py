@@ -93,7 +93,7 @@ def test_the_learned_scalar_is_the_best_on_held_out_shots(model: SeemSegmenter, 
     lengths = prompts.kinds["pixel"].norm(dim=1)
     assert torch.equal(prompts.kinds["pixel_trust"], torch.ones(3, 1)) and (lengths > 0).all()
     unrelated = [Shuffled(number) for number in range(4)]
-    record = promptseg.fit(model, unrelated, method="prototype-text", **FEW).prompts.record
+    record = promptseg.fit(model, unrelated, method="prototype-text", centred=True, **FEW).prompts.record
     assert record is not None and record.metrics["prototype_scale"] < 0.01
 
 

@@ -53,7 +53,7 @@ class PrototypeSettings(PixelSettings):
         scaled: divide each channel by its deviation first.
     """
 
-    centred: bool = True
+    centred: bool = False
     scaled: bool = True
 
     def __post_init__(self) -> None:
