@@ -160,6 +160,21 @@ def test_fit_writes_a_run_and_says_how_to_go_on(capsys, tmp_path, model_folder, 
     assert following.startswith("evaluate --prompts ")
 
 
+def test_effort_picks_the_method_and_fit_says_what_it_was_worth(capsys, tmp_path, model_folder, photos):
+    base = ("fit", "--model", model_folder, "--data", photos, "--shots", 2, "--set", "pixels=500")
+    for effort, method in ((None, "pixprompt"), ("minutes", "ssf-pixprompt")):
+        out = tmp_path / method
+        chosen = ("--effort", effort, "--steps", 2) if effort else ()
+        code, text, _ = answer(capsys, *base, "--out", out, *chosen)
+        record = promptseg.Prompts.load(out / "prompts").record
+        assert code == 0 and record.method == method
+        gain, error = (record.metrics[f"held_out_{name}"] for name in ("gain", "gain_error"))
+        assert (f"gain:    {100 * gain:+.1f} +- " if gain > error else "gain:    none: on held-out shots") in text
+    both = (*base, "--out", tmp_path / "both", "--method", "ssprompt", "--effort", "seconds")
+    assert "--method ssprompt and --effort seconds: give one of them" in refused_last(capsys, *both)
+    assert "choose one of" in refused_last(capsys, *base, "--out", tmp_path / "none", "--effort", "years")
+
+
 def test_fit_refuses_to_overwrite_a_run_but_resumes_it(capsys, model_folder, photos, fitted):
     base = ("fit", "--model", model_folder, "--data", photos, "--shots", 2, "--steps", 2, "--out", fitted)
     before = (fitted / "prompts" / "prompts.safetensors").read_bytes()

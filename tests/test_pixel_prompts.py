@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 import promptseg
 from promptseg.engine.runs import Run
+from promptseg.engine.trainer import Trainer
 from promptseg.errors import PromptsegError
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import IGNORE
@@ -306,3 +307,33 @@ def test_maps_of_the_backbone_are_a_setting_of_the_model() -> None:
     assert prompts.kinds["pixel"].shape == (len(SPACE), 4 * 32 + sum(more.config.backbone.channels))
     with pytest.raises(PromptsegError, match="pixel prompts have shape"):
         promptseg.evaluate(plain, prompts, SHAPES)
+
+
+def test_a_solver_over_trained_prompts_sees_answers_on_shots_they_were_not_trained_on(monkeypatch) -> None:
+    trained: list[list[str]] = []
+    inner = Trainer.run
+
+    def recording(self, shots, progress):
+        trained.append([shot.id for shot in shots])
+        return inner(self, shots, progress)
+
+    monkeypatch.setattr(Trainer, "run", recording)
+    few = {"steps": 2, "batch_size": 2, "pixels": 600, "progress": False}
+    ids = [shot.id for shot in SHAPES]
+    run = promptseg.fit(tiny_segmenter(), SHAPES, "sspixprompt", **few)
+    assert trained == [ids, ids[1::2], ids[::2]]
+    trained.clear()
+    promptseg.fit(tiny_segmenter(), SHAPES, "sspixprompt", cross_fit=0, **few)
+    assert trained == [ids]
+    learned = {name for name in run.prompts.kinds if f"{name}.learned" in run.prompts.parts}
+    assert learned == {"spatial", "semantic"} and run.prompts.of_role("pixel") and len(run.losses) == 2
+
+
+def test_pixel_prompts_over_adapted_maps_keep_both(tmp_path) -> None:
+    model = tiny_segmenter()
+    few = {"steps": 2, "batch_size": 2, "pixels": 600, "progress": False}
+    run = promptseg.fit(model, SHAPES, "ssf-pixprompt", **few)
+    assert run.prompts.weights and run.prompts.of_role("pixel")
+    again = promptseg.Prompts.load(run.prompts.save(tmp_path / "prompts"))
+    scores = [promptseg.evaluate(model, prompts, SHAPES).miou for prompts in (run.prompts, again)]
+    assert scores[0] == scores[1]

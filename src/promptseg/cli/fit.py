@@ -1,10 +1,12 @@
 """`promptseg fit` and `promptseg demo`: learn prompts from a few labelled images."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from promptseg.checks import check_choice
 from promptseg.cli.options import (
     DEFAULT_MODEL,
     Data,
@@ -25,14 +27,22 @@ from promptseg.cli.options import (
     use_threads,
 )
 from promptseg.cli.output import Interrupted, file_size, open_data, print_table, program, quoted, say
-from promptseg.methods.registry import METHODS
+from promptseg.errors import PromptsegError
+from promptseg.methods.registry import EFFORTS, METHODS
+
+EFFORT_HELP = ", ".join(f"{effort} ({method})" for effort, method in EFFORTS.items())
 
 
 def fit(
     data: Data,
     out: OutFolder,
     model: Model = DEFAULT_MODEL,
-    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS.builtin)}.")] = "ssprompt",
+    method: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(METHODS.builtin)}. [default: as --effort says]")
+    ] = None,
+    effort: Annotated[
+        str | None, typer.Option(help=f"How long it may learn: {EFFORT_HELP}. [default: seconds]")
+    ] = None,
     task: Task = "semantic",
     shots: Shots = 16,
     rule: Rule = "cover",
@@ -55,9 +65,9 @@ def fit(
     from promptseg.engine.expectation import expectation
     from promptseg.engine.settings import resolve
     from promptseg.features.memory import keep_freed_memory
-    from promptseg.methods.registry import METHODS
 
     chosen = common_settings(settings, steps)
+    method = _method(method, effort)
     resolve(preset, METHODS.find(method), chosen, task)  # a mistake in a name costs no loading
     use_threads(threads)
     keep_freed_memory()
@@ -75,9 +85,34 @@ def fit(
         raise Interrupted(f"stopped; the same command with --resume goes on with {out}") from None
     prompts = out / "prompts"
     typer.echo(f"prompts: {prompts} ({file_size(prompts)}, learned in {run.seconds:.0f} s)")
+    if estimate := gain_estimate(run.record.metrics):
+        typer.echo(estimate)
     there = next((name for name, split in (("val", dataset.val), ("test", dataset.test)) if len(split)), "train")
     split = "" if there == "val" else f" --split {there}"
     typer.echo(f"next:    {program()} evaluate --prompts {quoted(prompts)} --data {quoted(data)}{split}")
+
+
+def _method(method: str | None, effort: str | None) -> str:
+    """The method that is meant by `--method` or `--effort`."""
+    if method is not None and effort is not None:
+        raise PromptsegError(f"--method {method} and --effort {effort}: give one of them")
+    if effort is not None:
+        check_choice("effort", effort, EFFORTS)
+    return method or EFFORTS[effort or "seconds"]
+
+
+def gain_estimate(metrics: Mapping[str, float | None]) -> str | None:
+    """What learning was worth on held-out shots, in one line; none where that was not measured."""
+    own, learned, gain, error = (metrics.get(f"held_out_{name}") for name in ("own_miou", "miou", "gain", "gain_error"))
+    if own is None or learned is None or gain is None or error is None:
+        return None
+    if gain <= error:
+        return (
+            f"gain:    none: on held-out shots the best pixel prompts had {100 * learned:.1f} mIoU, the answer without"
+            f" them {100 * own:.1f}, so there are none in the result"
+        )
+    change = f"{100 * own:.1f} to {100 * learned:.1f}"
+    return f"gain:    {100 * gain:+.1f} +- {100 * error:.1f} mIoU on held-out shots ({change})"
 
 
 def demo(

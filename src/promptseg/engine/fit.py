@@ -1,6 +1,5 @@
 """`fit`: from a frozen model and a few labelled images to prompts."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -14,7 +13,7 @@ from promptseg.data.sample import Sample
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.runs import RECORD, Run, check_free, check_record, load_run, run_folder
 from promptseg.engine.settings import resolve
-from promptseg.engine.solve import show_shots
+from promptseg.engine.solve import cross_fitted, show_shots, with_solved
 from promptseg.engine.trainer import Trainer
 from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
@@ -87,37 +86,39 @@ def fit(
         if folder is not None and (folder / RECORD).exists():
             return _finished(folder, model, record)
         defaults = default_prompts(model, label_space, resolved.fit.spatial, resolved.fit.templates).to(model.device)
-        module = found.build(model, defaults, resolved.method, seed)
-        # What is only solved sees every image once: there is nothing to keep.
-        place = resolved.fit.features if module.num_parameters() else "none"
-        cache = cache or FeaturesCache(
-            model.device, place, resolved.fit.features_dtype, precision=resolved.fit.precision
-        )
-        side = resolved.fit.short_side
-        shown = partial(show_shots, shots=shots, cache=cache, progress=Progress(progress), short_side=side)
-        starter = None if found.starter is None else found.starter(model, defaults, resolved.method)
-        if starter is not None:
-            shown(starter, adapted(model, defaults))
-            module.start_at(starter.solve().kinds)
-        trainer = Trainer(model, defaults, module, built_task, record, cache, folder, workers)
-        losses, seconds = trainer.run(shots, Progress(progress))
-        with torch.no_grad():
-            learned = defaults.updated(module(), module.parts())
-            prompts = replace(learned, weights=module.weights())
-        numbers = module.num_parameters()
+        if cache is None:
+            # What is only solved sees every image once: there is nothing to keep.
+            trains = found.build(model, defaults, resolved.method, seed).num_parameters() > 0
+            place = resolved.fit.features if trains else "none"
+            cache = FeaturesCache(model.device, place, resolved.fit.features_dtype, precision=resolved.fit.precision)
+        shown = partial(show_shots, cache=cache, progress=Progress(progress), short_side=resolved.fit.short_side)
+
+        def train(some: Sequence[Sample], out: Path | None) -> tuple[Run, Trainer]:
+            module = found.build(model, defaults, resolved.method, seed)
+            starter = None if found.starter is None else found.starter(model, defaults, resolved.method)
+            if starter is not None:
+                shown(starter, [adapted(model, defaults)] * len(some), shots=some)
+                module.start_at(starter.solve().kinds)
+            trainer = Trainer(model, defaults, module, built_task, record, cache, out, workers)
+            losses, seconds = trainer.run(some, Progress(progress))
+            with torch.no_grad():
+                learned = defaults.updated(module(), module.parts())
+                prompts = replace(learned, weights=module.weights())
+            return Run(prompts, losses, seconds, module.num_parameters(), out=None), trainer
+
+        run, trainer = train(shots, folder)
         if found.solver is not None:
             solver = found.solver(model, len(label_space), len(shots), resolved.method, seed)
-            used = adapted(model, prompts)
-            if used.encoder is not model:  # nobody else will ask for its features
-                unkept = FeaturesCache(model.device, "none", precision=resolved.fit.precision)
-                shown = partial(shown, cache=unkept)
-            shown(solver, used)
-            began = time.perf_counter()
-            solved = solver.solve()
-            seconds += time.perf_counter() - began
-            prompts, numbers = prompts.updated(solved.kinds), numbers + solved.numbers
-            record = replace(record, metrics=solved.metrics, tried=solved.tried)
-        run = Run(replace(prompts, record=record).detached(), losses, seconds, numbers, out=None)
+            answering = [run.prompts] * len(shots)
+            if run.parameters and len(shots) > 1 < solver.cross_fit:
+                answering = cross_fitted(shots, solver.cross_fit, lambda some: train(some, None)[0].prompts)
+            views = {id(prompts): adapted(model, prompts) for prompts in answering}
+            used = [views[id(prompts)] for prompts in answering]
+            if used[0].encoder is not model:  # nobody else will ask for its features
+                shown = partial(shown, cache=FeaturesCache(model.device, "none", precision=resolved.fit.precision))
+            shown(solver, used, shots=shots)
+            run, record = with_solved(run, record, solver)
+        run = replace(run, prompts=replace(run.prompts, record=record).detached())
         return run if folder is None else trainer.keep(run, folder)
 
 

@@ -73,7 +73,14 @@ class Solved:
 
 
 class PromptSolver(ABC):
-    """Prompts that are worked out instead of trained: it is shown every shot once, and then solves."""
+    """Prompts that are worked out instead of trained: it is shown every shot once, and then solves.
+
+    Attributes:
+        cross_fit: in how many folds what was trained before is trained again, each time on the other folds, so that
+            the predictions that are shown are of prompts that were not trained on the shot; 0 = it is not.
+    """
+
+    cross_fit: int = 0
 
     @abstractmethod
     def show(self, shot: int, features: ImageFeatures, prediction: Prediction, labels: Tensor) -> None:

@@ -20,6 +20,7 @@ METHODS: "Registry[Method]" = Registry(
         "locn": "promptseg.methods.locn:METHOD",
         "vspl": "promptseg.methods.vspl:METHOD",
         "pixprompt": "promptseg.methods.pixel.pixprompt:PIXPROMPT",
+        "sspixprompt": "promptseg.methods.pixel.sspixprompt:METHOD",
         "ssf": "promptseg.methods.ssf:SSF",
         "ssf-pixprompt": "promptseg.methods.ssf:SSF_PIXPROMPT",
         "linear": "promptseg.methods.rivals.readers:LINEAR",
@@ -32,3 +33,6 @@ METHODS: "Registry[Method]" = Registry(
         "finetune-all": "promptseg.methods.rivals.finetune:EVERYTHING",
     },
 )
+
+EFFORTS = {"seconds": "pixprompt", "minutes": "ssf-pixprompt"}
+"""What `promptseg fit` does where no method is named, by how long it may learn."""

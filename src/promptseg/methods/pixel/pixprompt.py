@@ -38,7 +38,13 @@ class PixelPrompts(PromptSolver):
     """Samples pixels of every shot, chooses a recipe by cross-validation over shots, and solves for all of them."""
 
     def __init__(
-        self, model: PromptableSegmenter, classes: int, shots: int, settings: PixelSettings, seed: int
+        self,
+        model: PromptableSegmenter,
+        classes: int,
+        shots: int,
+        settings: PixelSettings,
+        seed: int,
+        cross_fit: int = 0,
     ) -> None:
         """Start without a pixel.
 
@@ -48,10 +54,12 @@ class PixelPrompts(PromptSolver):
             shots: how many will be shown.
             settings: of the solver.
             seed: of samples and folds.
+            cross_fit: see `PromptSolver`.
 
         Raises:
             PromptsegError: the model offers no dense maps.
         """
+        self.cross_fit = cross_fit
         self._maps, self._settings, self._classes, self._seed = dense_maps(model), settings, classes, seed
         self._sampler = PixelSampler(settings.pixels, shots, classes, seed)
 
