@@ -43,6 +43,12 @@ def runs_here(command: Command) -> bool:
     return name not in OWN_TESTS and not official and not any(part in str(command.promptseg) for part in elsewhere)
 
 
+def is_slow(command: Command) -> bool:
+    """Whether it takes more than a few seconds."""
+    name, given = parsed(command.promptseg)
+    return name in TRAINING or given.get("to") == "onnx"
+
+
 FOUND = [c for document in DOCUMENTS for c in commands(document) if c.words[0] == "promptseg" and runs_here(c)]
 
 
@@ -95,7 +101,7 @@ def write_captions(home: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [pytest.param(c, marks=pytest.mark.slow) if parsed(c.promptseg)[0] in TRAINING else c for c in FOUND],
+    [pytest.param(c, marks=pytest.mark.slow) if is_slow(c) else c for c in FOUND],
     ids=str,
 )
 def test_a_command_runs(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
