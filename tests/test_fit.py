@@ -210,7 +210,9 @@ def test_a_finished_run_is_kept_and_read_back(tmp_path: Path, model: SeemSegment
     first = promptseg.fit(model, SHAPES, out=tmp_path, progress=False, **FEW)
     with pytest.raises(PromptsegError, match="holds a finished run"):
         promptseg.fit(model, SHAPES, out=tmp_path, progress=False, **FEW)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"left by a process that was killed at its last moment")
     again = promptseg.fit(model, SHAPES, out=tmp_path, resume=True, progress=False, **FEW)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["prompts", "run.json"]
     assert same(first.prompts, again.prompts)
     assert same(first.prompts, promptseg.Prompts.load(tmp_path / "prompts"))
     content = json.loads((tmp_path / "run.json").read_text())

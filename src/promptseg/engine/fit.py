@@ -11,7 +11,7 @@ import torch
 from promptseg.data.few_shot import Shots
 from promptseg.data.sample import Sample
 from promptseg.engine.defaults import default_prompts
-from promptseg.engine.runs import RECORD, Run, check_free, check_record, load_run, run_folder
+from promptseg.engine.runs import CHECKPOINT, RECORD, Run, check_free, check_record, load_run, run_folder
 from promptseg.engine.settings import resolve
 from promptseg.engine.solve import cross_fitted, show_shots, with_solved
 from promptseg.engine.trainer import Trainer
@@ -127,6 +127,7 @@ def _finished(folder: Path, model: PromptableSegmenter, record: FitRecord) -> Ru
     run = load_run(folder)
     run.prompts.check_model(model.id, model.fingerprint)
     check_record(run.record.to_json(), record.request(), folder)
+    (folder / CHECKPOINT).unlink(missing_ok=True)  # of a process that was killed at its last moment
     return run
 
 

@@ -59,7 +59,10 @@ class Tokenizer:
             return Tokenizer(clip_tokenizer(_read_merges(path)), str(path))
         except PromptsegError:
             raise
-        except Exception as error:  # the library raises bare Exception
+        except BaseException as error:
+            # The library raises bare Exception, and on some broken files its own panic, which is not even one.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             if not path.is_file():
                 raise PromptsegError(f"{path}: no such file") from None
             raise PromptsegError(
