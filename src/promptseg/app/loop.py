@@ -247,14 +247,15 @@ class Loop:
             return
         started = time.monotonic()
         shots = self._shots(space)
-        known, content = self.knowledge, (space, *((shot.id, shot.version) for shot in shots))
+        content = (space, *((shot.id, shot.version) for shot in shots))
         if content == self._learned:
             return
+        number = self.knowledge.number + 1 if self.knowledge is not None else 1
+        # Prompts for other names say nothing of these classes.
+        known = self.knowledge if self.knowledge and self.knowledge.space.names == space.names else None
         self._say(f"learning from {counted(len(shots))}" if shots else "reading the class names", busy=True)
-        same = known is not None and known.space.names == space.names
-        zero_shot = known.zero_shot if known is not None and same else self.learner.zero_shot(space)
-        self._hold(shots, known.prompts if known is not None and same else zero_shot)
-        number = known.number + 1 if known is not None else 1
+        zero_shot = known.zero_shot if known else self.learner.zero_shot(space)
+        self._hold(shots, known, zero_shot)
         try:
             prompts = self.learner.learn(shots, zero_shot) if shots else zero_shot
         except PromptsegError as error:
@@ -281,15 +282,12 @@ class Loop:
                 self._fault(id_, error)
         return shots
 
-    def _hold(self, shots: list[LabelledPhoto], prompts: "Prompts") -> None:
+    def _hold(self, shots: list[LabelledPhoto], known: Knowledge | None, zero_shot: "Prompts") -> None:
         """Keep what is predicted of photos of which nothing was learned yet: the score's test before train."""
-        learned = self.knowledge.photos if self.knowledge is not None else frozenset()
+        learned, prompts = (known.photos, known.prompts) if known else (frozenset[str](), zero_shot)
         for shot in shots:
-            if shot.id in learned or self.records.of(shot.id).held is not None:
-                continue
-            shown = self._answer is not None and self.knowledge and self._answer[:2] == (shot.id, self.knowledge.number)
-            answer = self._answer[2] if self._answer and shown else self.learner.answer(prompts, shot.photo)
-            self.records.hold(shot.id, answer, len(learned))
+            if shot.id not in learned and self.records.of(shot.id).held is None:
+                self.records.hold(shot.id, self.learner.answer(prompts, shot.photo), len(learned))
 
     def _score(self, id_: str) -> None:
         """Set the prediction that was kept, and zero-shot, against the labels of a confirmed photo."""
