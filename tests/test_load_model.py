@@ -209,3 +209,7 @@ def test_devices_that_are_not_there_are_refused(tmp_path, device):
 def test_no_device_means_gpu_if_there_is_one(tmp_path):
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert load_model(tiny_folder(tmp_path)).device.type == expected
+
+
+def test_the_small_model_answers_to_its_other_name():
+    assert load_model("seem-nano", "cpu").id == load_model("seem-lite", "cpu").id == "seem-lite"

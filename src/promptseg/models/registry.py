@@ -5,6 +5,7 @@ This module imports torch only when a model is loaded, so names can be listed at
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,10 @@ FAMILIES: Registry[Family] = Registry(
         "sam": "promptseg.models.sam.family:FAMILY",
     },
 )
+
+
+_SAME = {"seem-nano": "seem-lite"}
+"""Another name of a model: as scripts and reports ask for the small one that comes with the package."""
 
 
 def list_models() -> tuple[ModelEntry, ...]:
@@ -64,9 +69,11 @@ def find_model(name_or_folder: str | Path) -> tuple[Family, ModelSource]:
     """
     spec = read_spec(str(name_or_folder))
     named = _named_models()
-    if spec.where in named:
-        family, entry = named[spec.where]
-        return family, ModelSource(spec, entry, entry.folder())
+    name = _SAME.get(spec.where, spec.where)
+    if name in named:
+        family, entry = named[name]
+        proper = replace(spec, text=spec.text.replace(spec.where, name, 1), where=name)
+        return family, ModelSource(proper, entry, entry.folder())
     folder = hub_folder(spec.where.removeprefix(HUB)) if spec.where.startswith(HUB) else Path(spec.where)
     if folder.is_file():
         raise PromptsegError(f"{folder} is a file, expected a model folder: run promptseg models import {folder}")

@@ -48,12 +48,29 @@ class PhotoWriter:
         self._answers.merge(told)
 
 
-class _Writers(Mapping[str, Callable[[Path, LabelSpace], PhotoWriter]]):
+class WholeWriter(PhotoWriter):
+    """A writer that keeps what is told about all photos itself: for as many as memory holds."""
+
+    def __init__(self, out: Path, label_space: LabelSpace, task: Task[Any], overlays: bool = True) -> None:
+        super().__init__(out, label_space, task, overlays)
+        self._told: dict[str, Any] = {}
+
+    def add(self, name: str, file_name: str, photo: Picture, answer: Any) -> tuple[str, Any]:
+        """As of any writer."""
+        line, self._told[name] = super().add(name, file_name, photo, answer)
+        return line, self._told[name]
+
+    def finish(self) -> None:
+        """Write what is told about all photos together."""
+        self.merge(self._told)
+
+
+class _Writers(Mapping[str, Callable[[Path, LabelSpace], WholeWriter]]):
     """What builds the writer of each task there is, with the task's own settings."""
 
-    def __getitem__(self, name: str) -> Callable[[Path, LabelSpace], PhotoWriter]:
+    def __getitem__(self, name: str) -> Callable[[Path, LabelSpace], WholeWriter]:
         task = build_task(name)
-        return lambda out, label_space: PhotoWriter(out, label_space, task)
+        return lambda out, label_space: WholeWriter(out, label_space, task)
 
     def __iter__(self) -> Iterator[str]:
         return iter(TASKS)
