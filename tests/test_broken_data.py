@@ -249,3 +249,14 @@ def test_sky_below_the_road_is_suspected(tmp_path, names, suspected):
     report = check_dataset(str(tmp_path))
     signs = [d for d in report.defects if "on average, 'sky' lies below 'road'" in d.reason]
     assert bool(signs) == suspected and report.ok
+
+
+@pytest.mark.parametrize("name", ["", ".", "/etc/passwd", "../../x.jpg"])
+def test_a_panoptic_file_names_files_below_its_folder_alone(tmp_path, name):
+    trees.coco_panoptic(tmp_path)
+    path = tmp_path / VAL_JSON
+    content = json.loads(path.read_text())
+    content["images"][0]["file_name"] = name
+    path.write_text(json.dumps(content))
+    with pytest.raises(PromptsegError, match="write the path of a file below its folder"):
+        promptseg.load_dataset(f"coco_panoptic:{tmp_path}")

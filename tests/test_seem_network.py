@@ -336,7 +336,7 @@ def test_configs_survive_json(name: str) -> None:
         ({"heads": None}, "lacks the field heads"),
         ({"depth": 3}, "unknown field in config 'depth'"),
         ({"heads": "8"}, "config.heads is '8', expected a whole number"),
-        ({"heads": 0}, "config.heads is 0, expected a whole number of at least 1"),
+        ({"heads": 0}, "config.heads is 0, expected a whole number from 1 to 100000"),
         ({"variant": "v2"}, f"unknown variant of SEEM 'v2': choose one of {', '.join(sorted(VARIANTS))}"),
         ({"text_dim": 16}, "text_dim 16 is not hidden_dim 32: variant v1 puts words among the queries"),
         ({"heads": 7}, "hidden_dim 32 is not a multiple of 7"),

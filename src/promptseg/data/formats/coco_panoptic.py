@@ -74,7 +74,10 @@ def _samples(root: Path, path: Path) -> tuple[LabelSpace, list[FileSample], list
 
 def _below(path: Path, record: dict[str, Any]) -> PurePosixPath:
     """The path of a record's file below its folder; exports of Windows have other separators."""
-    return PurePosixPath(field(path, record, "file_name", str).replace("\\", "/"))
+    name = PurePosixPath(field(path, record, "file_name", str).replace("\\", "/"))
+    if not name.name or name.is_absolute() or ".." in name.parts:
+        raise DefectError(path, f"names the file {str(name)[:60]!r}", "write the path of a file below its folder")
+    return name
 
 
 def _first_folder(path: Path, *places: Path) -> Path:

@@ -122,6 +122,10 @@ class SeemConfig:
         return config
 
 
+_LARGEST = 100_000
+"""Of any number of a config, so that a broken file is refused before a network of that size is built."""
+
+
 def _from_json(cls: Any, content: Any, where: str) -> Any:
     """An instance of a dataclass from what `dataclasses.asdict` made of one.
 
@@ -161,8 +165,8 @@ def _value(kind: Any, value: Any, where: str, least: int) -> Any:
             raise PromptsegError(f"{where} is {value!r}, expected text")
         return value
     if kind is int:
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise PromptsegError(f"{where} is {value!r}, expected a whole number of at least {least}")
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _LARGEST:
+            raise PromptsegError(f"{where} is {value!r}, expected a whole number from {least} to {_LARGEST}")
         return value
     if kind is float:
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
