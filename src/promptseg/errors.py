@@ -21,7 +21,7 @@ _MEMORY = "give fewer or smaller images, or close other programs"
 _PLACE = "choose a place you may read and write"
 _MENDS = (
     (
-        (errno.ENOSPC, errno.EDQUOT),
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
         ("no space left on device", "quota exceeded"),
         "free some space, or write elsewhere",
     ),
