@@ -12,7 +12,15 @@ from tiny import tiny_folder, tiny_segmenter
 import promptseg
 from promptseg.cli.main import run
 from promptseg.engine.defaults import default_prompts
-from promptseg.engine.inspect import attention_maps, class_changes, relative_distances, starting_prompts, vocabulary
+from promptseg.engine.inspect import (
+    attention_maps,
+    class_changes,
+    evidence_maps,
+    pixel_readings,
+    relative_distances,
+    starting_prompts,
+    vocabulary,
+)
 from promptseg.features.encode import image_tensor
 from promptseg.methods.registry import METHODS
 from promptseg.models.registry import model_words
@@ -75,6 +83,34 @@ def test_heat_is_the_probability_of_the_mask(model: SeemSegmenter) -> None:
         expected = torch.nn.functional.interpolate(mask[None, None], size=(64, 96), mode="bilinear")[0, 0]
         assert prediction.canvas == (64, 96)
         assert np.abs(heat - expected.numpy()).max() < 0.02
+
+
+def test_pixel_prompts_are_told_by_trust_by_map_and_by_what_they_say_of_a_photo(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path / "model")
+    model = promptseg.load_model(folder, "cpu")
+    before = default_prompts(model, SPACE).detached()
+    assert pixel_readings(model, before) == []
+    dims = [spec.dim for spec in model.dense_map_specs]
+    embedding = torch.zeros(3, sum(dims))
+    embedding[1, dims[0] : dims[0] + 2] = torch.tensor([3.0, 4.0])
+    kinds = {"pixel": embedding, "pixel_bias": torch.zeros(3, 1), "pixel_trust": torch.tensor([[1.0], [0.5], [0.0]])}
+    prompts = before.updated(kinds)
+    readings = pixel_readings(model, prompts)
+    assert [reading.trust for reading in readings] == [1.0, 0.5, 0.0]
+    assert list(readings[1].lengths.values()) == [0, 5, 0, 0] and sum(readings[0].lengths.values()) == 0
+    photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    shares = evidence_maps(model, prompts, photo)
+    level = model.encode_image([image_tensor(model, photo)]).levels[0]
+    product = torch.einsum("d,dhw->hw", embedding[1, dims[0] : dims[0] + dims[1]], level[0])
+    product = torch.nn.functional.interpolate(product[None, None], size=(64, 96), mode="bilinear")[0, 0]
+    expected = torch.stack((torch.zeros(64, 96), product, torch.zeros(64, 96))).softmax(0)
+    torch.testing.assert_close(shares, expected, rtol=0, atol=1e-4)
+    write_picture(tmp_path / "photos" / "a.png", photo)
+    kept, photos, out = prompts.save(tmp_path / "prompts"), tmp_path / "photos", tmp_path / "page"
+    assert run(["report", str(kept), "--model", str(folder), "--images", str(photos), "--out", str(out)]) == 0
+    page = (out / "learned.html").read_text("utf-8")
+    assert "<h2>Pixel prompts</h2>" in page and "Heat maps of the evidence" in page
+    assert '<tr><td>car<td class="n">0.50<td class="n">0.00<td class="n">5.00' in page
 
 
 def test_diagrams_hold_their_values() -> None:

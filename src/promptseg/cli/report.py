@@ -12,6 +12,10 @@ from promptseg.cli.predict import find_photos
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from promptseg import Prompts
+    from promptseg.models.base import PromptableSegmenter
     from promptseg.reports.pictures import Picture
 
 
@@ -34,6 +38,7 @@ def report(
     from promptseg.engine.inspect import (
         attention_maps,
         class_changes,
+        pixel_readings,
         relative_distances,
         starting_prompts,
         vocabulary,
@@ -56,8 +61,12 @@ def report(
     spatial_shares = prompts.default_share("mask")
     most_changed = sorted(range(len(distances)), key=lambda index: -distances[index])[:top]
     looked_at = most_changed if max(distances) > 0 else []
-    photos = _photos(data, images, count) if looked_at else []
-    maps = [(attention_maps(frozen, before, photo), attention_maps(frozen, prompts, photo)) for photo in photos]
+    pixels = pixel_readings(frozen, prompts)
+    photos = _photos(data, images, count) if looked_at or pixels else []
+    maps = [
+        (attention_maps(frozen, before, photo), attention_maps(frozen, prompts, photo))
+        for photo in (photos if looked_at else [])
+    ]
     learned = Learned(
         prompts=prompts,
         classes=class_changes(frozen, prompts, before, candidates),
@@ -65,11 +74,26 @@ def report(
         spatial_shares=None if spatial_shares is None else spatial_shares.tolist(),
         losses=run.losses if run else [],
         looked_at=looked_at,
-        heat=attention_picture(photos, maps, looked_at) if photos else None,
+        heat=attention_picture(photos, maps, looked_at) if photos and looked_at else None,
         words=len(candidates),
+        pixels=pixels,
+        evidence=_evidence(frozen, prompts, photos, top) if photos and pixels else None,
     )
     write_page(out / "learned.html", learned)
     typer.echo(f"page: {out}/learned.html")
+
+
+def _evidence(model: "PromptableSegmenter", prompts: "Prompts", photos: "Sequence[Picture]", top: int) -> "Picture":
+    """What the pixel prompts of the `top` classes that the photos show most say of them."""
+    import torch
+
+    from promptseg.engine.inspect import evidence_maps
+    from promptseg.reports.learned_page import evidence_picture
+
+    maps = [evidence_maps(model, prompts, photo) for photo in photos]
+    filled = torch.stack([heats.mean(dim=(1, 2)) for heats in maps]).mean(0)
+    shown = filled.argsort(descending=True)[:top].tolist()
+    return evidence_picture(photos, [heats[shown] for heats in maps], [prompts.class_names[i] for i in shown])
 
 
 def _photos(data: str | None, images: Path | None, count: int) -> "list[Picture]":

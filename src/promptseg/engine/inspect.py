@@ -1,6 +1,6 @@
 """What prompts have learned: which words they came near, how far they moved, and where in a photo they look."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,10 @@ from promptseg.engine.evaluate import input_short_side
 from promptseg.features.encode import image_tensor
 from promptseg.models.adapted import adapted
 from promptseg.models.base import PromptableSegmenter
+from promptseg.models.capabilities import dense_maps
+from promptseg.models.evidence import EMBEDDING, TRUST, has_pixel_prompts
 from promptseg.prompts import Prompts
+from promptseg.tasks.masks import image_evidence
 
 Near = tuple[tuple[str, float], ...]
 """Names with their cosine, nearest first."""
@@ -40,6 +43,42 @@ class ClassChange:
     default_share: float | None
     words: tuple[Near, Near]
     classes: tuple[Near, Near]
+
+
+@dataclass(frozen=True)
+class PixelReading:
+    """The pixel prompt of one class.
+
+    Attributes:
+        name: of the class.
+        trust: in the model's own answer, 1 as it is.
+        lengths: of the part of the embedding over each dense map, by the map's name.
+    """
+
+    name: str
+    trust: float
+    lengths: Mapping[str, float]
+
+
+def pixel_readings(model: PromptableSegmenter, prompts: Prompts) -> list[PixelReading]:
+    """Every class's pixel prompt, in the order of the classes; empty where the prompts have none."""
+    if not has_pixel_prompts(prompts):
+        return []
+    specs = dense_maps(model).dense_map_specs
+    parts = prompts.kinds[EMBEDDING].split([spec.dim for spec in specs], dim=1)
+    columns = {spec.name: torch.linalg.vector_norm(part, dim=1) for spec, part in zip(specs, parts, strict=True)}
+    return [
+        PixelReading(name, prompts.kinds[TRUST][i].item(), {one: column[i].item() for one, column in columns.items()})
+        for i, name in enumerate(prompts.class_names)
+    ]
+
+
+@torch.no_grad()
+def evidence_maps(model: PromptableSegmenter, prompts: Prompts, photo: NDArray[np.uint8]) -> Tensor:
+    """What pixel prompts alone say of a photo (H, W, 3): softmax of their evidence over the classes, (C, h, w)."""
+    used = adapted(model, prompts.to(model.device))
+    features = used.encoder.encode_image([image_tensor(model, photo, input_short_side(prompts))])
+    return image_evidence(used.decoder.decode(features, used.prompts), 0).softmax(0).float().cpu()
 
 
 def starting_prompts(model: PromptableSegmenter, prompts: Prompts) -> Prompts:

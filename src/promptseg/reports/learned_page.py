@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from promptseg.engine.inspect import ClassChange
+from promptseg.engine.inspect import ClassChange, PixelReading
 from promptseg.extras import import_extra
 from promptseg.files import write_text
 from promptseg.prompts import Prompts
@@ -36,6 +36,8 @@ class Learned:
         looked_at: the spatial prompts in `heat`.
         heat: where they look, before and after; none without photos.
         words: how many words were looked through.
+        pixels: the pixel prompts; empty where there are none.
+        evidence: what they say of photos; none without photos.
     """
 
     prompts: Prompts
@@ -46,6 +48,8 @@ class Learned:
     looked_at: Sequence[int]
     heat: Picture | None
     words: int
+    pixels: Sequence[PixelReading] = ()
+    evidence: Picture | None = None
 
 
 def write_page(path: Path, learned: Learned) -> None:
@@ -72,6 +76,8 @@ def write_page(path: Path, learned: Learned) -> None:
         if changed
         else None,
         heat=None if learned.heat is None else _data_uri(learned.heat),
+        evidence=None if learned.evidence is None else _data_uri(learned.evidence),
+        metrics={} if record is None else record.metrics,
     )
     write_text(path, page)
 
@@ -93,6 +99,21 @@ def attention_picture(
     ]
     headers = ["photo", *(f"{index} {side}" for index in indices for side in ("before", "after"))]
     return grid(rows, headers, width)
+
+
+def evidence_picture(
+    photos: Sequence[Picture], maps: Sequence[Tensor], names: Sequence[str], width: int = 220
+) -> Picture:
+    """What pixel prompts say: a row for each photo, a column for each class.
+
+    Args:
+        photos: (H, W, 3) uint8 each.
+        maps: of each photo the probability of the classes shown, (K, h, w); cold is 0, hot is 1.
+        names: of the K classes.
+        width: of each picture, pixels.
+    """
+    rows = [[photo, *(_heated(photo, heat) for heat in heats)] for photo, heats in zip(photos, maps, strict=True)]
+    return grid(rows, ("photo", *names), width)
 
 
 def _heated(photo: Picture, heat: Tensor) -> Picture:
