@@ -1,23 +1,29 @@
-"""`promptseg export`: labels in the forms of other tools."""
+"""`promptseg export`: labels in the forms of other tools, and prompts with their model as an ONNX graph."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from promptseg.cli.options import DataArgument, OutFolder
+from promptseg.cli.options import SPEC_HELP, OutFolder
 
 
 def export(
-    source: DataArgument,
-    to: Annotated[str, typer.Option(metavar="FORM", help="coco, yolo, labelme, csv or folder.")],
+    source: Annotated[str, typer.Argument(metavar="SPEC", help=f"{SPEC_HELP} For onnx: a run, or a prompt folder.")],
+    to: Annotated[str, typer.Option(metavar="FORM", help="coco, yolo, labelme, csv, folder or onnx.")],
     out: OutFolder,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
 ) -> None:
     """Write the labels of a data set in the form of another tool, with the photos beside them.
 
+    Or write learned prompts with their model as an ONNX graph (onnx), which runs without PyTorch: see docs/export.md.
+
     Objects are the connected parts of each class. coco: polygons, run lengths where there are holes. yolo and labelme:
     polygons. csv: areas per class and per object. folder: label maps, as fit reads them. DIR must be new or empty.
     """
+    if to == "onnx":
+        _export_onnx(Path(source), out)
+        return
     from promptseg import load_dataset
     from promptseg.data.formats.splits import SPLITS
     from promptseg.errors import unknown_name
@@ -27,3 +33,14 @@ def export(
         raise unknown_name("split", split, SPLITS)
     done = export_labels(getattr(load_dataset(source), split), to, out)
     typer.echo(f"{done.photos} photos with {done.objects} objects: {done.folder}")
+
+
+def _export_onnx(run: Path, out: Path) -> None:
+    from promptseg import Prompts, load_model
+    from promptseg.engine.runs import PROMPTS
+    from promptseg.export.onnx_graph import export_onnx
+
+    prompts = Prompts.load(run / PROMPTS if (run / PROMPTS).is_dir() else run)
+    check = export_onnx(load_model(prompts.model_id, device="cpu"), prompts, out)
+    found = f"largest difference {check.difference:.1e}, {100 * check.agreement:.2f} % of pixels of the same class"
+    typer.echo(f"{out}: {found}; label photos with python {out / 'run.py'} OUT PHOTO")

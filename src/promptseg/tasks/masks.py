@@ -76,8 +76,10 @@ def strips(maps: Tensor, size: Size) -> Iterator[tuple[slice, Tensor]]:
 def _across(maps: Tensor, width: int, columns: slice) -> Tensor:
     """Some columns of maps (N, h, w) enlarged to a width: (N, h, columns); a few maps at a time, as all are needed."""
     few = max(1, STRIP_VALUES // (maps.shape[1] * width))
-    parts = [_enlarged(some, (maps.shape[1], width))[..., columns].clone() for some in maps.split(few)]
-    return torch.cat(parts)
+    found = maps.new_empty(*maps.shape[:2], columns.stop - columns.start)
+    for some, place in zip(maps.split(few), found.split(few), strict=True):
+        place.copy_(_enlarged(some, (maps.shape[1], width))[..., columns])
+    return found
 
 
 def _spans(start: int, stop: int, step: int) -> list[slice]:

@@ -1,0 +1,78 @@
+"""Label photos with the graph beside this file; needs onnxruntime, numpy and Pillow, and nothing else.
+
+python run.py OUT PHOTO [PHOTO ...]    label maps OUT/NAME.png, whose values are the class ids
+python run.py --check                  compare the graph with the answer that was stored with it
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+HERE = Path(__file__).resolve().parent
+ABOUT = json.loads((HERE / "about.json").read_text(encoding="utf-8"))
+LONGEST = 4
+
+
+def input_size(height: int, width: int) -> tuple[int, int]:
+    """What a photo is resized to: its shorter side as the model wants it, halves rounded up."""
+    of = min(height, width)
+    side = ABOUT["short_side"] or min(ABOUT["own_short_side"], ABOUT["most_enlarged"] * of)
+    if max(height, width) > LONGEST * of:
+        side, of = LONGEST * side, max(height, width)
+    largest = ABOUT["fixed_canvas"]
+    if largest and max(height, width) * side > largest * of:
+        side, of = largest, max(height, width)
+    return max(1, int(height * side / of + 0.5)), max(1, int(width * side / of + 0.5))
+
+
+def label(session: Any, photo: Image.Image) -> NDArray[np.uint8]:
+    """The class of every pixel of a photo, (H, W) uint8."""
+    height, width = input_size(photo.height, photo.width)
+    divisor = ABOUT["divisor"]
+    canvas = [-(-side // divisor) * divisor for side in (height, width)]
+    pixels = np.tile(np.array(ABOUT["padding"], np.float32)[:, None, None], (1, *canvas))
+    resized = photo.resize((width, height), Image.Resampling.BILINEAR)
+    pixels[:, :height, :width] = np.asarray(resized, np.float32).transpose(2, 0, 1)
+    scores = session.run(["scores"], {"pixels": pixels[None]})[0][0, :, :height, :width]
+    best = np.full((photo.height, photo.width), -np.inf, np.float32)
+    labels = np.zeros((photo.height, photo.width), np.uint8)
+    for number, score in enumerate(scores):
+        large = np.asarray(Image.fromarray(score).resize(photo.size, Image.Resampling.BICUBIC))
+        labels[large > best] = number
+        best = np.maximum(best, large)
+    return labels
+
+
+def check(session: Any) -> None:
+    """Print how far the graph is from the stored answer."""
+    example = np.load(HERE / "example.npz")
+    scores = session.run(["scores"], {"pixels": example["pixels"].astype(np.float32)})[0]
+    agree = (scores.argmax(1) == example["scores"].argmax(1)).mean()
+    print(f"largest difference {np.abs(scores - example['scores']).max():.2g}, same class {100 * agree:.3f} %")
+
+
+def main() -> None:
+    """Label the photos."""
+    session = onnxruntime.InferenceSession(str(HERE / "model.onnx"), providers=onnxruntime.get_available_providers())
+    if sys.argv[1:] == ["--check"]:
+        check(session)
+        return
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    out = Path(sys.argv[1])
+    out.mkdir(parents=True, exist_ok=True)
+    for path in map(Path, sys.argv[2:]):
+        image = Image.fromarray(label(session, ImageOps.exif_transpose(Image.open(path)).convert("RGB")))
+        image.putpalette([value for entry in ABOUT["classes"] for value in entry["color"]])
+        image.save(out / f"{path.stem}.png")
+        print(out / f"{path.stem}.png")
+
+
+if __name__ == "__main__":
+    main()
