@@ -100,7 +100,29 @@ def test_tables_in_one_folder_share_their_trials(model: SeemSegmenter, tmp_path:
             "not the paper's data: Cityscapes; give what you have as --data 'Cityscapes=FORMAT:PATH'"
         )
     counts = [line for line in said if "finished before" in line]
-    assert counts == ["5 trials, 0 finished before", "7 trials, 3 finished before", "4 trials, 1 finished before"]
+    assert counts == ["7 trials, 0 finished before", "7 trials, 3 finished before", "4 trials, 1 finished before"]
+
+
+def test_preset_paper_trains_each_column_with_the_papers_batch_and_raw_names(
+    model: SeemSegmenter, tmp_path: Path
+) -> None:
+    recipe = RECIPES["table2"]
+    datasets = {column: shapes(column) for column in ("Cityscapes", "ADE20K", "PASCAL Context")}
+    for preset, settings, sizes in (
+        ("paper", {"steps": 1}, {"Cityscapes": 2, "ADE20K": 8, "PASCAL Context": 8}),
+        ("paper", {"steps": 1, "batch_size": 3}, dict.fromkeys(datasets, 3)),
+        ("tuned", {"steps": 1}, dict.fromkeys(datasets, 2)),
+    ):
+        out = tmp_path / f"{preset}-{len(settings)}"
+        plan = Plan(recipe.variants, seeds=(0,), settings=settings, preset=preset)
+        made = reproduce(recipe, model, datasets, plan, out, say=lambda line: None)
+        assert all(outcome.score for outcome in made.outcomes) and len(made.outcomes) == 15
+        records = [json.loads(file.read_text())["record"] for file in (out / "trials").glob("*.json")]
+        assert {record["data"]: record["settings"]["batch_size"] for record in records} == sizes
+        templates = {record["method"]: record["settings"]["templates"] for record in records}
+        own = "raw" if preset == "paper" else None
+        assert templates == {"zero-shot": own, "coop": "photo", "locn": "photo", "ssprompt": own, "pixprompt": own}
+        assert ("8 images a step on ADE20K and PASCAL Context" in made.notes[0]) == (8 in sizes.values())
 
 
 def test_every_image_of_table6_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

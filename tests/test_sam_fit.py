@@ -104,6 +104,21 @@ def test_table9_needs_a_base_and_runs_on_any(specs, tmp_path, capsys):
     assert all(figure in said for figure in ("14.3", "14.9", "20.1", "the released SAM, its size not stated"))
 
 
+def test_table2_runs_on_sam3_with_pixel_prompts(specs, tmp_path, capsys):
+    data = "Cityscapes=streets:fog?size=64x32&train=6&val=2&test=1"
+    command = ["reproduce", "table2", "--model", specs["sam3"], "--data", data, "--seeds", "0", "--steps", "1"]
+    assert run([*command, "--out", str(tmp_path)]) == 0
+    assert f"ours: {specs['sam3']}" in capsys.readouterr().out
+    (ours,) = (place for place, name in enumerate(_table(tmp_path)["headers"]) if name == "Cityscapes: ours")
+    found = {row[0]: float(row[ours]) for row in _table(tmp_path)["rows"]}
+    assert {"SEEM", "SSPrompt", "pixel prompts (not in the paper)"} < set(found)
+    assert all(0 <= score <= 100 for score in found.values())
+
+
+def _table(folder: Path):
+    return json.loads((folder / "table2.json").read_text())
+
+
 @pytest.mark.slow
 def test_the_example_trains_a_base_that_table9_runs_on(tmp_path, capsys):
     """As its docstring says, with a few steps."""

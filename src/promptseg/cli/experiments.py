@@ -180,7 +180,7 @@ def reproduce(
         ),
     ] = None,
     rule: Rule = "cover",
-    seeds: Seeds = "0,1,2",
+    seeds: Seeds = "0,1,2,3,4",
     split: EvaluatedSplit = "val",
     preset: Preset = "tuned",
     steps: Steps = None,

@@ -18,6 +18,7 @@ PRESETS: dict[str, FitSettings] = {
         rate=1e-3,
         weight_decay=1e-4,
         auxiliary=0.0,
+        templates="raw",
     ),
     "tuned": FitSettings(
         steps=300,

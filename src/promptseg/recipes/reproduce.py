@@ -24,7 +24,7 @@ from promptseg.files import write_json, write_text
 from promptseg.models.base import PromptableSegmenter
 from promptseg.recipes.caption_counts import CaptionCounts
 from promptseg.recipes.figure3 import check_counts, share_figure
-from promptseg.recipes.paper import Recipe, Row
+from promptseg.recipes.paper import EIGHT_A_STEP, Recipe, Row
 from promptseg.reports.tables import MISSING, Table
 from promptseg.tasks.base import mean
 
@@ -100,7 +100,8 @@ def reproduce(
         check_counts(captions, distinct[0].label_space)
     outcomes: list[Outcome] = []
     for part in plans(recipe, plan):
-        outcomes += compare(model, distinct, part, out, say, pool)
+        for settings, some in _by_settings(datasets, part):
+            outcomes += compare(model, some, replace(part, settings=settings), out, say, pool)
     drawn = drawn_text(outcomes, plan.rule)
     notes = (*_notes(recipe, model, datasets, plan, drawn), *_missing(recipe, datasets))
     if recipe.claim:
@@ -118,10 +119,25 @@ def plans(recipe: Recipe, plan: Plan) -> list[Plan]:
     return [replace(plan, task=task, settings={**settings, **plan.settings}) for task, settings in recipe.tasks.items()]
 
 
+def _by_settings(datasets: Datasets, plan: Plan) -> list[tuple[Mapping[str, Any], list[Dataset]]]:
+    """The distinct data with what they are trained with: preset `paper` has the paper's batch size of each column."""
+    of_spec = {dataset.spec: column for column, dataset in datasets.items()}
+    eight = [column for column in of_spec.values() if _eight(column, plan)]
+    two = [column for column in of_spec.values() if column not in eight]
+    groups = ((plan.settings, two), ({"batch_size": 8, **plan.settings}, eight))
+    return [(settings, [datasets[column] for column in columns]) for settings, columns in groups if columns]
+
+
+def _eight(column: str, plan: Plan) -> bool:
+    return plan.preset == "paper" and column in EIGHT_A_STEP
+
+
 def _notes(recipe: Recipe, model: PromptableSegmenter, datasets: Datasets, plan: Plan, drawn: str) -> tuple[str, ...]:
     data = ", ".join(dict.fromkeys(dataset.spec for dataset in datasets.values()))
     settings = "".join(f", {name}={value}" for name, value in plan.settings.items())
     seeds = ", ".join(map(str, plan.seeds))
+    eight = [column for column in datasets if _eight(column, plan) and "batch_size" not in plan.settings]
+    settings += f", 8 images a step on {' and '.join(eight)}" if eight else ""
     ours = (
         f"ours: {model.id} (weights {model.fingerprint[:12]}) on {data}, split {plan.split}; {drawn}; seeds {seeds}; "
         f"preset {plan.preset}{settings}"
