@@ -313,6 +313,7 @@ def test_the_paper_preset_is_the_papers() -> None:
         weight_decay=1e-4,
         auxiliary=0.0,
         power=0.9,
+        templates="raw",
     )
     assert PRESETS["paper"] == expected
     losses = {name: kind.presets["paper"].loss for name, kind in TASKS.items()}
