@@ -207,6 +207,8 @@ def test_a_signal_leaves_a_run_that_can_be_resumed(tmp_path, model_folder, photo
     command = [
         *COMMAND,
         "fit",
+        "--method",
+        "ssprompt",
         "--model",
         model_folder,
         "--data",

@@ -28,6 +28,7 @@ def fit(tmp_path):
 def test_a_log_gets_lines_of_progress_and_quiet_leaves_results_alone(capsys, tmp_path, fit, monkeypatch):
     monkeypatch.setattr("promptseg.progress.SECONDS_BETWEEN_LINES", 0.0)
     log_file = tmp_path / "logs" / "fit.log"
+    fit = [*fit, "--method", "ssprompt"]
     assert run([*fit, "--out", str(tmp_path / "loud"), "--log-file", str(log_file)]) == 0
     loud = capsys.readouterr()
     assert re.search(r"^fit 2/3, .*loss \d", loud.err, re.MULTILINE) and "encode 1/" in loud.err
