@@ -17,7 +17,7 @@ from promptseg.engine.trainer import Trainer
 from promptseg.errors import PromptsegError
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import IGNORE
-from promptseg.methods.pixel.choice import FEW, FOLDS, TRAINING_PIXELS, choose, folds, mean_iou
+from promptseg.methods.pixel.choice import FEW, FOLD_PIXELS, FOLDS, choose, folds, mean_iou
 from promptseg.methods.pixel.samples import PixelSampler, PixelSamples, draw_pixels, look_up, own_evidence
 from promptseg.methods.pixel.solver import HOLD, PixelProblem, Recipe
 from promptseg.models.base import Prediction
@@ -194,7 +194,7 @@ def test_whole_shots_are_held_out_each_once() -> None:
         for (rows, _), one in zip(found, held_out, strict=True):
             assert not one & set(shots[rows].tolist())
     many = torch.arange(10).repeat_interleave(4000)
-    assert all(len(rows) == TRAINING_PIXELS for rows, _ in folds(many, 10, seed=0))
+    assert all(len(rows) == len(held_out) == FOLD_PIXELS for rows, held_out in folds(many, 10, seed=0))
 
 
 def test_mean_iou_is_that_of_the_task() -> None:

@@ -22,8 +22,8 @@ FEW = 6
 RIDGES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
 BALANCES = (0.0, -0.5)
 TRUSTS: tuple[float | str, ...] = ("learned", 1.0, 0.0)
-TRAINING_PIXELS = 10_000
-"""Most pixels of a fold that are solved on."""
+FOLD_PIXELS = 10_000
+"""Most pixels of a fold that are solved on, and most that are held out."""
 STEPS = 12
 """Of each solution: it need not be exact to be judged."""
 _RESAMPLES = 200
@@ -142,7 +142,7 @@ class _Trials:
 
 
 def folds(shots: Tensor, count: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each fold the samples to solve on (at most `TRAINING_PIXELS`) and those held out, by index.
+    """For each fold the samples to solve on and those held out, at most `FOLD_PIXELS` of each, by index.
 
     Args:
         shots: (n,) int64, the shot of each sample.
@@ -156,10 +156,9 @@ def folds(shots: Tensor, count: int, seed: int) -> Iterator[tuple[Tensor, Tensor
     order = torch.randperm(len(shots), generator=generator).to(shots.device)
     of_sample = fold.to(shots.device)[shots]
     for index in range(number):
-        others = order[of_sample[order] != index]
-        held_out = (of_sample == index).nonzero()[:, 0]
+        others, held_out = order[of_sample[order] != index], order[of_sample[order] == index]
         if len(others) and len(held_out):
-            yield others[:TRAINING_PIXELS].sort().values, held_out
+            yield others[:FOLD_PIXELS].sort().values, held_out[:FOLD_PIXELS].sort().values
 
 
 def mean_iou(confusion: NDArray[np.float64]) -> float:

@@ -26,7 +26,7 @@ class PixelSettings:
     """
 
     pixels: int = 48_000
-    solver_steps: int = 60
+    solver_steps: int = 40
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
