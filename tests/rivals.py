@@ -4,4 +4,6 @@ CHANGE_WEIGHTS = ("ssf", "bitfit", "lora", "finetune-decoder", "finetune-all")
 """They change weights of a view of the model."""
 READERS = ("linear", "prototype", "prototype-text")
 """They are solved over the frozen maps, and trained nowhere."""
-APART = (*CHANGE_WEIGHTS, *READERS, "ssf-pixprompt", "pixprompt")
+SOLVED = ("pixprompt", "sspixprompt", "ssf-pixprompt")
+"""Pixel prompts are solved, after what else they learn."""
+APART = (*CHANGE_WEIGHTS, *READERS, *SOLVED)

@@ -348,16 +348,6 @@ def test_data_check_passes_a_good_folder(capsys, tmp_path, photos):
     assert json.loads((tmp_path / "report.json").read_text())["ok"] is True
 
 
-def test_data_check_names_the_bad_file(capsys, tmp_path):
-    for kind in ("images", "labels"):
-        (tmp_path / kind).mkdir()
-        Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / kind / "a.png")
-    (tmp_path / "classes.json").write_text('["sky"]')
-    code, out, _ = answer(capsys, "data", "check", tmp_path)
-    assert code == 2
-    assert any(line.startswith("error: ") and "labels/a.png" in line for line in out.splitlines())
-
-
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -91,3 +91,13 @@ def test_the_colours_of_a_preview(tmp_path):
 def test_preview_refuses(capsys, tmp_path, arguments, said):
     code, out, err = answer(capsys, "data", "preview", f"cityscapes:{trees.cityscapes(tmp_path)}", *arguments)
     assert code == 2 and not out and said in err and err.count("\n") == 1
+
+
+def test_data_check_names_the_bad_file(capsys, tmp_path):
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+        Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / kind / "a.png")
+    (tmp_path / "classes.json").write_text('["sky"]')
+    code, out, _ = answer(capsys, "data", "check", tmp_path)
+    assert code == 2
+    assert any(line.startswith("error: ") and "labels/a.png" in line for line in out.splitlines())

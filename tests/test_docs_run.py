@@ -28,7 +28,7 @@ NAMES = {entry.name for entry in list_models()}
 
 def words(command: Command) -> list[str]:
     """The arguments of a command, for small streets, two steps, one seed and one thread."""
-    small = [f"{word}?{SMALL}" if word.startswith("streets:") else word for word in command.promptseg]
+    small = [f"{word.partition('?')[0]}?{SMALL}" if word.startswith("streets:") else word for word in command.promptseg]
     name, given = parsed(command.promptseg)
     small += TWO_STEPS if name in TRAINING else ()
     small += ("--seeds", "0") if name == "compare" else ()
@@ -61,8 +61,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_folder(home / "models/focal-t")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        for out, task in (("fog", "semantic"), ("fog-panoptic", "panoptic"), ("photos", "semantic")):
-            data = "photos" if out == "photos" else f"streets:fog?{SMALL}"
+        for out, task in (
+            ("fog", "semantic"),
+            ("fog-panoptic", "panoptic"),
+            ("photos", "semantic"),
+            ("snow-pixels", "semantic"),
+        ):
+            data = "photos" if out == "photos" else f"streets:{out.partition('-')[0]}?{SMALL}"
             assert run(["fit", "--data", data, "--task", task, "--out", f"runs/{out}", *TWO_STEPS]) == 0
     return home
 

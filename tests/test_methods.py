@@ -59,7 +59,7 @@ def test_weight_one_leaves_the_default_out_and_weight_zero_the_learned() -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"start": "random"}, "unknown start 'random': choose one of copy, noise, normal"),
+        ({"start": "random"}, "unknown start 'random': choose one of copy, noise, normal, prototype"),
         ({"weight": 1.5}, "weight is 1.5: give 'learned' or a number from 0 to 1"),
         ({"weight": "half"}, "weight is 'half': give 'learned' or a number from 0 to 1"),
         ({"weight_start": 1.0}, "weight_start is 1.0: give a number between 0 and 1"),
