@@ -40,7 +40,7 @@ def test_every_command_knows_a_family_of_another_package(installed: Path, tmp_pa
     fitted = promptseg(
         installed,
         *("fit", "--model", "toy-colors", "--data", "streets:clear", "--shots", "1", "--steps", "3"),
-        *("--out", str(run), "--device", "cpu"),
+        *("--method", "ssprompt", "--out", str(run), "--device", "cpu"),
     )
     assert fitted.returncode == 0, fitted.stderr
     assert (run / "prompts" / "prompts.safetensors").is_file()

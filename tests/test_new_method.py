@@ -75,7 +75,9 @@ def test_one_file_and_one_line_make_a_method(
 
 
 def test_its_name_and_settings_are_known(installed: None) -> None:
-    with pytest.raises(PromptsegError, match="unknown method 'scales': choose one of .*coop, .*greedy, locn, .*scale"):
+    with pytest.raises(
+        PromptsegError, match="unknown method 'scales': choose one of .*coop, .*greedy, .*locn, .*scale"
+    ):
         METHODS.find("scales")
     assert resolve("tuned", METHODS.find("scale"), {"start": 2}).method.start == 2
 

@@ -6,6 +6,7 @@ and a mask is of the class whose vector is most like the mask's own.
 
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 import torch
 from torch.nn import functional as F
@@ -55,7 +56,7 @@ class Toy:
         return ToyFeatures(canvas, sizes, torch.stack(pixels))
 
     def encode_text(self, names, templates=None):
-        rows = [torch.randn(WORDS, generator=torch.Generator().manual_seed(sum(name.encode()))) for name in names]
+        rows = [torch.randn(WORDS, generator=torch.Generator().manual_seed(crc32(name.encode()))) for name in names]
         return torch.stack(rows).to(self.device)
 
     def default_text_prompts(self, names, templates=None):
