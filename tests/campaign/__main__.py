@@ -202,6 +202,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--long", action="store_true", help="every moment of every command, and more random ones")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
+    parser.add_argument("--only", default="", help="commands whose name holds this, such as compare")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for module in pkgutil.walk_packages(promptseg.__path__, "promptseg."):
@@ -224,7 +225,7 @@ def main() -> int:
             wanted[name], seconds[name] = files(out), time.monotonic() - at
             if name == "fit ssprompt":
                 shutil.copytree(out / "prompts", place.root / "prompts")
-        for name, command in ((name, known[name]) for name in wanted):
+        for name, command in ((name, known[name]) for name in wanted if options.only in name):
             moments = range(1, command.renames + 1)
             if not options.long:
                 moments = sorted(dice.sample(moments, min(2, len(moments))))

@@ -131,11 +131,11 @@ def after_seconds(seconds: float, what: int = signal.SIGKILL) -> Fault:
     """Send a signal at a moment."""
 
     def set_up() -> None:
+        victim = os.getpid()
         if os.fork() == 0:
-            parent = os.getppid()
             time.sleep(seconds)
-            if os.getppid() == parent:
-                os.kill(parent, what)
+            if os.getppid() == victim:  # it lives
+                os.kill(victim, what)
             os._exit(0)
 
     return set_up
