@@ -6,6 +6,7 @@ python run.py --check                  compare the graph with the answer that wa
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,23 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 HERE = Path(__file__).resolve().parent
-ABOUT = json.loads((HERE / "about.json").read_text(encoding="utf-8"))
 LONGEST = 4
+
+
+@cache
+def about() -> dict[str, Any]:
+    """What the export says of the graph: its classes, sizes and padding."""
+    content: dict[str, Any] = json.loads((HERE / "about.json").read_text(encoding="utf-8"))
+    return content
 
 
 def input_size(height: int, width: int) -> tuple[int, int]:
     """What a photo is resized to: its shorter side as the model wants it, halves rounded up."""
     of = min(height, width)
-    side = ABOUT["short_side"] or min(ABOUT["own_short_side"], ABOUT["most_enlarged"] * of)
+    side = about()["short_side"] or min(about()["own_short_side"], about()["most_enlarged"] * of)
     if max(height, width) > LONGEST * of:
         side, of = LONGEST * side, max(height, width)
-    largest = ABOUT["fixed_canvas"]
+    largest = about()["fixed_canvas"]
     if largest and max(height, width) * side > largest * of:
         side, of = largest, max(height, width)
     return max(1, int(height * side / of + 0.5)), max(1, int(width * side / of + 0.5))
@@ -34,9 +41,9 @@ def input_size(height: int, width: int) -> tuple[int, int]:
 def label(session: Any, photo: Image.Image) -> NDArray[np.uint8]:
     """The class of every pixel of a photo, (H, W) uint8."""
     height, width = input_size(photo.height, photo.width)
-    divisor = ABOUT["divisor"]
+    divisor = about()["divisor"]
     canvas = [-(-side // divisor) * divisor for side in (height, width)]
-    pixels = np.tile(np.array(ABOUT["padding"], np.float32)[:, None, None], (1, *canvas))
+    pixels = np.tile(np.array(about()["padding"], np.float32)[:, None, None], (1, *canvas))
     resized = photo.resize((width, height), Image.Resampling.BILINEAR)
     pixels[:, :height, :width] = np.asarray(resized, np.float32).transpose(2, 0, 1)
     scores = session.run(["scores"], {"pixels": pixels[None]})[0][0, :, :height, :width]
@@ -69,7 +76,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     for path in map(Path, sys.argv[2:]):
         image = Image.fromarray(label(session, ImageOps.exif_transpose(Image.open(path)).convert("RGB")))
-        image.putpalette([value for entry in ABOUT["classes"] for value in entry["color"]])
+        image.putpalette([value for entry in about()["classes"] for value in entry["color"]])
         image.save(out / f"{path.stem}.png")
         print(out / f"{path.stem}.png")
 
