@@ -1,5 +1,6 @@
 """The campaign of kills, signals, crowds and shortages, in its short form."""
 
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,9 @@ from documents import ROOT
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    "PROMPTSEG_CAMPAIGN" not in os.environ, reason="minutes of kills: set PROMPTSEG_CAMPAIGN=1 on a calm machine"
+)
 def test_everything_that_was_tried_held() -> None:
     done = subprocess.run([sys.executable, ROOT / "tests/campaign"], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout
