@@ -60,6 +60,7 @@ def start(arguments: Sequence[object], log: Path, fault: Fault | None = None) ->
         traceback.print_exc()
         code = 1
     finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # the command is over
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
