@@ -1,5 +1,6 @@
 """The processes of one fit: alone, or several that `torchrun` started and that split each batch among them."""
 
+import atexit
 import os
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -28,6 +29,8 @@ class Workers:
             accelerate = import_extra("accelerate", "distributed", "torchrun")
             self._state = accelerate.PartialState(cpu=device.type == "cpu")
             self.rank = self._state.process_index
+            # Left to the end of the interpreter, the group's own threads can abort a process that is done.
+            atexit.register(self._state.destroy_process_group)
 
     @property
     def is_main(self) -> bool:
