@@ -1,8 +1,7 @@
 """`fit`: from a frozen model and a few labelled images to prompts."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,21 @@ from promptseg.data.few_shot import Shots
 from promptseg.data.sample import Sample
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.runs import CHECKPOINT, RECORD, Run, check_free, check_record, load_run, run_folder
-from promptseg.engine.settings import resolve
+from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.solve import cross_fitted, show_shots, with_solved
 from promptseg.engine.trainer import Trainer
 from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import LabelSpace
+from promptseg.methods.module import BuildSolver, Method, PromptModule, PromptSolver
 from promptseg.methods.registry import METHODS
-from promptseg.models.adapted import adapted
+from promptseg.models.adapted import Adapted, adapted
 from promptseg.models.base import PromptableSegmenter
 from promptseg.progress import Progress
+from promptseg.prompts import Prompts
 from promptseg.record import Draw, FitRecord
+from promptseg.tasks.base import Task
 from promptseg.tasks.registry import TASKS
 
 
@@ -86,40 +88,70 @@ def fit(
         if folder is not None and (folder / RECORD).exists():
             return _finished(folder, model, record)
         defaults = default_prompts(model, label_space, resolved.fit.spatial, resolved.fit.templates).to(model.device)
+        module = found.build(model, defaults, resolved.method, seed)
         if cache is None:
             # What is only solved sees every image once: there is nothing to keep.
-            trains = found.build(model, defaults, resolved.method, seed).num_parameters() > 0
-            place = resolved.fit.features if trains else "none"
+            place = resolved.fit.features if module.num_parameters() else "none"
             cache = FeaturesCache(model.device, place, resolved.fit.features_dtype, precision=resolved.fit.precision)
-        shown = partial(show_shots, cache=cache, progress=Progress(progress), short_side=resolved.fit.short_side)
-
-        def train(some: Sequence[Sample], out: Path | None) -> tuple[Run, Trainer]:
-            module = found.build(model, defaults, resolved.method, seed)
-            starter = None if found.starter is None else found.starter(model, defaults, resolved.method)
-            if starter is not None:
-                shown(starter, [adapted(model, defaults)] * len(some), shots=some)
-                module.start_at(starter.solve().kinds)
-            trainer = Trainer(model, defaults, module, built_task, record, cache, out, workers)
-            losses, seconds = trainer.run(some, Progress(progress))
-            with torch.no_grad():
-                learned = defaults.updated(module(), module.parts())
-                prompts = replace(learned, weights=module.weights())
-            return Run(prompts, losses, seconds, module.num_parameters(), out=None), trainer
-
-        run, trainer = train(shots, folder)
+        one = _Fit(model, found, resolved, built_task, record, defaults, cache, workers, progress)
+        run, trainer = one.train(module, shots, folder)
         if found.solver is not None:
-            solver = found.solver(model, len(label_space), len(shots), resolved.method, seed)
-            answering = [run.prompts] * len(shots)
-            if run.parameters and len(shots) > 1 < solver.cross_fit:
-                answering = cross_fitted(shots, solver.cross_fit, lambda some: train(some, None)[0].prompts)
-            views = {id(prompts): adapted(model, prompts) for prompts in answering}
-            used = [views[id(prompts)] for prompts in answering]
-            if used[0].encoder is not model:  # nobody else will ask for its features
-                shown = partial(shown, cache=FeaturesCache(model.device, "none", precision=resolved.fit.precision))
-            shown(solver, used, shots=shots)
-            run, record = with_solved(run, record, solver)
+            run, record = one.solve(found.solver, run, shots)
         run = replace(run, prompts=replace(run.prompts, record=record).detached())
         return run if folder is None else trainer.keep(run, folder)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One fit: what trains the method's module, and what solves over what was trained."""
+
+    model: PromptableSegmenter
+    method: Method
+    resolved: Resolved
+    task: Task[Any]
+    record: FitRecord
+    defaults: Prompts
+    cache: FeaturesCache
+    workers: Workers
+    progress: bool
+
+    def train(self, module: PromptModule, shots: Sequence[Sample], out: Path | None) -> tuple[Run, Trainer]:
+        """Train a fresh module; `out` is where its checkpoints go."""
+        model, defaults, settings = self.model, self.defaults, self.resolved.method
+        starter = None if self.method.starter is None else self.method.starter(model, defaults, settings)
+        if starter is not None:
+            self._show(starter, [adapted(model, defaults)] * len(shots), shots, self.cache)
+            module.start_at(starter.solve().kinds)
+        trainer = Trainer(model, defaults, module, self.task, self.record, self.cache, out, self.workers)
+        losses, seconds = trainer.run(shots, Progress(self.progress))
+        with torch.no_grad():
+            learned = defaults.updated(module(), module.parts())
+            prompts = replace(learned, weights=module.weights())
+        return Run(prompts, losses, seconds, module.num_parameters(), out=None), trainer
+
+    def solve(self, build: BuildSolver, run: Run, shots: Sequence[Sample]) -> tuple[Run, FitRecord]:
+        """Run and record with what the method's solver finds in the shots, over the prompts of `run`."""
+        model, seed = self.model, self.record.seed
+        solver = build(model, len(self.defaults.label_space), len(shots), self.resolved.method, seed)
+        answering = [run.prompts] * len(shots)
+        if run.parameters and len(shots) > 1 < solver.cross_fit:
+            answering = cross_fitted(shots, solver.cross_fit, self._trained_anew)
+        views = {id(prompts): adapted(model, prompts) for prompts in answering}
+        used, cache = [views[id(prompts)] for prompts in answering], self.cache
+        if used[0].encoder is not model:  # nobody else will ask for its features
+            cache = FeaturesCache(model.device, "none", precision=self.resolved.fit.precision)
+        self._show(solver, used, shots, cache)
+        return with_solved(run, self.record, solver)
+
+    def _trained_anew(self, shots: Sequence[Sample]) -> Prompts:
+        module = self.method.build(self.model, self.defaults, self.resolved.method, self.record.seed)
+        return self.train(module, shots, None)[0].prompts
+
+    def _show(
+        self, solver: PromptSolver, used: Sequence[Adapted], shots: Sequence[Sample], cache: FeaturesCache
+    ) -> None:
+        side = self.resolved.fit.short_side
+        show_shots(solver, used, shots=shots, cache=cache, progress=Progress(self.progress), short_side=side)
 
 
 def _finished(folder: Path, model: PromptableSegmenter, record: FitRecord) -> Run:
