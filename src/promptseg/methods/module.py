@@ -51,6 +51,28 @@ class PromptModule(nn.Module, ABC):
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
 
+class WeightModule(PromptModule):
+    """Parameters that stand for changes of the model's weights alone: all prompts stay default."""
+
+    def __init__(self, rate: float) -> None:
+        """All of them learn at `rate`, relative to the base rate."""
+        super().__init__()
+        self._rate = rate
+
+    @property
+    def learned_kinds(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    def forward(self) -> dict[str, Tensor]:
+        """None."""
+        return {}
+
+    def rate_scales(self) -> dict[str, float]:
+        """The one rate, for every parameter."""
+        return {name: self._rate for name, _ in self.named_parameters()}
+
+
 Build = Callable[[PromptableSegmenter, Prompts, Any, int], PromptModule]
 """From the model, its default prompts, the method's settings and the seed, to a module."""
 

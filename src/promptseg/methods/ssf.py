@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from promptseg.checks import check_number
-from promptseg.methods.module import Method, PromptModule
+from promptseg.methods.module import Method, WeightModule
 from promptseg.methods.pixel.pixprompt import PixelPrompts, PixelSettings
 from promptseg.models.base import PromptableSegmenter
 from promptseg.models.capabilities import changeable_weights
@@ -35,7 +35,7 @@ class SSFSettings:
         check_number("norm_rate", self.norm_rate)
 
 
-class ScaleShift(PromptModule):
+class ScaleShift(WeightModule):
     """s and t of every normalisation layer; all prompts stay default."""
 
     def __init__(self, model: PromptableSegmenter, defaults: Prompts, settings: SSFSettings, seed: int) -> None:
@@ -50,22 +50,12 @@ class ScaleShift(PromptModule):
         Raises:
             PromptsegError: the model offers no weights.
         """
-        super().__init__()
+        super().__init__(settings.norm_rate)
         norms = {w.name: w.value for w in changeable_weights(model).weights() if w.layer == "norm"}
         self._own = {name.removesuffix(".weight"): value for name, value in norms.items() if name.endswith(".weight")}
         self._biases = {path: norms[f"{path}.bias"] for path in self._own}
-        self._settings = settings
         self.scales = nn.ParameterList(torch.zeros_like(value) for value in self._own.values())
         self.shifts = nn.ParameterList(torch.zeros_like(value) for value in self._own.values())
-
-    @property
-    def learned_kinds(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
-
-    def forward(self) -> dict[str, Tensor]:
-        """None."""
-        return {}
 
     def weights(self) -> dict[str, Tensor]:
         """For every layer s w and s b + t."""
@@ -74,10 +64,6 @@ class ScaleShift(PromptModule):
             changed[f"{path}.weight"] = scale * weight
             changed[f"{path}.bias"] = scale * self._biases[path] + shift
         return changed
-
-    def rate_scales(self) -> dict[str, float]:
-        """As the settings say."""
-        return {name: self._settings.norm_rate for name, _ in self.named_parameters()}
 
 
 @dataclass(frozen=True)

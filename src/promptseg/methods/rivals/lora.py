@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from promptseg.checks import check_number, check_whole
-from promptseg.methods.module import Method, PromptModule
+from promptseg.methods.module import Method, WeightModule
 from promptseg.models.base import PromptableSegmenter
 from promptseg.models.capabilities import changeable_weights
 from promptseg.models.weights import LORA_A, LORA_B
@@ -37,7 +37,7 @@ class LoRASettings:
         check_number("lora_rate", self.lora_rate)
 
 
-class LoRA(PromptModule):
+class LoRA(WeightModule):
     """A and B of every matrix; all prompts stay default."""
 
     def __init__(self, model: PromptableSegmenter, defaults: Prompts, settings: LoRASettings, seed: int) -> None:
@@ -52,10 +52,10 @@ class LoRA(PromptModule):
         Raises:
             PromptsegError: the model offers no weights.
         """
-        super().__init__()
+        super().__init__(settings.lora_rate)
         offered = changeable_weights(model).weights()
         matrices = {w.name: w.value for w in offered if w.layer == "linear" and not w.is_bias}
-        self._names, self._settings = tuple(matrices), settings
+        self._names = tuple(matrices)
         generator = torch.Generator().manual_seed(seed)
         self.a, self.b = nn.ParameterList(), nn.ParameterList()
         for value in matrices.values():
@@ -66,24 +66,11 @@ class LoRA(PromptModule):
             self.a.append(nn.Parameter(drawn.to(value)))
             self.b.append(nn.Parameter(value.new_zeros(rows, rank)))
 
-    @property
-    def learned_kinds(self) -> frozenset[str]:
-        """None."""
-        return frozenset()
-
-    def forward(self) -> dict[str, Tensor]:
-        """None."""
-        return {}
-
     def weights(self) -> dict[str, Tensor]:
         """The factors, as they are saved."""
         return {f"{name}{LORA_A}": a for name, a in zip(self._names, self.a, strict=True)} | {
             f"{name}{LORA_B}": b for name, b in zip(self._names, self.b, strict=True)
         }
-
-    def rate_scales(self) -> dict[str, float]:
-        """As the settings say."""
-        return {name: self._settings.lora_rate for name, _ in self.named_parameters()}
 
 
 METHOD = Method(LoRASettings, LoRA)
