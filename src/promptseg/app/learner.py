@@ -85,7 +85,7 @@ class Learner:
 
     @torch.no_grad()
     def glance(self, prompts: Prompts, photo: Photo) -> Glance:
-        """The answer at every so-manieth pixel each way of what the model sees."""
+        """The answer at every n-th pixel each way of what the model sees, n such that few are left."""
         scores = _scores(self._decode(prompts, photo))
         step = -(-max(scores.shape[1:]) // _GLANCE)
         shares = scores[:, step // 2 :: step, step // 2 :: step].softmax(0)
