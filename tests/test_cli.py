@@ -225,8 +225,6 @@ def test_a_signal_leaves_a_run_that_can_be_resumed(tmp_path, model_folder, photo
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell starts background jobs with the signal ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     checkpoint = out / "checkpoint.safetensors"
     try:

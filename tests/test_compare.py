@@ -305,7 +305,7 @@ def test_jobs_find_the_same_and_report_what_fails(
 
 STOPPED = """
 import sys
-from promptseg.cli.main import main
+from promptseg.__main__ import main
 if __name__ == "__main__":
     main()
 """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from promptseg.cli.main import main
+from promptseg.__main__ import main
 
 Fault = Callable[[], None]
 """Sets up in the child what will go wrong."""

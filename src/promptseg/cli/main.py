@@ -1,6 +1,5 @@
 """The command `promptseg`: its groups, and the one place where errors become exit codes."""
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -8,9 +7,9 @@ from typing import Annotated
 import typer
 
 from promptseg.cli import data, evaluate, experiments, export, fit, models, page, predict, report
+from promptseg.cli.interrupts import INTERRUPTED
 from promptseg.cli.options import new_app, show_help
-from promptseg.cli.output import INTERRUPTED, exit_code, explain, fail, start_messages
-from promptseg.cli.streams import open_streams, silence
+from promptseg.cli.output import exit_code, explain, fail, start_messages
 from promptseg.version import __version__
 
 app = new_app("Teach a frozen promptable segmenter your own classes by learning its prompts.")
@@ -57,19 +56,3 @@ def run(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         fail("stopped")
     return code if isinstance(code, int) else 0
-
-
-def main() -> None:
-    """Entry point of the installed command."""
-    open_streams()
-    # Threads that spin while they wait take the cores from other programs, and from each other; read when torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        code = run()
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-    try:
-        sys.stdout.flush()
-    except OSError:  # told already; at exit Python would try and tell it again
-        silence(1)
-    sys.exit(code)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from promptseg.cli.interrupts import INTERRUPTED
 from promptseg.errors import PromptsegError, system_error
 from promptseg.text import shown
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("promptseg")
 
 USER_ERROR = 2
-INTERRUPTED = 130
-"""Exit code of a process that SIGINT ended, as shells count it."""
 
 
 class Interrupted(Exception):

@@ -1,0 +1,25 @@
+"""Ctrl-C before a command has begun its work."""
+
+import subprocess
+import sys
+
+import pytest
+
+INTERRUPTED_IMPORT = """
+import signal, sys
+from promptseg.__main__ import main
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "torch", "scipy.spatial"])
+def test_ctrl_c_while_a_library_is_loaded_is_one_line(module, tmp_path):
+    script = INTERRUPTED_IMPORT.format(module=module)
+    command = [sys.executable, "-c", script, "fit", "--data", "streets:snow", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "promptseg: stopped\n")
