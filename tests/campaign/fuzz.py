@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-sys.path[:0] = [str(Path(__file__).parent.parent)]
+sys.path[:0] = [str(Path(__file__).parent.parent / "support")]
 
 import trees  # noqa: E402
 from shapes import SHAPES  # noqa: E402
