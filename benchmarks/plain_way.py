@@ -28,8 +28,8 @@ TINY = 1e-8
 
 def plain_loss(prediction: Prediction, targets: Sequence[Tensor], dice: bool, stride: int = 1) -> Tensor:
     """The semantic loss, from the evidence for every class at every pixel; targets (H, W), 255 = ignored."""
-    size = [side // stride for side in prediction.canvas]
-    masks = F.interpolate(prediction.mask_logits, size, mode="bilinear", align_corners=False)
+    masks = F.interpolate(prediction.mask_logits, prediction.canvas, mode="bilinear", align_corners=False)
+    masks = masks[..., stride // 2 :: stride, stride // 2 :: stride]
     losses = []
     for logits, mask, target in zip(prediction.class_logits, masks, targets, strict=True):
         labels = target[stride // 2 :: stride, stride // 2 :: stride].long()

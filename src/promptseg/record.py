@@ -30,8 +30,7 @@ class FitSettings:
         optimizer: `adamw`, or `sgd` without momentum.
         rate: base learning rate.
         weight_decay: decoupled for adamw, added to the gradient for sgd.
-        loss_stride: the loss takes every so-manieth pixel each way, from the middle of its cell; 1 takes all. Masks
-            are resized to the cells, so an even stride compares them half a pixel beside their labels.
+        loss_stride: the loss takes every so-manieth pixel each way, from the middle of its cell; 1 takes all.
         power: of the poly schedule, rate * (1 - step / steps) ** power.
         flip: mirror each drawn image with probability one half.
         auxiliary: weight of the loss of each earlier head of the decoder. They place the attention of the

@@ -9,11 +9,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from promptseg.errors import PromptsegError
 from promptseg.label_space import ClassInfo, LabelSpace
-from promptseg.models.base import Prediction
+from promptseg.models.base import Prediction, Upsampling
 from promptseg.tasks import semantic_loss
 from promptseg.tasks.masks import tiles
 from promptseg.tasks.registry import build_task
-from promptseg.tasks.semantic import PRESETS, MeanIoU, SemanticSettings, SemanticTask, label_map
+from promptseg.tasks.semantic import MeanIoU, SemanticSettings, SemanticTask, label_map
 
 SPACE = LabelSpace("abc", tuple(ClassInfo(name, (0, 0, 0)) for name in "abc"))
 
@@ -178,9 +178,12 @@ def test_names_are_checked() -> None:
     assert build_task("semantic").metric(SPACE).compute().values["miou"] is None
 
 
-def test_a_stride_compares_the_pixels_in_the_middle_of_each_cell() -> None:
-    labels = torch.randint(3, (8, 12))
-    logits = torch.randn(1, 5, 4), torch.randn(1, 5, 2, 3)
-    coarse = SemanticTask(PRESETS["paper"]).loss(Prediction(*logits, (8, 12), ((8, 12),)), [labels], stride=4)
-    small = SemanticTask(PRESETS["paper"]).loss(Prediction(*logits, (2, 3), ((2, 3),)), [labels[2::4, 2::4]])
-    assert coarse == small
+@pytest.mark.parametrize("upsampling", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("stride", [2, 3, 4, 5])
+def test_a_stride_is_the_loss_of_labels_that_are_ignored_between(stride: int, upsampling: Upsampling) -> None:
+    labels = torch.randint(3, (32, 48), dtype=torch.uint8)
+    sparse = torch.full_like(labels, 255)
+    sparse[stride // 2 :: stride, stride // 2 :: stride] = labels[stride // 2 :: stride, stride // 2 :: stride]
+    prediction = Prediction(torch.randn(1, 5, 4), torch.randn(1, 5, 8, 12), (32, 48), ((32, 48),), upsampling)
+    task = SemanticTask()
+    assert task.loss(prediction, [labels], stride).item() == pytest.approx(task.loss(prediction, [sparse]).item())

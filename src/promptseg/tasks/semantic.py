@@ -25,6 +25,7 @@ from promptseg.models.base import Prediction, Size
 from promptseg.models.evidence import likeliest
 from promptseg.tasks.base import SUMMARY_ITEMS, Columns, Drawing, Scores, TaskKind, mean, row_blocks
 from promptseg.tasks.masks import image_evidence, image_masks, semantic_map, strips
+from promptseg.tasks.sampling import every, sampled
 from promptseg.tasks.semantic_loss import semantic_loss
 
 LOSSES = ("cross-entropy", "cross-entropy+dice")
@@ -86,9 +87,11 @@ class SemanticTask:
         padded = [
             F.pad(target, (0, width - target.shape[1], 0, height - target.shape[0]), value=IGNORE) for target in targets
         ]
-        labels = torch.stack(padded)[:, stride // 2 :: stride, stride // 2 :: stride]
+        labels, masks = torch.stack(padded), prediction.mask_logits
+        if stride > 1:
+            labels = labels[:, every(stride), every(stride)]
+            masks = sampled(masks, prediction.canvas, stride, prediction.upsampling)
         with_dice = self.settings.loss == "cross-entropy+dice"
-        masks = prediction.mask_logits
         return semantic_loss(prediction.class_logits, masks, labels.to(masks.device), with_dice, prediction.upsampling)
 
     def answer(self, prediction: Prediction, index: int, size: Size, label_space: LabelSpace) -> NDArray[np.uint8]:
