@@ -2,9 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from promptseg.errors import PromptsegError, unknown_name
+
+ChoiceT = TypeVar("ChoiceT")
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,19 @@ class Spec:
             if key not in known:
                 raise unknown_name(f"option in {self.text}:", key, known)
 
-    def choice(self, key: str, choices: Collection[str], default: str) -> str:
-        """An option that is one of `choices`.
+    def choice(self, key: str, choices: Collection[ChoiceT], default: ChoiceT) -> ChoiceT:
+        """An option that is the text of one of `choices`; `default` where it is not given.
 
         Raises:
             PromptsegError: it is something else.
         """
-        value = self.options.get(key, default)
-        if value not in choices:
-            raise unknown_name(f"{key} in {self.text}:", value, choices)
-        return value
+        if key not in self.options:
+            return default
+        value = self.options[key]
+        by_text = {str(choice): choice for choice in choices}
+        if value not in by_text:
+            raise unknown_name(f"{key} in {self.text}:", value, by_text)
+        return by_text[value]
 
     def count(self, key: str, default: int) -> int:
         """An option that is a whole number of at least 1.

@@ -24,7 +24,7 @@ YES, NO = 6.0, -6.0
 class Finder:
     """A model that remembers what it was asked, and answers with a mask of its own."""
 
-    id, object_prompts = "finder", ("text", "points", "boxes", "negative", "strokes")
+    id, object_prompts, resampling = "finder", ("text", "points", "boxes", "negative", "strokes"), "bilinear"
 
     def __init__(self, logits: torch.Tensor) -> None:
         self.logits = logits

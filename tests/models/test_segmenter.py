@@ -4,14 +4,19 @@ import math
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from golden import GoldenCase, error, golden_cases, load_case
 from model_contract import default_prompts, space
+from PIL import Image
 from tiny import DIM, NUM_PROMPTS, TEXT_DIM, TOKENIZER, VERSIONS, tiny_network, tiny_segmenter
 
 from promptseg.errors import PromptsegError
+from promptseg.features.encode import image_tensor
 from promptseg.models.base import ImageFeatures
+from promptseg.models.registry import load_model
+from promptseg.models.seem.config import NAMED
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.prompts import Prompts
@@ -288,3 +293,22 @@ def test_small_images_are_enlarged_twice_at_most_unless_the_user_says_otherwise(
         (128, 64),
     ]
     assert segmenter.input_size((20, 30), 64) == (64, 96)
+
+
+@pytest.mark.parametrize("name", sorted(NAMED))
+def test_a_photo_is_resized_by_the_filter_of_the_official_scripts(name):
+    photo = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    filters = {"seem-lite": Image.Resampling.BILINEAR}
+    config = replace(VERSIONS["v1"], resampling=NAMED[name].resampling)
+    expected = np.array(Image.fromarray(photo).resize((90, 64), filters.get(name, Image.Resampling.BICUBIC)))
+    found = image_tensor(tiny_segmenter(config=config), photo, 64)
+    assert np.array_equal(found.permute(1, 2, 0).numpy(), expected)
+
+
+def test_the_filter_can_be_chosen():
+    assert [load_model(spec, "cpu").resampling for spec in ("seem-lite", "seem-lite?resampling=bicubic")] == [
+        "bilinear",
+        "bicubic",
+    ]
+    with pytest.raises(PromptsegError, match="unknown resampling in .*: 'cubic': choose one of bicubic, bilinear"):
+        load_model("seem-lite?resampling=cubic", "cpu")

@@ -27,6 +27,7 @@ class ToyFeatures(ImageFeatures):
 
 class Toy:
     licence, spatial_choices, features_type = "Apache-2.0", ("colors",), ToyFeatures
+    resampling = "bilinear"
     prompt_spec = (
         PromptKind("spatial", "mask", 3, most=COLORS),
         PromptKind("semantic", "class", WORDS),

@@ -172,9 +172,11 @@ def read_channels(path: str | Path, mode: Literal["RGB", "RGBA"]) -> NDArray[np.
         return np.array(picture)
 
 
-def resize_image(array: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize (H, W, 3) to `size` = (h, w) with Pillow's bilinear filter, which averages when it shrinks."""
-    return np.array(Image.fromarray(array).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+def resize_image(
+    array: NDArray[np.uint8], size: tuple[int, int], resampling: Literal["bilinear", "bicubic"] = "bilinear"
+) -> NDArray[np.uint8]:
+    """Resize (H, W, 3) to `size` = (h, w) with a filter of Pillow's, which averages when it shrinks."""
+    return np.array(Image.fromarray(array).resize((size[1], size[0]), Image.Resampling[resampling.upper()]))
 
 
 def resize_labels(array: NDArray[IdT], size: tuple[int, int]) -> NDArray[IdT]:

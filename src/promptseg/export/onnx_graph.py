@@ -131,6 +131,7 @@ def _about(model: SeemSegmenter, prompts: Prompts, fixed: int | None) -> dict[st
         "short_side": None if prompts.record is None else prompts.record.settings.short_side,
         "own_short_side": model.config.short_side,
         "most_enlarged": MOST_ENLARGED,
+        "resampling": model.resampling,
         "divisor": model.config.size_divisor,
         "fixed_canvas": fixed,
         "padding": list(PIXEL_MEAN),

@@ -44,7 +44,7 @@ def label(session: Any, photo: Image.Image) -> NDArray[np.uint8]:
     divisor = about()["divisor"]
     canvas = [-(-side // divisor) * divisor for side in (height, width)]
     pixels = np.tile(np.array(about()["padding"], np.float32)[:, None, None], (1, *canvas))
-    resized = photo.resize((width, height), Image.Resampling.BILINEAR)
+    resized = photo.resize((width, height), Image.Resampling[about()["resampling"].upper()])
     pixels[:, :height, :width] = np.asarray(resized, np.float32).transpose(2, 0, 1)
     scores = session.run(["scores"], {"pixels": pixels[None]})[0][0, :, :height, :width]
     best = np.full((photo.height, photo.width), -np.inf, np.float32)

@@ -42,7 +42,7 @@ class Encoded:
 def image_tensor(model: PromptableSegmenter, image: NDArray[np.uint8], short_side: int | None = None) -> Tensor:
     """A photo (H, W, 3) uint8, resized as the model wants it, or to `short_side` pixels: (3, h, w) uint8."""
     size = model.input_size((image.shape[0], image.shape[1]), short_side)
-    return torch.from_numpy(np.array(resize_image(image, size))).permute(2, 0, 1)
+    return torch.from_numpy(resize_image(image, size, model.resampling)).permute(2, 0, 1)
 
 
 def encode_samples(

@@ -6,7 +6,7 @@ prompt, so they are computed once per image and reused at every step of prompt l
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Protocol, Self, TypeVar, get_type_hints
+from typing import Any, Literal, Protocol, Self, TypeVar, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ Size = tuple[int, int]
 """Height and width, in pixels."""
 Upsampling = Literal["bilinear", "bicubic"]
 """How masks are enlarged; bicubic with antialias."""
+Resampling = Literal["bilinear", "bicubic"]
+"""How photos are resized: with Pillow's filter of that name."""
+RESAMPLINGS: tuple[Resampling, ...] = get_args(Resampling)
 
 
 FeaturesT = TypeVar("FeaturesT", bound="ImageFeatures")
@@ -179,6 +182,10 @@ class PromptableSegmenter(Protocol):
         Raises:
             PromptsegError: `short_side` is given to a model of fixed input.
         """
+
+    @property
+    def resampling(self) -> Resampling:
+        """How an image is resized to it."""
 
     @property
     def prompt_spec(self) -> PromptSpec:

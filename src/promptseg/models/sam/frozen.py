@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from promptseg.errors import PromptsegError
-from promptseg.models.base import ImageFeatures, Prediction, Size
+from promptseg.models.base import ImageFeatures, Prediction, Resampling, Size
 from promptseg.models.evidence import DenseMap, Evidence, has_pixel_prompts
 from promptseg.models.images import image_sizes, normalised
 from promptseg.prompts import Prompts
@@ -44,6 +44,7 @@ class FrozenSam(ABC):
 
     mean: ClassVar[tuple[float, float, float]] = (0.485, 0.456, 0.406)
     std: ClassVar[tuple[float, float, float]] = (0.229, 0.224, 0.225)
+    resampling: ClassVar[Resampling] = "bilinear"
 
     def __init__(self, network: Any, model_id: str, size: int, chunk: int, licence: str) -> None:
         self.network = network.eval().requires_grad_(False)

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from promptseg.errors import PromptsegError, unknown_name
+from promptseg.models.base import Resampling
 from promptseg.models.seem.backbones import BackboneConfig, DavitConfig, EfficientNetConfig, FocalConfig, SamVitConfig
 from promptseg.models.seem.variants import CLASSES_ONLY, DEMO, V0, V1, X_DECODER, Variant, find_variant
 
@@ -59,6 +60,7 @@ class SeemConfig:
         num_classes: classes of the official training data (shapes one buffer of the checkpoint).
         size_divisor: height and width of the padded input are multiples of it, pixels.
         short_side: shorter side that images are resized to by default, pixels.
+        resampling: how they are resized; the default is that of the official scripts for single photos.
         variant: what this version of SEEM does differently from the others.
     """
 
@@ -80,6 +82,7 @@ class SeemConfig:
     num_classes: int = 133
     size_divisor: int = 32
     short_side: int = 512
+    resampling: Resampling = "bicubic"
     variant: Variant = V1
 
     def __post_init__(self) -> None:
@@ -160,6 +163,10 @@ def _value(kind: Any, value: Any, where: str, least: int) -> Any:
         if not isinstance(value, list | tuple):
             raise PromptsegError(f"{where} is {value!r}, expected a list of whole numbers")
         return tuple(_value(get_args(kind)[0], item, where, least) for item in value)
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise unknown_name(where, str(value), get_args(kind))
+        return value
     if kind is str:
         if not isinstance(value, str):
             raise PromptsegError(f"{where} is {value!r}, expected text")
@@ -237,6 +244,7 @@ NAMED: dict[str, SeemConfig] = {
         decoder_layers=6,
         spatial_memories=8,
         short_side=384,
+        resampling="bilinear",
         variant=CLASSES_ONLY,
     ),
 }

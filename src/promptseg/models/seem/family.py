@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _COMPLETE = "model.safetensors"
 """The file a model folder is finished with."""
+_OPTIONS = ("maps", "resampling")
 _TOKENIZER_REPO = "openai/clip-vit-base-patch32"
 _SEEM, _X_DECODER = "xdecoder/SEEM", "xdecoder/X-Decoder"
 _CODE = {_SEEM: "Apache-2.0", _X_DECODER: "Apache-2.0 or MIT"}
@@ -67,26 +68,27 @@ class SeemFamily(Family):
     def load(self, source: ModelSource, device: "torch.device") -> "SeemSegmenter":
         """The model in a folder; one that has a name is fetched to it first if it is not there.
 
-        The option `maps` says which dense maps it offers to pixel prompts.
+        The option `maps` says which dense maps it offers to pixel prompts, `resampling` how photos are resized.
         """
-        from promptseg.models.base import UNKNOWN_LICENCE
+        from promptseg.models.base import RESAMPLINGS, UNKNOWN_LICENCE
         from promptseg.models.seem.files.model_folder import find_tokenizer, load_model_folder
         from promptseg.models.seem.segmenter import MAPS, SeemSegmenter
         from promptseg.models.seem.training import read_training
 
-        source.spec.check_options(("maps",))
-        maps = source.spec.choice("maps", MAPS, MAPS[0]) if "maps" in source.spec.options else None
+        source.spec.check_options(_OPTIONS)
+        maps = source.spec.choice("maps", MAPS, None)
+        resampling = source.spec.choice("resampling", RESAMPLINGS, None)
         folder = source.folder or self._fetched(source)
         network, config = load_model_folder(folder)
         licence = source.entry.licence if source.entry else UNKNOWN_LICENCE
         tokenizer, training = find_tokenizer(folder, config), read_training(folder, self.words(source))
-        return SeemSegmenter(network.to(device), tokenizer, source.spec.text, licence, maps, training)
+        return SeemSegmenter(network.to(device), tokenizer, source.spec.text, licence, maps, resampling, training)
 
     def describe(self, source: ModelSource) -> dict[str, str]:
         """With the cost of one image, which is counted on shapes alone."""
         from promptseg.models.seem.cost import description
 
-        source.spec.check_options(("maps",))
+        source.spec.check_options(_OPTIONS)
         return description(source)
 
     def import_checkpoint(self, file: Path, config: str | None, out: Path, tokenizer: Path | None) -> str:

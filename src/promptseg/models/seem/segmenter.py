@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from promptseg.checks import check_choice
-from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Size
+from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Resampling, Size
 from promptseg.models.capabilities import ObjectPrompt, point_grid
 from promptseg.models.evidence import DenseMap, Evidence, has_pixel_prompts, pixel_kinds
 from promptseg.models.images import image_sizes, long_side_size, normalised, short_side_size
@@ -65,6 +65,7 @@ class SeemSegmenter(SeemTexts):
     Attributes:
         licence: of the weights, as far as it is known.
         maps: which dense maps it offers to pixel prompts, one of `MAPS`; by default what the backbone says.
+        resampling: how photos are resized for it; by default what its config says.
         training: what is known of it.
     """
 
@@ -75,11 +76,13 @@ class SeemSegmenter(SeemTexts):
         model_id: str,
         licence: str = UNKNOWN_LICENCE,
         maps: str | None = None,
+        resampling: Resampling | None = None,
         training: Training | None = None,
     ) -> None:
         super().__init__(network, tokenizer, model_id)
         self.licence, self.training = licence, training or Training()
         self.maps = maps or MAPS[self.config.backbone.OFFERED]
+        self.resampling: Resampling = resampling or self.config.resampling
 
     @property
     def words(self) -> tuple[str, ...] | None:
