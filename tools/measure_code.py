@@ -1,6 +1,6 @@
 """Measure the shape of the code: how finely it is cut, how long functions are, how many files run in the main calls.
 
-Prints one table, for a reader of the code and of CI's log. It sets no limit: those are in `tests/project/test_architecture.py`.
+Prints one table, for a reader of the code and of CI's log. It sets no limit: `tests/project/test_architecture.py` does.
 
     python tools/measure_code.py
 """
