@@ -168,7 +168,7 @@ def plain_fit(
     draws = draw_batches(len(views), fit.batch_size, fit.flip, seed)
     losses = []
     for step in range(fit.steps):
-        set_rate(optimizer, (1 - step / fit.steps) ** fit.power)
+        set_rate(optimizer, fit.rate * (1 - step / fit.steps) ** fit.power)
         images, targets = zip(*(views[index][view] for index, view in next(draws)), strict=True)
         optimizer.zero_grad()
         loss = plain_step_loss(model, defaults.updated(module()), images, targets, settings)

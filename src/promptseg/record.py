@@ -1,6 +1,7 @@
 """What made prompts, typed: the settings of a fit, the draw of its images, and the record that is saved with them."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,9 @@ from promptseg.errors import PromptsegError
 from promptseg.typed_json import from_json, to_json
 
 OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("poly", "cosine")
+WARM_UP_RATE = 1e-5
+"""The base rate of the steps of `warm_up`, as CoOp has it."""
 PRECISIONS = ("float32", "bfloat16")
 PLACES = ("auto", "gpu", "memory", "disk", "none")
 """Where image features may be kept."""
@@ -27,11 +31,14 @@ class FitSettings:
     Attributes:
         steps: optimiser steps.
         batch_size: images per step.
-        optimizer: `adamw`, or `sgd` without momentum.
+        optimizer: `adamw` or `sgd`.
+        momentum: of sgd.
         rate: base learning rate.
         weight_decay: decoupled for adamw, added to the gradient for sgd.
         loss_stride: the loss takes every so-manieth pixel each way, from the middle of its cell; 1 takes all.
-        power: of the poly schedule, rate * (1 - step / steps) ** power.
+        schedule: `poly`, rate * (1 - step / steps) ** power, or `cosine`, rate * (1 + cos(pi * step / steps)) / 2.
+        power: of the poly schedule.
+        warm_up: first steps, which have a base rate of `WARM_UP_RATE` whatever the schedule says.
         flip: mirror each drawn image with probability one half.
         auxiliary: weight of the loss of each earlier head of the decoder. They place the attention of the
             next layer without a gradient from the last head, so only this teaches them where to look.
@@ -54,7 +61,10 @@ class FitSettings:
     weight_decay: float
     auxiliary: float
     loss_stride: int = 1
+    momentum: float = 0.0
+    schedule: str = "poly"
     power: float = 0.9
+    warm_up: int = 0
     flip: bool = True
     short_side: int | None = None
     spatial: str | None = None
@@ -68,6 +78,11 @@ class FitSettings:
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_whole("warm_up", self.warm_up, 0)
+        check_number("momentum", self.momentum, 0, 1)
+        if self.momentum and self.optimizer != "sgd":
+            raise PromptsegError(f"momentum is {self.momentum!r}: {self.optimizer} has its own; leave momentum out")
         for name in ("steps", "batch_size", "loss_stride"):
             check_whole(name, getattr(self, name))
         if self.short_side is not None:
@@ -78,6 +93,13 @@ class FitSettings:
             check_choice(name, getattr(self, name), choices)
         for name in ("flip", "recompute", "compile"):
             check_flag(name, getattr(self, name))
+
+    def rate_at(self, step: int) -> float:
+        """The base rate of a step, from 0."""
+        if step < self.warm_up:
+            return WARM_UP_RATE
+        done = step / self.steps
+        return self.rate * ((1 - done) ** self.power if self.schedule == "poly" else (1 + math.cos(math.pi * done)) / 2)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import promptseg
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.runs import read_header
 from promptseg.engine.settings import PRESETS
-from promptseg.engine.trainer import draw_batches
+from promptseg.engine.trainer import build_optimizer, draw_batches
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
@@ -256,11 +257,13 @@ def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
         ),
         ({"task": "depth"}, "unknown task 'depth': choose one of instance, panoptic, semantic"),
         ({"preset": "fast"}, "unknown preset 'fast': choose one of paper, tuned"),
-        ({"momentum": 0.9}, "unknown setting 'momentum': choose one of auxiliary, batch_size, "),
+        ({"speed": 0.9}, "unknown setting 'speed': choose one of auxiliary, batch_size, "),
         ({"steps": 0}, "steps is 0: give a whole number of at least 1"),
         ({"loss_stride": 0}, "loss_stride is 0: give a whole number of at least 1"),
         ({"rate": -1.0}, "rate is -1.0: give a number of at least 0"),
         ({"optimizer": "lion"}, "unknown optimizer 'lion': choose one of adamw, sgd"),
+        ({"momentum": 0.9}, "momentum is 0.9: adamw has its own; leave momentum out"),
+        ({"schedule": "step"}, "unknown schedule 'step': choose one of cosine, poly"),
         ({"spatial": "dots"}, "unknown spatial 'dots': choose one of both, grid, queries"),
         ({"templates": "poem"}, "unknown templates 'poem'"),
         ({"flip": "yes"}, "flip is 'yes': give true or false"),
@@ -320,6 +323,34 @@ def test_the_paper_preset_is_the_papers() -> None:
     losses = {name: kind.presets["paper"].loss for name, kind in TASKS.items()}
     assert losses == {"semantic": "cross-entropy", "instance": "matched", "panoptic": "matched"}
     assert all(set(kind.presets) == set(PRESETS) for kind in TASKS.values())
+
+
+@pytest.mark.parametrize("schedule", ["poly", "cosine"])
+def test_rates_are_those_of_the_librarys_schedulers(schedule: str) -> None:
+    settings = replace(PRESETS["tuned"], steps=12, rate=0.3, schedule=schedule, warm_up=0)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3)
+    scheduler: torch.optim.lr_scheduler.LRScheduler = torch.optim.lr_scheduler.PolynomialLR(optimizer, 12, 0.9)
+    if schedule == "cosine":
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 12)
+    warm = replace(settings, warm_up=3)
+    for step in range(12):
+        expected = optimizer.param_groups[0]["lr"]
+        assert settings.rate_at(step) == pytest.approx(expected)
+        assert warm.rate_at(step) == pytest.approx(expected if step >= 3 else 1e-5)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_momentum_adds_up_what_went_before(model: SeemSegmenter) -> None:
+    module = METHODS["coop"].build(model, default_prompts(model, SPACE), METHODS["coop"].settings(), 0)
+    start = module.parts()["context"].detach().clone()
+    settings = replace(PRESETS["paper"], rate=1.0, weight_decay=0.0, momentum=0.5)
+    optimizer = build_optimizer(module, settings)
+    for _ in range(3):
+        module.context.grad = torch.ones_like(start)
+        optimizer.step()
+    # CoOp learns at a tenth of the rate; the steps are 1, 1.5 and 1.75 of it.
+    torch.testing.assert_close(start - module.parts()["context"], torch.full_like(start, 0.425))
 
 
 def test_the_last_of_all_heads_is_the_answer(model: SeemSegmenter) -> None:

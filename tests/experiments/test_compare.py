@@ -73,6 +73,7 @@ def test_a_cell_is_the_same_as_fit_and_evaluate(model: SeemSegmenter, tmp_path: 
         assert score.images == len(shots)
         assert score.parameters == alone.parameters
         assert (score.ms_per_image is None) == (method == "zero-shot")
+        assert score.encode_ms is not None and 0 < score.encode_ms < 60_000
         kept = promptseg.Prompts.load(tmp_path / "prompts" / outcome.trial.name)
         assert torch.equal(kept.kinds["semantic"], alone.prompts.kinds["semantic"])
 
@@ -205,7 +206,7 @@ def test_cells_that_look_alike_have_names_of_their_own() -> None:
 
 def scored(variant: str, seed: int, miou: float, car: float | None) -> Outcome:
     scores = {"miou": miou, "things": car, "stuff": miou}
-    score = Score(scores, {"road": miou, "car": car}, 5, 1234, 12.5, 300_000_000, 4000)
+    score = Score(scores, {"road": miou, "car": car}, 5, 1234, 12.5, 7.5, 300_000_000, 4000)
     return Outcome(Trial("streets:fog", "semantic", variant, 16, seed), score)
 
 

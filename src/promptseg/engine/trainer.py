@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ class Trainer:
         began = time.perf_counter() - before
         with HeldSignals() as held:
             for step in progress.track(range(start, settings.steps), "fit", done=start):
-                set_rate(optimizer, (1 - step / settings.steps) ** settings.power)
+                set_rate(optimizer, settings.rate_at(step))
                 losses.append(self.step(optimizer, decoder, [encoded[index][view] for index, view in next(draws)]))
                 progress.note(f"loss {losses[-1]:.3f}")
                 due = len(losses) % CHECKPOINT_EVERY == 0 and len(losses) < settings.steps
@@ -227,18 +228,19 @@ def _epoch(count: int, flip: bool, seed: int, epoch: int) -> tuple[Tensor, Tenso
 def build_optimizer(module: PromptModule, settings: FitSettings) -> torch.optim.Optimizer:
     """One parameter group per parameter, at the method's own relative rate."""
     scales = module.rate_scales()
-    kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[settings.optimizer]
-    groups = [{"params": [p], "lr": settings.rate * scales.get(name, 1.0)} for name, p in module.named_parameters()]
-    for group in groups:
-        group["base_rate"] = group["lr"]
-    optimizer: torch.optim.Optimizer = kind(groups, lr=settings.rate, weight_decay=settings.weight_decay)
+    groups = [{"params": [p], "scale": scales.get(name, 1.0)} for name, p in module.named_parameters()]
+    kind: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW
+    if settings.optimizer == "sgd":
+        kind = partial(torch.optim.SGD, momentum=settings.momentum)
+    optimizer = kind(groups, lr=settings.rate, weight_decay=settings.weight_decay)
+    set_rate(optimizer, settings.rate)
     return optimizer
 
 
-def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set every group's rate to `factor` times its base rate."""
+def set_rate(optimizer: torch.optim.Optimizer, base: float) -> None:
+    """Set the base rate; every group has its own multiple of it."""
     for group in optimizer.param_groups:
-        group["lr"] = group["base_rate"] * factor
+        group["lr"] = group["scale"] * base
 
 
 def _groups(batch: Sequence[Encoded], at_once: int) -> list[list[Encoded]]:

@@ -267,7 +267,8 @@ class Comparison:
         peak = meter.read()
         folder = run.prompts.save(prompts_folder(self._out, trial))
         result = shared.evaluate(trial.variant, run, settings)
-        score = _score(run, result, len(shots), peak, _bytes(folder))
+        encoding = None if run.prompts.weights else shared.cache(settings).seconds_per_image
+        score = _score(run, result, len(shots), encoding, peak, _bytes(folder))
         write_score(self._file(trial), self._record(trial), score, environment())
         rmtree(unfinished)
         self._failure(trial).unlink(missing_ok=True)
@@ -282,7 +283,9 @@ class Comparison:
         return self._open[1]
 
 
-def _score(run: Run, result: Result, images: int, peak: int | None, artefact_bytes: int) -> Score:
+def _score(
+    run: Run, result: Result, images: int, encoding: float | None, peak: int | None, artefact_bytes: int
+) -> Score:
     trained_images = len(run.losses) * run.record.settings.batch_size
     return Score(
         scores=result.scores,
@@ -290,6 +293,7 @@ def _score(run: Run, result: Result, images: int, peak: int | None, artefact_byt
         images=images,
         parameters=run.parameters,
         ms_per_image=1000 * run.seconds / trained_images if trained_images else None,
+        encode_ms=None if encoding is None else 1000 * encoding,
         peak_bytes=peak,
         artefact_bytes=artefact_bytes,
     )

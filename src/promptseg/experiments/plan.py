@@ -128,6 +128,8 @@ class Score:
         images: how many images were trained on.
         parameters: how many numbers were trained.
         ms_per_image: training time for each image in a batch, without encoding it; none without training.
+        encode_ms: time to encode an image, mean of those encoded with it; none where features were there already, or
+            where training changes what encodes.
         peak_bytes: largest memory while training, see `PeakMemory`; none where it cannot be told.
         artefact_bytes: size of the prompt folder.
     """
@@ -137,6 +139,7 @@ class Score:
     images: int
     parameters: int
     ms_per_image: float | None
+    encode_ms: float | None
     peak_bytes: int | None
     artefact_bytes: int
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -64,6 +65,12 @@ class FeaturesCache:
         self._counts: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
         self._told = ""
+        self._seconds, self._encoded = 0.0, 0
+
+    @property
+    def seconds_per_image(self) -> float | None:
+        """Mean time to encode one of the images that were encoded here; none without any."""
+        return self._seconds / self._encoded if self._encoded else None
 
     def key(self, model: PromptableSegmenter, image: Tensor) -> str:
         """What the features of an image (3, H, W) are kept under."""
@@ -92,10 +99,19 @@ class FeaturesCache:
         if found is not None:
             self._count_on_disk(key, found)
             return found
-        features = encode_images(model, [image], self._precision).to(model.device, self._dtype)
+        features = self._timed(model, image).to(model.device, self._dtype)
         place = next((place for place in self._places if self._put(place, key, features)), None)
         self._counts["none"] += place is None
         return self._kept.get(key, features)
+
+    def _timed(self, model: PromptableSegmenter, image: Tensor) -> ImageFeatures:
+        began = time.perf_counter()
+        features = encode_images(model, [image], self._precision)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        self._seconds += time.perf_counter() - began
+        self._encoded += 1
+        return features
 
     def _put(self, place: str, key: str, features: ImageFeatures) -> bool:
         """Keep features in a place, if it has room for them."""
