@@ -15,7 +15,7 @@ from promptseg.data.formats.cityscapes import CITYSCAPES_19
 from promptseg.data.formats.classes_json import packaged
 from promptseg.engine.inspect import vocabulary
 from promptseg.recipes.caption_counts import count_captions
-from promptseg.recipes.caption_terms import class_terms, read_synonyms
+from promptseg.recipes.caption_terms import BUILT_IN, class_terms, read_synonyms
 
 
 def write_captions(path: Path, rows: int) -> None:
@@ -40,7 +40,7 @@ def main() -> None:
         path = Path(folder) / "captions.parquet"
         write_captions(path, options.rows)
         for space in (CITYSCAPES_19, packaged("ade20k")[0]):
-            terms = class_terms(space.names, read_synonyms())
+            terms = class_terms(space.names, read_synonyms(BUILT_IN))
             wall, processor = time.perf_counter(), time.process_time()
             count_captions([path], terms, threads=options.threads)
             wall, processor = time.perf_counter() - wall, time.process_time() - processor

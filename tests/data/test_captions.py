@@ -17,7 +17,8 @@ from promptseg.recipes.caption_terms import class_terms, plurals, read_class_nam
 duckdb = pytest.importorskip("duckdb")
 
 NAMES = ("car", "traffic light", "light", "light post", "person", "bus", "road", "car park", "café")
-TERMS = class_terms(NAMES, read_synonyms())
+SYNONYMS = read_synonyms("built-in")
+TERMS = class_terms(NAMES, SYNONYMS)
 VOCABULARY = """
 car cars Car CAR carpet scar traffic light lights Light post lampposts person people persons bus buses busses
 street Road park parks automobile café CAFÉ cafés 2 car2 naïve man women
@@ -155,13 +156,16 @@ def test_the_command_writes_counts_and_a_picture(tmp_path: Path, capsys: pytest.
     command = ["analyze", "captions", str(tmp_path / "a.txt"), "--classes", "bus,car", "--out", str(out)]
     assert run([*command, "--synonyms", str(tmp_path / "own.json"), "--threads", "1"]) == 0
     content = json.loads((out / "counts.json").read_text())
-    assert content["terms"]["bus"] == ["bus", "buses", "coach", "coaches"]
+    assert content["terms"] == {"bus": ["bus", "buses", "coach", "coaches"], "car": ["car", "cars"]}
     assert CaptionCounts(**content).counts == plain_counts(captions, content["terms"])
     rows = list(csv.DictReader((out / "counts.csv").read_text().splitlines()))
     assert {row["class"]: int(row["captions"]) for row in rows} == content["counts"]
     assert float(rows[0]["share"]) == pytest.approx(int(rows[0]["captions"]) / content["captions"])
     assert (out / "counts.png").stat().st_size > 500
     assert "per second" in capsys.readouterr().err
+    for given, terms in (([], ["car", "cars"]), (["--synonyms", "built-in"], class_terms(["car"], SYNONYMS)["car"])):
+        assert run([*command, *given, "--threads", "1"]) == 0
+        assert json.loads((out / "counts.json").read_text())["terms"]["car"] == list(terms)
 
 
 @pytest.mark.slow

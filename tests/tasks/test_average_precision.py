@@ -11,7 +11,7 @@ from hotcoco import COCO, COCOeval
 from places import SHARED
 
 import promptseg
-from promptseg.data.sample import ObjectLabels
+from promptseg.data.sample import ObjectLabels, Segment
 from promptseg.label_space import LabelSpace
 from promptseg.tasks.answer_files import categories, image_entry
 from promptseg.tasks.average_precision import CityscapesAP, CocoAP
@@ -142,6 +142,12 @@ def test_cityscapes_rules_score_as_their_steps_one_by_one(seed: int) -> None:
     assert scores.per_class == pytest.approx(expected, abs=1e-12)
     every = [by_the_steps(pairs, i, overlap, 100) for i in THINGS for overlap in np.arange(0.5, 1.0, 0.05)]
     assert scores.values["ap"] == pytest.approx(np.mean([value for value in every if value is not None]))
+    sizes = [labels.mask(i).sum() for labels, _ in pairs for i, s in enumerate(labels.segments) if is_object(s)]
+    assert scores.values["small"] == pytest.approx(np.mean([size < 100 for size in sizes]))
+
+
+def is_object(segment: Segment) -> bool:
+    return segment.class_id in THINGS and not segment.is_crowd
 
 
 def square(left: int, width: int = 20, top: int = 20, height: int = 20) -> np.ndarray:

@@ -137,11 +137,11 @@ def captions(
         str, typer.Option(metavar="NAME", help="Column of captions; its number where a file has no header.")
     ] = "caption",
     synonyms: Annotated[
-        Path | None, typer.Option(metavar="FILE", help='JSON {"car": ["auto"]}: in place of the built-in synonyms.')
+        str | None, typer.Option(metavar="built-in|FILE", help='Count them too; a FILE is JSON: {"car": ["auto"]}.')
     ] = None,
     threads: Threads = None,
 ) -> None:
-    """Count the captions that name each class, by whole words, plurals and synonyms.
+    """Count the captions that name each class, by whole words, case aside, plurals too.
 
     A caption counts once for a class. Files of any size are streamed. DIR gets counts.csv, counts.json and counts.png.
     """
@@ -150,7 +150,7 @@ def captions(
 
     if threads is not None and threads < 1:
         raise PromptsegError(f"--threads {threads}: give a whole number of at least 1")
-    terms = class_terms(read_class_names(classes), read_synonyms(synonyms))
+    terms = class_terms(read_class_names(classes), {} if synonyms is None else read_synonyms(synonyms))
     paths = caption_files(files)
     began = time.perf_counter()
     found = count_captions(paths, terms, column, threads, lambda path: say(f"reading {path}"))

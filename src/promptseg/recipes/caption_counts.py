@@ -12,7 +12,7 @@ from promptseg.errors import PromptsegError
 from promptseg.extras import import_extra
 from promptseg.files import read_json, write_json, write_text
 from promptseg.label_space import Color
-from promptseg.recipes.caption_terms import class_terms, read_synonyms
+from promptseg.recipes.caption_terms import class_terms
 from promptseg.reports.pictures import Picture, bar_chart, write_picture
 from promptseg.reports.tables import Table
 from promptseg.text import csv_rows
@@ -75,14 +75,14 @@ def read_counts(path: Path) -> CaptionCounts:
 
 
 def read_or_count(given: Sequence[str], names: Sequence[str]) -> CaptionCounts:
-    """Counts for classes: from the `counts.json` of an earlier count, or of caption files with the built-in synonyms.
+    """Counts for classes: from the `counts.json` of an earlier count, or of caption files by the classes' names alone.
 
     Raises:
         PromptsegError: as `read_counts`, `caption_files` and `count_captions`.
     """
     if len(given) == 1 and given[0].endswith(".json"):
         return read_counts(Path(given[0]))
-    return count_captions(caption_files(given), class_terms(names, read_synonyms()))
+    return count_captions(caption_files(given), class_terms(names, {}))
 
 
 def caption_files(patterns: Iterable[str]) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""What counts as a class name in a caption: the name, its synonyms, and the plurals of both."""
+"""What counts as a class name in a caption: the name, synonyms where they are asked for, and the plurals of both."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,8 @@ from promptseg.data.registry import FORMATS, load_dataset
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json
 
-_BUILT_IN = Path(__file__).parent / "synonyms.json"
+BUILT_IN = "built-in"
+_BUILT_IN_FILE = Path(__file__).parent / "synonyms.json"
 _IRREGULAR = {
     "child": "children",
     "foot": "feet",
@@ -91,17 +92,16 @@ def read_class_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def read_synonyms(path: Path | None = None) -> dict[str, tuple[str, ...]]:
-    """The built-in synonyms of common street and indoor classes; those of a JSON file take their place, class by class.
+def read_synonyms(given: str) -> dict[str, tuple[str, ...]]:
+    """Synonyms by class in lower case: the built-in ones of common street and indoor classes, or those of a JSON file.
+
+    Args:
+        given: `BUILT_IN`, or the file.
 
     Raises:
-        PromptsegError: the file is not an object of lists of texts.
+        PromptsegError: there is no such file, or it is not an object of lists of texts.
     """
-    found = _checked(_BUILT_IN)
-    return found if path is None else found | _checked(path)
-
-
-def _checked(path: Path) -> dict[str, tuple[str, ...]]:
+    path = _BUILT_IN_FILE if given == BUILT_IN else Path(given)
     content = read_json(path)
     if not isinstance(content, dict) or not all(map(_is_texts, content.values())):
         raise PromptsegError(f'{path}: expected an object of lists of texts, such as {{"car": ["automobile"]}}')

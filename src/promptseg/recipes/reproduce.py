@@ -103,7 +103,7 @@ def reproduce(
         for settings, some in _by_settings(datasets, part):
             outcomes += compare(model, some, replace(part, settings=settings), out, say, pool)
     drawn = drawn_text(outcomes, plan.rule)
-    notes = (*_notes(recipe, model, datasets, plan, drawn), *_missing(recipe, datasets))
+    notes = (*_notes(recipe, model, datasets, plan, drawn), *_missing(recipe, datasets), *_left_out(outcomes))
     if recipe.claim:
         figure = share_figure(recipe, distinct[0].label_space, outcomes, out, captions)
         table, text, notes = figure.table, figure.csv, (*notes, figure.correlation)
@@ -167,6 +167,16 @@ def _missing(recipe: Recipe, datasets: Datasets) -> tuple[str, ...]:
     return (
         f"not the paper's data: {', '.join(absent)}; give what you have as --data '{absent[0]}=FORMAT:PATH' "
         f"(the formats: promptseg data list), with --model {recipe.base} (docs/models.md)",
+    )
+
+
+def _left_out(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """How many objects are too small for the average precision of Cityscapes' rules, data by data."""
+    scores = {one.trial.data: one.score.scores for one in outcomes if one.score and "small" in one.score.scores}
+    return tuple(
+        f"AP50 on {data} is of objects of 100 pixels and more: {PERCENT * share:.0f} % of those labelled are smaller"
+        for data, found in scores.items()
+        if (share := found["small"]) is not None
     )
 
 

@@ -114,12 +114,14 @@ class _Overlap:
         scores: (D,).
         ious: (D, T).
         counted: (T,) bool: objects large enough, and no crowds.
+        small: (T,) bool: objects too small to count, and no crowds.
         ignored: (D,) share of each detection on void and on segments that are not counted.
     """
 
     scores: NDArray[np.float64]
     ious: NDArray[np.float64]
     counted: NDArray[np.bool_]
+    small: NDArray[np.bool_]
     ignored: NDArray[np.float64]
 
     def to_json(self) -> dict[str, Any]:
@@ -134,6 +136,7 @@ class _Overlap:
             np.array(content["scores"], np.float64),
             np.array(content["ious"], np.float64).reshape(shape),
             np.array(content["counted"], bool),
+            np.array(content["small"], bool),
             np.array(content["ignored"], np.float64),
         )
 
@@ -179,9 +182,13 @@ class CityscapesAP:
             self._images[class_id] += [_Overlap.of_json(image) for image in in_turn(images)]
 
     def compute(self) -> Scores:
-        """`ap50`, `ap`, and the AP50 of every thing class."""
+        """`ap50`, `ap`, `small`, the share of objects too small to count, and the AP50 of every thing class."""
         found = [[_average_precision(self._images[i], overlap) for i in self._things] for overlap in OVERLAPS]
-        return ap_scores([self._names[i] for i in self._things], np.array(found))
+        scores = ap_scores([self._names[i] for i in self._things], np.array(found))
+        images = [image for images in self._images.values() for image in images]
+        small, counted = (sum(int(getattr(image, kind).sum()) for image in images) for kind in ("small", "counted"))
+        share = small / (small + counted) if small + counted else None
+        return Scores(scores.values | {"small": share}, scores.per_class)
 
 
 @dataclass(frozen=True)
@@ -216,7 +223,7 @@ def _overlap(
     ious = shared / (areas[:, None] + sizes - shared)
     # A small crowd adds to it twice, as in the official script.
     ignored = (found.void[rows] + shared @ (crowd.astype(int) + small)) / areas
-    return _Overlap(found.scores[rows], ious, ~crowd & ~small, ignored)
+    return _Overlap(found.scores[rows], ious, ~crowd & ~small, ~crowd & small, ignored)
 
 
 def _inside(regions: NDArray[np.intp], mask: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
