@@ -208,7 +208,8 @@ TABLE7 = Recipe(
     caveat="ours: time per image of a batch, as it is, since images are encoded once before, and with the encoding of "
     "an image at each step: the paper does not say which its times are, but speaks of no features that are kept. Peak "
     "memory is that of the fit; on a CPU that of the whole process, model and features included. The text encoder of "
-    "seem-lite is tiny beside its decoder: the paper's gap comes from a large one, which CoOp and LOCN go through at every step",
+    "seem-lite is tiny beside its decoder: the paper's gap comes from a large one, which CoOp and LOCN go through at "
+    "every step",
 )
 FIG3 = Recipe(
     "fig3",
