@@ -22,8 +22,8 @@ from promptseg.reports.pictures import write_picture
 SMALL = "train=4&val=2&size=128x64"
 TWO_STEPS = ("--steps", "2", "--shots", "1")
 TRAINING = ("fit", "compare")
-OWN_TESTS = ("demo", "reproduce", "app")
-"""Minutes long, or without an end: the demo is run below, tables by the tests of recipes, the app by its own."""
+OWN_TESTS = ("demo", "reproduce", "app", "serve")
+"""Minutes long, or without an end: the demo is run below, tables by the tests of recipes, servers by their own."""
 NAMES = {entry.name for entry in list_models()}
 
 

@@ -1,8 +1,6 @@
 """Start the app: claim a port, print the address, open the browser, serve until ctrl-C."""
 
-import errno
 import secrets
-import socket
 import threading
 import webbrowser
 from pathlib import Path
@@ -11,11 +9,9 @@ from typing import Any
 import typer
 
 from promptseg.app.photos import PhotoFolder
-from promptseg.errors import PromptsegError
 from promptseg.extras import import_extra
 from promptseg.models.registry import find_model
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+from promptseg.serve.address import claim, served_hosts
 
 
 def serve(folder: Path, model: str, host: str, port: int, browser: bool, seed: int, device: str | None) -> None:
@@ -31,7 +27,7 @@ def serve(folder: Path, model: str, host: str, port: int, browser: bool, seed: i
 
     find_model(model)
     photos = PhotoFolder(folder)
-    server_socket = claim(host, port)
+    server_socket = claim(host, port, or_free=True)
     port = server_socket.getsockname()[1]
     token = secrets.token_urlsafe(24)
     session = Session(photos, model, device, seed)
@@ -55,41 +51,3 @@ def serve(folder: Path, model: str, host: str, port: int, browser: bool, seed: i
         server.run(sockets=[server_socket])
     finally:
         session.loop.stop()
-
-
-def claim(host: str, port: int) -> socket.socket:
-    """A socket that listens on `port`, or on any free one if that is taken.
-
-    Raises:
-        PromptsegError: the address cannot be used.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for chosen in (port, 0):
-        found = socket.socket(family, socket.SOCK_STREAM)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            found.bind((host, chosen))
-        except (OSError, OverflowError) as error:
-            found.close()
-            if chosen == 0 or isinstance(error, OverflowError) or getattr(error, "errno", None) != errno.EADDRINUSE:
-                raise PromptsegError(f"--host {host} --port {port} cannot be used here: {error}") from None
-            continue
-        return found
-    raise AssertionError("port 0 is never taken")
-
-
-def served_hosts(host: str, port: int) -> tuple[str, ...]:
-    """What the Host header may say; the first is printed.
-
-    An address of all interfaces is reached by this machine's name and its addresses.
-    """
-    if host in LOOPBACK:
-        names: tuple[str, ...] = LOOPBACK
-    elif host in ("0.0.0.0", "::"):
-        name = socket.gethostname()
-        found = {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
-        names = (name, *sorted(found - {name}), *LOOPBACK)
-    else:
-        names = (host,)
-    ordered = sorted(names, key=lambda n: n != host)
-    return tuple(f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in ordered)

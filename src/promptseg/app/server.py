@@ -7,18 +7,17 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, Header, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from promptseg.app.export import export
-from promptseg.app.guard import Guard
+from promptseg.app.guard import PageGuard
 from promptseg.app.labels import ConflictError
 from promptseg.app.photos import UnknownPhotoError, jpeg
 from promptseg.app.session import Session
-from promptseg.errors import PromptsegError
+from promptseg.serve.faults import add_errors
 
 PAGE = Path(__file__).parent / "page"
 WAIT_SECONDS = 20.0
@@ -56,15 +55,15 @@ class LearnBody(BaseModel):
     auto: bool | None = None
 
 
-def create_app(session: Session, hosts: Collection[str], token: str) -> Guard:
-    """The application for a folder; `hosts` and `token` as `Guard` takes them."""
+def create_app(session: Session, hosts: Collection[str], token: str) -> PageGuard:
+    """The application for a folder; `hosts` and `token` as `PageGuard` takes them."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _add_folder_routes(app, session)
     _add_photo_routes(app, session)
     _add_label_routes(app, session)
-    _add_errors(app)
+    add_errors(app, {UnknownPhotoError: 404, ConflictError: 412})
     app.mount("/", StaticFiles(directory=PAGE))
-    return Guard(app, hosts, token)
+    return PageGuard(app, hosts, token)
 
 
 def _add_folder_routes(app: FastAPI, session: Session) -> None:
@@ -165,22 +164,6 @@ def _add_label_routes(app: FastAPI, session: Session) -> None:
     def confirm(photo: str, version: Version, confirmed: bool = True) -> dict[str, Any]:
         session.confirm(photo, confirmed, version.strip('"'))
         return {"photos": session.photos()}
-
-
-def _add_errors(app: FastAPI) -> None:
-    @app.exception_handler(PromptsegError)
-    def refused(request: Request, error: PromptsegError) -> JSONResponse:
-        status = {UnknownPhotoError: 404, ConflictError: 412}.get(type(error), 422)
-        return JSONResponse({"detail": str(error)}, status)
-
-    @app.exception_handler(RequestValidationError)
-    def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-        lines = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        return JSONResponse({"detail": "; ".join(lines)}, 422)
-
-    @app.exception_handler(OSError)
-    def failed(request: Request, error: OSError) -> JSONResponse:
-        return JSONResponse({"detail": f"{error.filename or 'a file'}: {error.strerror}; nothing was changed"}, 500)
 
 
 def _packed(values: np.ndarray[Any, Any], headers: dict[str, str]) -> Response:

@@ -36,11 +36,11 @@ def export(
 
 
 def _export_onnx(run: Path, out: Path) -> None:
-    from promptseg import Prompts, load_model
-    from promptseg.engine.runs import PROMPTS
+    from promptseg import load_model
+    from promptseg.engine.runs import load_prompts
     from promptseg.export.onnx_graph import export_onnx
 
-    prompts = Prompts.load(run / PROMPTS if (run / PROMPTS).is_dir() else run)
+    prompts = load_prompts(run)
     check = export_onnx(load_model(prompts.model_id, device="cpu"), prompts, out)
     found = f"largest difference {check.difference:.1e}, {100 * check.agreement:.2f} % of pixels of the same class"
     typer.echo(f"{out}: {found}; label photos with python {out / 'run.py'} OUT PHOTO")

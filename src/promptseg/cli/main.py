@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from promptseg.cli import data, evaluate, experiments, export, fit, models, page, predict, report
+from promptseg.cli import data, evaluate, experiments, export, fit, models, page, predict, report, serve
 from promptseg.cli.interrupts import INTERRUPTED
 from promptseg.cli.options import new_app, show_help
 from promptseg.cli.output import exit_code, explain, fail, start_messages
@@ -19,6 +19,7 @@ app.command("fit")(fit.fit)
 app.command("compare")(experiments.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("serve")(serve.serve)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("reproduce")(experiments.reproduce)

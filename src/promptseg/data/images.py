@@ -1,9 +1,10 @@
 """Photos and label maps: from files to arrays, and to other sizes."""
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,12 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     """
     with _opened(Path(path), _IMAGE_MEND) as picture:
         return _rgb(picture, path)
+
+
+def decode_image(content: bytes) -> NDArray[np.uint8]:
+    """A photo (H, W, 3) from the bytes of its file, as `read_image` reads it; raises as that does."""
+    with _named("the photo", _IMAGE_MEND), _decoder(io.BytesIO(content)) as picture:
+        return _rgb(picture, "the photo")
 
 
 def _rgb(picture: Image.Image, name: object) -> NDArray[np.uint8]:
@@ -193,19 +200,30 @@ def palette(colors: Sequence[Color]) -> NDArray[np.uint8]:
 
 def write_labels(path: Path, labels: NDArray[np.uint8], colors: Sequence[Color]) -> None:
     """Write a label map atomically as a palette PNG: the values are the ids, viewers show the colours."""
-    image = Image.fromarray(labels)
-    image.putpalette(palette(colors).tobytes())
     with atomic_path(path) as temporary:
-        image.save(temporary, format="PNG")
+        label_picture(labels, colors).save(temporary, format="PNG")
+
+
+def label_picture(labels: NDArray[np.uint8], colors: Sequence[Color]) -> Image.Image:
+    """A label map (H, W) as a palette picture."""
+    picture = Image.fromarray(labels)
+    picture.putpalette(palette(colors).tobytes())
+    return picture
 
 
 @contextmanager
 def _opened(path: Path, mend: str) -> Iterator[Image.Image]:
     """Open a picture, to be decoded inside; whatever Pillow raises becomes one line that names the file."""
-    with _named(path, mend), Image.open(path, formats=_FORMATS) as picture:
-        if picture.width * picture.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
+    with _named(path, mend), _decoder(path) as picture:
         yield picture
+
+
+def _decoder(source: Path | BinaryIO) -> Image.Image:
+    picture = Image.open(source, formats=_FORMATS)
+    if picture.width * picture.height > MAX_PIXELS:
+        picture.close()
+        raise Image.DecompressionBombError
+    return picture
 
 
 @contextmanager

@@ -88,6 +88,15 @@ def load_run(out: Path) -> Run:
     return Run(prompts, list(file.losses), file.seconds, file.parameters, out)
 
 
+def load_prompts(folder: Path) -> Prompts:
+    """Read prompts, given the folder of a run or their own.
+
+    Raises:
+        PromptsegError: there are none.
+    """
+    return Prompts.load(folder / PROMPTS if (folder / PROMPTS).is_dir() else folder)
+
+
 @contextmanager
 def run_folder(out: Path | None) -> Iterator[None]:
     """Keep other processes out of the folder of a run; none = nothing to keep them out of.

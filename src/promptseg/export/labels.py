@@ -19,12 +19,12 @@ from promptseg.data.formats.classes_json import class_rows
 from promptseg.data.images import write_labels
 from promptseg.data.sample import Sample
 from promptseg.errors import PromptsegError, unknown_name
-from promptseg.export.parts import Part, parts
+from promptseg.export.answers import part_entries
+from promptseg.export.parts import parts
 from promptseg.files import atomic_path, write_json, write_text
 from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.reports.pictures import write_picture
 from promptseg.tasks.answer_files import categories, image_entry
-from promptseg.tasks.instances import encode
 from promptseg.text import csv_rows
 
 
@@ -77,23 +77,10 @@ def _write_coco(photos: Iterable[Labelled], space: LabelSpace, out: Path) -> int
     annotations: list[dict[str, Any]] = []
     for number, photo in enumerate(photos, 1):
         images.append(image_entry(number, _copy(photo.sample, out / "images").as_posix(), photo.size))
-        for part in parts(photo.labels):
-            entry = {"id": len(annotations) + 1, "image_id": number, "category_id": part.class_id, "iscrowd": 0}
-            shape = {"segmentation": _coco_shape(part, photo.size), "area": part.area, "bbox": list(part.box)}
-            annotations.append(entry | shape)
+        annotations += part_entries(photo.labels, number, len(annotations) + 1)
     content = {"images": images, "annotations": annotations, "categories": categories(space)}
     write_text(out / "annotations.json", json.dumps(content))
     return len(annotations)
-
-
-def _coco_shape(part: Part, size: tuple[int, int]) -> list[list[int]] | dict[str, Any]:
-    rings = part.rings()
-    if len(rings) == 1:
-        return [rings[0].ravel().tolist()]
-    mask = np.zeros(size, bool)
-    x, y, width, height = part.box
-    mask[y : y + height, x : x + width] = part.mask
-    return {"size": list(size), "counts": encode(mask)["counts"].decode("ascii")}
 
 
 def _write_yolo(photos: Iterable[Labelled], space: LabelSpace, out: Path) -> int:

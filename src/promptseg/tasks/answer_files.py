@@ -54,11 +54,16 @@ def segment_entries(labels: PanopticLabels) -> list[dict[str, Any]]:
 
 
 def write_segment_ids(path: Path, labels: PanopticLabels) -> None:
-    """Write the ids of the segments as an RGB PNG, atomically: id = R + 256 G + 65536 B, 0 = none."""
+    """Write the ids of the segments as an RGB PNG, atomically."""
+    with atomic_path(path) as temporary:
+        segment_picture(labels).save(temporary, format="PNG")
+
+
+def segment_picture(labels: PanopticLabels) -> Image.Image:
+    """The ids of the segments as an RGB picture: id = R + 256 G + 65536 B, 0 = none."""
     # The bytes of the ids as they lie in memory, R first; anything else takes many times the map.
     channels = labels.map.astype("<i4").view(np.uint8).reshape(*labels.map.shape, 4)[..., :3]
-    with atomic_path(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(channels)).save(temporary, format="PNG")
+    return Image.fromarray(np.ascontiguousarray(channels))
 
 
 def image_entry(number: int, file_name: str, size: Sequence[int]) -> dict[str, Any]:
