@@ -42,7 +42,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        if error.filename in (name, temporary):
+        if error.filename in (None, name, temporary):  # a write that fails knows no name
             error.filename = str(path)
         raise
     finally:

@@ -316,7 +316,8 @@ def _check_saved(prompts: Prompts, where: str) -> None:
 
 def model_card(prompts: Prompts) -> str:
     """A model card in the model hub's form: what the prompts are, where they come from, how to use them."""
-    shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in prompts.kinds.items())
+    there = (kind.name for kind in prompts.spec if kind.name in prompts.kinds)  # a file has them in another order
+    shapes = ", ".join(f"{name} {tuple(prompts.kinds[name].shape)}" for name in there)
     lines = [
         "---",
         "library_name: promptseg",

@@ -1,7 +1,7 @@
 """Frozen dataclasses as JSON, and back with every field checked: what wrote a file reads it."""
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from types import NoneType, UnionType
@@ -91,7 +91,7 @@ def _is_plain(hint: Any, content: Any) -> bool:
     if hint is bool or isinstance(content, bool):
         return hint is bool and isinstance(content, bool)
     if hint is float:
-        return isinstance(content, int | float) and math.isfinite(content)
+        return isinstance(content, int | float) and abs(content) <= sys.float_info.max  # not NaN either
     return isinstance(content, hint)
 
 

@@ -279,3 +279,21 @@ def test_malformed_classes_are_told(idle, body):
 def test_a_broken_classes_file_is_told(root, idle):
     (root / "classes.json").write_text("{")
     assert "not valid JSON" in told(idle.get("/api/folder"), 422)
+
+
+@pytest.mark.parametrize(
+    "steps", [[], {"at": 0}, {"versions": ["new"], "at": 1}, {"versions": ["../../secret", "new"], "at": 1}]
+)
+def test_a_history_that_was_changed_by_hand_is_refused_in_a_line(idle, root, steps):
+    version = put_labels(idle, "00", np.zeros(SIZE, np.uint8), "new").json()["version"]
+    (root.parent / "secret.png").write_bytes(b"not of this folder")
+    next(root.glob(".promptseg/undo/*/steps.json")).write_text(json.dumps(steps))
+    said = told(idle.post("/api/undo", params={"photo": "00"}, headers={"If-Match": version}), 422)
+    assert "steps.json" in said
+
+
+@pytest.mark.parametrize("records", [[], {"00": []}, {"00": {"number": "1"}}, {"00": {"learned": [[1, 2]]}}])
+def test_records_that_were_changed_by_hand_are_refused_in_a_line(idle, root, records):
+    (root / ".promptseg").mkdir()
+    (root / ".promptseg/photos.json").write_text(json.dumps(records))
+    assert "photos.json" in told(idle.get("/api/folder"), 422)

@@ -17,6 +17,8 @@ import torch
 
 from promptseg.__main__ import main
 
+Work = Callable[[], None]
+"""What a child process does."""
 Fault = Callable[[], None]
 """Sets up in the child what will go wrong."""
 
@@ -36,8 +38,16 @@ class End:
         return self.code == 2 and last[0].startswith("promptseg: ") and "Traceback" not in self.err
 
 
-def start(arguments: Sequence[object], log: Path, fault: Fault | None = None) -> int:
-    """Start a command; returns the id of its process. `log` gets what it says."""
+def command_line(words: Sequence[object], cache: Path | None = None) -> None:
+    """Run a command of promptseg; `cache` is where it keeps image features, if not where all do."""
+    if cache is not None:
+        os.environ["PROMPTSEG_CACHE"] = str(cache)
+    sys.argv = ["promptseg", *map(str, words)]
+    main()
+
+
+def start(work: Work, log: Path, fault: Fault | None = None) -> int:
+    """Start a child process; returns its id. `log` gets what it says."""
     sys.stdout.flush()
     child = os.fork()
     if child:
@@ -50,8 +60,8 @@ def start(arguments: Sequence[object], log: Path, fault: Fault | None = None) ->
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if fault is not None:
             fault()
-        sys.argv = ["promptseg", *map(str, arguments)]
-        main()
+        work()
+        code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0
     except BaseException:
@@ -85,9 +95,24 @@ def finish(child: int, log: Path, seconds: float = 120) -> End:
     return End(os.waitstatus_to_exitcode(status), *said)
 
 
-def run(arguments: Sequence[object], log: Path, fault: Fault | None = None) -> End:
-    """Start a command and wait for it."""
-    return finish(start(arguments, log, fault), log)
+def run(work: Work, log: Path, fault: Fault | None = None) -> End:
+    """Start a child process and wait for it."""
+    return finish(start(work, log, fault), log)
+
+
+def counted(path: Path) -> Fault:
+    """Add a byte to a file each time that a finished file takes its place."""
+
+    def set_up() -> None:
+        replace, notes = Path.replace, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+        def noted(path: Path, target: Path) -> Path:
+            os.write(notes, b".")
+            return replace(path, target)
+
+        Path.replace = noted  # type: ignore[assignment, method-assign]
+
+    return set_up
 
 
 def at_rename(number: int, after: bool, what: int = signal.SIGKILL) -> Fault:

@@ -125,16 +125,20 @@ def test_a_line_that_was_cut_short_costs_its_photo_alone(given, tmp_path, capsys
     assert sorted(names) == sorted(json.loads((out / "shares.json").read_text())["images"])
 
 
+def record(name):
+    return {"name": name, "path": f"/{name}.png", "content": "0", "told": {}}
+
+
 def test_merging_notices_who_finished_meanwhile(tmp_path):
     mine, other = (ResultFolder(tmp_path, {"task": "x"}, Shard(number, 2), ()) for number in (1, 2))
     written = []
 
     def write(records):
         if not written:
-            other.add({"name": "b"})
+            other.add(record("b"))
         written.append(sorted(records))
 
-    mine.add({"name": "a"})
+    mine.add(record("a"))
     mine.merge(write)
     assert written == [["a"], ["a", "b"]]
 

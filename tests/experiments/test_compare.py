@@ -131,6 +131,17 @@ def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint(tmp_path: Path, monk
     assert score.ms_per_image is not None and not list((tmp_path / "cut" / "unfinished").iterdir())
 
 
+def test_what_a_process_left_that_was_killed_after_the_score_is_removed(tmp_path: Path) -> None:
+    one = plan(Variant("zero-shot"), seeds=(0,))
+    quiet(tiny_segmenter(), one, tmp_path)
+    name = next((tmp_path / "trials").iterdir()).stem
+    (tmp_path / "unfinished" / name).mkdir()
+    (tmp_path / "unfinished" / name / "run.json").touch()
+    (tmp_path / "unfinished" / f"{name}.lock").touch()
+    quiet(tiny_segmenter(), one, tmp_path)
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
 def test_several_at_once_in_one_folder_compute_each_trial_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit, fits = experiment.fit, []
     monkeypatch.setattr(experiment, "fit", lambda *given, **settings: (fits.append(1), fit(*given, **settings))[1])
@@ -283,7 +294,10 @@ def test_the_command_ends_with_2_if_a_cell_failed(
 ) -> None:
     assert run([*command, "--out", str(tmp_path / "out"), "--methods", "zero-shot,ssprompt:rate=1e30"]) == 2
     said = capsys.readouterr()
-    assert "failed" in said.out and "2 of 4 fits failed; the same command tries them again" in said.err
+    last = said.err.splitlines()[-1]
+    assert "failed" in said.out and last.startswith(
+        "promptseg: 2 of 4 fits failed; the same command tries them again. First of them: ssprompt:rate=1e+30 on "
+    )
     assert run([*command, "--out", str(tmp_path / "out"), "--seeds", "0,x"]) == 2
     assert "'x' is not a whole number from 0" in capsys.readouterr().err
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import onnx
@@ -94,3 +95,15 @@ def test_what_cannot_be_exported_is_said(exported, tmp_path):
     prompts = promptseg.Prompts.load(exported.parent / "run/prompts")
     with pytest.raises(PromptsegError, match="not empty"):
         export_onnx(promptseg.load_model(prompts.model_id, device="cpu"), prompts, exported)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("about.json", "{}"), ("about.json", '{"divisor": 0}'), ("model.onnx", "no graph"), ("example.npz", "no array")],
+)
+def test_its_program_says_in_a_line_what_is_broken(exported, tmp_path, file, content):
+    folder = copytree(exported, tmp_path / "copy")
+    (folder / file).write_text(content)
+    done = subprocess.run([sys.executable, folder / "run.py", "--check"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert f"{folder / file}: cannot be used" in done.stderr and "export the graph again" in done.stderr

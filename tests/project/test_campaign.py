@@ -1,6 +1,5 @@
 """The campaign of kills, signals, crowds and shortages, in its short form."""
 
-import os
 import subprocess
 import sys
 
@@ -9,13 +8,11 @@ from places import ROOT
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "PROMPTSEG_CAMPAIGN" not in os.environ, reason="minutes of kills: set PROMPTSEG_CAMPAIGN=1 on a calm machine"
-)
 def test_everything_that_was_tried_held() -> None:
     done = subprocess.run([sys.executable, ROOT / "tests/campaign"], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout
-    assert " all " in f" {done.stdout.splitlines()[-1]}"
+    tried, held = done.stdout.splitlines()[-1].removeprefix("all").split()[:2]
+    assert int(tried) == int(held) > 100
 
 
 @pytest.mark.slow

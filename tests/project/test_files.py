@@ -134,3 +134,11 @@ def test_what_the_system_is_short_of_is_a_line_with_the_mend(error: Exception, m
 def test_a_fault_of_the_program_is_not_explained_away() -> None:
     for error in (RuntimeError("shapes differ"), ImportError("no module x"), ValueError("no space left")):
         assert system_error(error) is None
+
+
+def test_a_write_that_fails_tells_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as error, atomic_path(tmp_path / "x.txt"):
+        raise OSError(28, "No space left on device")
+    assert (
+        system_error(error.value) == f"{tmp_path}/x.txt: No space left on device; free some space, or write elsewhere"
+    )

@@ -22,11 +22,10 @@ def test_a_saved_folder_gives_back_every_field_exactly(tmp_path: Path) -> None:
         assert group.keys() == again.keys() and all(torch.equal(group[key], again[key]) for key in group)
     for name in ("spec", "label_space", "class_names", "model_id", "model_fingerprint", "record"):
         assert getattr(loaded, name) == getattr(prompts, name)
-    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [
-        "README.md",
-        "prompts.json",
-        "prompts.safetensors",
-    ]
+    again = loaded.save(tmp_path / "again")
+    names = ["README.md", "prompts.json", "prompts.safetensors"]
+    assert sorted(path.name for path in again.iterdir()) == names
+    assert all((tmp_path / "p" / name).read_bytes() == (again / name).read_bytes() for name in names)
 
 
 def test_prompts_without_a_fit_have_no_record(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ if the file has changed since, it is refused. Steps for undo lie in `.promptseg/
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,11 +24,13 @@ from promptseg.data.sample import ObjectLabels, PanopticLabels
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, read_json, write_json
 from promptseg.label_space import IGNORE, Color, LabelSpace
+from promptseg.typed_json import from_json, to_json
 
 OWN = ".promptseg"
 """Folder of what the app keeps beside the labels; hidden, so nothing in it is taken for a photo."""
 NEW = "new"
 """The version of labels that do not exist yet."""
+_VERSION = re.compile(f"{NEW}|[0-9a-f]{{20}}")
 STEPS = 200
 """Most steps that can be undone for one photo."""
 _LOCK_SECONDS = 20
@@ -57,6 +60,11 @@ class Steps:
 
     versions: tuple[str, ...]
     at: int
+
+    def __post_init__(self) -> None:
+        """Refuse what no steps are: versions are names of files."""
+        if not 0 <= self.at < len(self.versions) or not all(map(_VERSION.fullmatch, self.versions)):
+            raise PromptsegError(f"no steps that can be undone; delete the folder {OWN}/undo to begin new ones")
 
     @property
     def can_undo(self) -> bool:
@@ -173,7 +181,7 @@ class LabelStore:
             steps = replace(steps, at=steps.at + by)
             version = steps.versions[steps.at]
             self._put(id_, None if version == NEW else self._copy(id_, version).read_bytes())
-            write_json(self._journal(id_) / "steps.json", {"versions": steps.versions, "at": steps.at})
+            write_json(self._journal(id_) / "steps.json", to_json(steps))
         return version
 
     def steps(self, id_: str) -> Steps:
@@ -181,8 +189,7 @@ class LabelStore:
         path = self._journal(id_) / "steps.json"
         if not path.is_file():
             return Steps((self.version(id_),), 0)
-        content = read_json(path)
-        return Steps(tuple(content["versions"]), int(content["at"]))
+        return from_json(Steps, read_json(path), str(path))
 
     def check(self, id_: str, expected: str) -> None:
         """Refuse another version than the one on disk.
@@ -216,7 +223,7 @@ class LabelStore:
         """Write a copy of a version and the steps, and remove copies that no step names."""
         with atomic_path(self._copy(id_, digest(content))) as temporary:
             temporary.write_bytes(content)
-        write_json(self._journal(id_) / "steps.json", {"versions": steps.versions, "at": steps.at})
+        write_json(self._journal(id_) / "steps.json", to_json(steps))
         for copy in self._journal(id_).glob("*.png"):
             if copy.stem not in steps.versions:
                 copy.unlink(missing_ok=True)

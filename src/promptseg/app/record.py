@@ -15,12 +15,16 @@ from PIL import Image
 from promptseg.app.labels import OWN, digest, locked
 from promptseg.app.photos import PhotoFolder
 from promptseg.data.images import read_labels
+from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, read_json, write_json, write_text
+from promptseg.typed_json import from_json
 
-Confusion = list[list[int]]
+Confusion = tuple[tuple[int, ...], ...]
 """(C, C) pixel counts: row = true class, column = predicted class."""
 MOVING = 5
 """Photos of the moving mean."""
+_MOST = 2**40
+"""More pixels than a photo has."""
 LEVEL = 0.005
 """Gain in mIoU up to which learning is called no better than zero-shot."""
 
@@ -47,6 +51,12 @@ class PhotoRecord:
     learned: Confusion | None = None
     zero_shot: Confusion | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse counts that are none."""
+        for rows in filter(None, (self.learned, self.zero_shot)):
+            if any(len(row) != len(rows) or not all(0 <= count < _MOST for count in row) for row in rows):
+                raise PromptsegError("learned and zero_shot must have counts of pixels, as many rows as columns")
+
 
 class Records:
     """Reads and writes the records of one folder; every change is made under the folder's lock."""
@@ -59,7 +69,9 @@ class Records:
     def all(self) -> dict[str, PhotoRecord]:
         """Every photo of which something is remembered."""
         content = read_json(self._path) if self._path.is_file() else {}
-        return {id_: PhotoRecord(**fields) for id_, fields in content.items()}
+        if not isinstance(content, dict):
+            raise PromptsegError(f"{self._path}: expected a JSON object of photos; delete it to forget the scores")
+        return {id_: from_json(PhotoRecord, fields, f"{self._path}: {id_}") for id_, fields in content.items()}
 
     def of(self, id_: str) -> PhotoRecord:
         """The record of a photo; an empty one if nothing is remembered."""
@@ -106,8 +118,7 @@ def confusion(truth: NDArray[np.uint8], answer: NDArray[np.uint8], names: Sequen
 
     metric = MeanIoU(names)
     metric.count(truth, answer)
-    counts: Confusion = metric.confusion.tolist()
-    return counts
+    return tuple(tuple(map(int, row)) for row in metric.confusion)
 
 
 def score(
@@ -144,6 +155,7 @@ def _iou(confusions: Sequence[Confusion | None], names: Sequence[str]) -> tuple[
 
     metric = MeanIoU(names)
     for counts in filter(None, confusions):
-        metric.confusion[: len(counts), : len(counts)] += np.array(counts)
+        known = min(len(counts), len(names))
+        metric.confusion[:known, :known] += np.array(counts)[:known, :known]
     scores = metric.compute()
     return scores.values["miou"] or 0.0, [scores.per_class[name] for name in names]

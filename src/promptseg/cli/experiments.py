@@ -24,7 +24,7 @@ from promptseg.cli.options import (
     parse_settings,
     use_threads,
 )
-from promptseg.cli.output import USER_ERROR, Interrupted, open_data, print_table, say
+from promptseg.cli.output import Interrupted, open_data, print_table, say
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -80,13 +80,17 @@ def run_until_stopped(work: Callable[[], ResultT], out: "Path") -> ResultT:
 
 
 def report_failures(outcomes: "Sequence[Outcome]") -> None:
-    """Say which trials failed, and end with the exit code of an error if there are any."""
+    """Say which trials failed.
+
+    Raises:
+        PromptsegError: some did; it says why the first of them.
+    """
     failed = [outcome for outcome in outcomes if outcome.score is None]
     for outcome in failed:
-        say(f"failed: {outcome.trial}: {outcome.error}")
+        say(str(outcome))
     if failed:
-        say(f"{len(failed)} of {len(outcomes)} fits failed; the same command tries them again")
-        raise typer.Exit(USER_ERROR)
+        counted = f"{len(failed)} of {len(outcomes)} fits failed; the same command tries them again"
+        raise PromptsegError(f"{counted}. First of them: {failed[0].trial}: {failed[0].error}")
 
 
 def compare(

@@ -97,12 +97,13 @@ class ResultFolder:
 
 
 def _parsed(line: bytes) -> Record | None:
-    """The record in a line; none where it was cut short."""
+    """The record in a line; none where it was cut short, or is of something else: that photo is labelled again."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and "name" in record else None
+    whole = isinstance(record, dict) and all(isinstance(record.get(name), str) for name in ("name", "path", "content"))
+    return record if whole and isinstance(record.get("told"), dict) else None
 
 
 def _ends_a_line(file: Any) -> bool:

@@ -3,6 +3,7 @@
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from shutil import rmtree
@@ -137,6 +138,7 @@ def compare(
     found = comparison.finished()
     mine = (shard or Shard()).block(comparison.in_order(list(found)))
     waiting = [trial for trial in mine if found[trial] is None]
+    comparison.tidy([trial for trial, outcome in found.items() if outcome is not None])
     part = "" if shard is None or shard.count == 1 else f", {len(mine)} in part {shard}"
     say(f"{len(found)} trials{part}, {len(mine) - len(waiting)} finished before")
 
@@ -207,6 +209,9 @@ class Comparison:
     def _unfinished(self, trial: Trial) -> Path:
         return self._out / "unfinished" / trial.name
 
+    def _lock(self, trial: Trial) -> Path:
+        return self._out / "unfinished" / f"{trial.name}.lock"
+
     def _failure(self, trial: Trial) -> Path:
         return self._out / "failed" / f"{trial.name}.txt"
 
@@ -232,9 +237,8 @@ class Comparison:
 
         What goes wrong becomes the outcome.
         """
-        lock = self._unfinished(trial).with_name(f"{trial.name}.lock")
         try:
-            with locked(lock, trial.name, _SECONDS_TO_WAIT):
+            with locked(self._lock(trial), trial.name, _SECONDS_TO_WAIT):
                 found = read_score(self._file(trial), self._record(trial))
                 return Outcome(trial, self._compute(trial) if found is None else found)
         except InUseError:
@@ -244,6 +248,14 @@ class Comparison:
             line = " ".join(str(error).split())
             mistake = isinstance(error, PromptsegError)
             return Outcome(trial, None, line if mistake else system_error(error) or f"{type(error).__name__}: {line}")
+
+    def tidy(self, finished: Sequence[Trial]) -> None:
+        """Remove what processes left that were killed after they had written a score."""
+        for trial in finished:
+            unfinished, lock = self._unfinished(trial), self._lock(trial)
+            if unfinished.exists() or lock.exists():
+                with suppress(InUseError), locked(lock, trial.name):
+                    rmtree(unfinished, ignore_errors=True)
 
     def _compute(self, trial: Trial) -> Score:
         plan, variant = self._plan, self._variants[trial.variant]

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from promptseg.errors import PromptsegError, unknown_name
 from promptseg.files import read_json, write_json
 from promptseg.methods.registry import METHODS
 from promptseg.tasks.registry import TASKS
+from promptseg.typed_json import from_json
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,8 @@ class Score:
         artefact_bytes: size of the prompt folder.
     """
 
-    scores: dict[str, float | None]
-    per_class: dict[str, float | None]
+    scores: Mapping[str, float | None]
+    per_class: Mapping[str, float | None]
     images: int
     parameters: int
     ms_per_image: float | None
@@ -181,8 +182,4 @@ def read_score(path: Path, record: dict[str, Any]) -> Score | None:
         raise PromptsegError(f"{path}: not a trial of a comparison; delete it to compute it anew")
     # The record as a reader of the file sees it.
     check_record(content.get("record"), json.loads(json.dumps(record)), path)
-    score = content["score"]
-    wanted = {entry.name for entry in fields(Score)}
-    if set(score) != wanted:
-        raise PromptsegError(f"{path}: its score has fields {sorted(score)}; delete it to compute it anew")
-    return Score(**score)
+    return from_json(Score, content["score"], f"{path}: its score")

@@ -4,7 +4,6 @@ The graph takes pixels and gives the score of each class at each of them; the pr
 folder has what a program needs: the classes, an example with its answer, and `run.py`, which labels photos.
 """
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -19,7 +18,7 @@ from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError
 from promptseg.extras import import_extra
-from promptseg.files import atomic_path, write_json
+from promptseg.files import atomic_path, write_json, write_text
 from promptseg.models.adapted import adapted
 from promptseg.models.base import PromptableSegmenter
 from promptseg.models.evidence import FLOOR, Evidence, has_pixel_prompts
@@ -120,7 +119,7 @@ def export_onnx(model: PromptableSegmenter, prompts: Prompts, out: Path) -> Chec
     _write_graph(graph, examples[1], divisor, fixed is not None, out / GRAPH)
     write_json(out / ABOUT, _about(model, prompts, fixed))
     check = _checked(graph, examples, out)
-    shutil.copyfile(str(files("promptseg.export") / "onnx_run.py"), out / PROGRAM)
+    write_text(out / PROGRAM, (files("promptseg.export") / "onnx_run.py").read_text(encoding="utf-8"))
     return check
 
 

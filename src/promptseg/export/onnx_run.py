@@ -8,7 +8,7 @@ import json
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnxruntime
@@ -17,13 +17,30 @@ from PIL import Image, ImageOps
 
 HERE = Path(__file__).resolve().parent
 LONGEST = 4
+SIZES = ("short_side", "own_short_side", "most_enlarged", "divisor", "fixed_canvas")
+"""Whole numbers of `about.json`, the first and the last of which may be null."""
+LARGEST = 4096
 
 
 @cache
 def about() -> dict[str, Any]:
     """What the export says of the graph: its classes, sizes and padding."""
     content: dict[str, Any] = json.loads((HERE / "about.json").read_text(encoding="utf-8"))
+    for name in SIZES:
+        value = content[name]
+        if not is_whole(value, 1, LARGEST) and not (value is None and name in (SIZES[0], SIZES[-1])):
+            raise ValueError(f"{name} is {value!r}"[:100])
+    if np.array(content["padding"], np.float32).shape != (3,) or not np.isfinite(content["padding"]).all():
+        raise ValueError("padding is not three numbers")
+    for entry in content["classes"]:
+        if len(entry["color"]) != 3 or not all(is_whole(value, 0, 255) for value in entry["color"]):
+            raise ValueError("a color is not three numbers from 0 to 255")
     return content
+
+
+def is_whole(value: Any, low: int, high: int) -> bool:
+    """Whether a value is a whole number within bounds."""
+    return type(value) is int and low <= value <= high
 
 
 def input_size(height: int, width: int) -> tuple[int, int]:
@@ -64,18 +81,45 @@ def check(session: Any) -> None:
     print(f"largest difference {np.abs(scores - example['scores']).max():.2g}, same class {100 * agree:.3f} %")
 
 
+def broken(path: Path, error: Exception, mend: str) -> NoReturn:
+    """End with a line about a file that cannot be used."""
+    sys.exit(f"{path}: cannot be used ({type(error).__name__}: {' '.join(str(error).split())[:200]}); {mend}")
+
+
+def open_graph() -> Any:
+    """The graph, and `about.json` checked."""
+    try:
+        about()
+    except Exception as error:
+        broken(HERE / "about.json", error, "export the graph again")
+    try:
+        return onnxruntime.InferenceSession(str(HERE / "model.onnx"), providers=onnxruntime.get_available_providers())
+    except Exception as error:  # it has kinds of its own for each fault
+        broken(HERE / "model.onnx", error, "export the graph again")
+
+
 def main() -> None:
     """Label the photos."""
-    session = onnxruntime.InferenceSession(str(HERE / "model.onnx"), providers=onnxruntime.get_available_providers())
+    session = open_graph()
     if sys.argv[1:] == ["--check"]:
-        check(session)
+        try:
+            check(session)
+        except Exception as error:
+            broken(HERE / "example.npz", error, "export the graph again")
         return
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
     for path in map(Path, sys.argv[2:]):
-        image = Image.fromarray(label(session, ImageOps.exif_transpose(Image.open(path)).convert("RGB")))
+        try:
+            photo = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+        except Exception as error:  # of many kinds
+            broken(path, error, "give it as a JPEG or PNG, or leave it out")
+        try:
+            image = Image.fromarray(label(session, photo))
+        except Exception as error:
+            broken(HERE, error, f"export the graph again, or leave out {path}")
         image.putpalette([value for entry in about()["classes"] for value in entry["color"]])
         image.save(out / f"{path.stem}.png")
         print(out / f"{path.stem}.png")

@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from torch import Tensor
 
 from promptseg.errors import PromptsegError
-from promptseg.files import atomic_path
+from promptseg.files import write_text
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
@@ -71,8 +71,7 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, atomically."""
-        with atomic_path(path) as temporary:
-            self._inner.save(str(temporary))
+        write_text(path, self._inner.to_str(pretty=True))
 
     def pieces(self, text: str) -> list[str]:
         """The pieces of a text, without BOS and EOS."""
