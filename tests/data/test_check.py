@@ -100,7 +100,12 @@ BROKEN = [
     ),
     (lambda r: (r / "images/test/d.png").write_bytes(b"x"), "error", "images/test/d.png", "not an image"),
     (lambda r: (r / "labels/test/d.png").write_bytes(b""), "error", "labels/test/d.png", "not an image"),
-    (lambda r: paint(r / "labels/val/c.png", np.zeros((*SHAPE, 3), np.uint8)), "error", "labels/val/c.png", "RGB"),
+    (
+        lambda r: paint(r / "labels/val/c.png", np.zeros((*SHAPE, 3), np.uint8)),
+        "error",
+        "labels/val/c.png",
+        "holds colours",
+    ),
     (lambda r: copy(r, "train/a.png", "train/a.jpg"), "error", "images/train/a.png", "has the same name as a.jpg"),
     (lambda r: copy(r, "train/a.png", "train/a.heic"), "warning", "images/train/a.heic", "ignored, as only .jpg"),
     (lambda r: paint(r / "labels/train/a.webp", ids(0)), "warning", "labels/train/a.webp", "ignored, as only .png"),

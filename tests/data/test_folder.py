@@ -245,7 +245,7 @@ def repaint(ids, shape=SHAPE):
             repaint(np.uint8(0), (12, 8)),
             "a.png: 8x12 pixels, but the photo a.png is 12x8 pixels; the photo may be",
         ),
-        (repaint(np.uint8([9, 9, 9]), (*SHAPE, 3)), "a.png: holds RGB pixels"),
+        (repaint(np.uint8([9, 9, 9]), (*SHAPE, 3)), "a.png: holds colours, and nothing says which"),
         (lambda root: (root / "labels" / "a.png").write_bytes(b"?"), "labels/a.png: not an image"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Any COCO, LabelMe, panoptic or folder tree is read back exactly; any mutation of one is read, or refused in a line.
+"""Any tree of own data is read back exactly, in whatever form; any mutation of one is read, or refused in a line.
 
 Trees are drawn from random objects whose masks are known as arrays, written in whatever way tools write them. What a
 reader must give is worked out here, from the arrays alone.
@@ -9,11 +9,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from drawn_objects import (
     IGNORE,
+)
+from drawn_tool_trees import (
+    check_cvat,
+    check_masks,
+    check_voc,
+    cvat_trees,
+    mask_trees,
+    voc_trees,
+    write_cvat,
+    write_masks,
+    write_voc,
 )
 from drawn_trees import (
     check_coco,
@@ -52,6 +64,9 @@ TREES = {
     "labelme": (labelme_trees(), write_labelme, check_labelme),
     "panoptic": (panoptic_trees(), write_panoptic, check_panoptic),
     "folder": (folder_trees(), write_folder, check_folder),
+    "masks": (mask_trees(), write_masks, check_masks),
+    "voc": (voc_trees(), write_voc, check_voc),
+    "cvat": (cvat_trees(), write_cvat, check_cvat),
 }
 
 
@@ -100,6 +115,25 @@ def mutate_json(path: Path, draw: Any) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
+def mutate_xml(path: Path, draw: Any) -> None:
+    """Another value for an attribute, or an element twice or not at all."""
+    try:
+        tree = ElementTree.parse(path)
+    except (ElementTree.ParseError, OSError, ValueError, LookupError):  # no XML any more, after an earlier mutation
+        return
+    parents = [parent for parent in tree.iter() if len(parent)]
+    action = draw(st.sampled_from(("replace", "remove", "double")))
+    if action == "replace" and (named := [element for element in tree.iter() if element.attrib]):
+        element = draw(st.sampled_from(named))
+        key = draw(st.sampled_from(sorted(element.attrib)))
+        element.set(key, str(draw(st.sampled_from(("", "x", "-1", "0", "nan", "1e308", "9" * 30, "1,2;3", "0, 1, 2")))))
+    elif parents:
+        parent = draw(st.sampled_from(parents))
+        child = draw(st.sampled_from(list(parent)))
+        parent.remove(child) if action == "remove" else parent.append(child)
+    tree.write(path, encoding="utf-8")
+
+
 TEXTS = (
     "[" * 100_000,
     '{"shapes": ' * 50_000,
@@ -115,10 +149,12 @@ def mutate(root: Path, draw: Any) -> None:
     files = sorted(path for path in root.rglob("*") if path.is_file())
     path = draw(st.sampled_from(files))
     ways = ["cut", "flip", "remove", "rename", "text", "folder", "link"]
-    way = draw(st.sampled_from([*ways, *(["json"] * 8 if path.suffix == ".json" else ())]))
+    way = draw(st.sampled_from([*ways, *([path.suffix[1:]] * 8 if path.suffix in (".json", ".xml") else ())]))
     data = path.read_bytes()
     if way == "json":
         mutate_json(path, draw)
+    elif way == "xml":
+        mutate_xml(path, draw)
     elif way == "cut":
         path.write_bytes(data[: draw(st.integers(0, len(data)))])
     elif way == "flip" and data:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from promptseg.data.formats.folder import list_files
+from promptseg.data.formats.folder_files import list_photos
 from promptseg.data.images import read_image
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, cache_folder
@@ -50,7 +50,7 @@ class PhotoFolder:
 
     def rescan(self) -> None:
         """List the photos again; no file is opened."""
-        files = list_files(self.root)
+        files = list_photos(self.root)
         faults = {Path(defect.file): f"{defect.reason}; {defect.mend}" for defect in files.defects}
         found = {id_: PhotoFile(id_, path, self._outside(path)) for id_, path in files.images.items()}
         for path, fault in faults.items():

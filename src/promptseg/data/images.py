@@ -127,21 +127,53 @@ def read_values(path: str | Path) -> NDArray[np.uint8 | np.int32]:
     Raises:
         PromptsegError: not a readable picture, colours instead of values, fractions, or a lossy format.
     """
+    return read_indices(path)[0]
+
+
+def read_indices(path: str | Path) -> tuple[NDArray[np.uint8 | np.int32], NDArray[np.uint8] | None]:
+    """Read values as `read_values` does, and the colours (K, 3) of the palette that they are indices of, if any."""
     with _opened(Path(path), _LABEL_MEND) as picture:
-        if picture.format not in _LOSSLESS:
-            raise DefectError(path, f"a {picture.format} file, where labels must be PNG", _LOSSY_MEND)
+        _check_lossless(path, picture)
         if picture.mode not in ("1", "L", "P", "F", *_SIXTEEN_BIT):
             reason = f"holds {picture.mode} pixels, where one class id per pixel was expected"
             raise DefectError(path, reason, _LABEL_MEND)
         stretched = _stretched(picture)
         values = np.array(picture)
+        colors = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3) if picture.mode == "P" else None
     if values.dtype.kind == "f":
         if not (values == np.round(values)).all() or np.abs(values).max() > 2**24:
             raise DefectError(path, "holds fractions, where one class id per pixel was expected", _LABEL_MEND)
-        return values.astype(np.int32)
+        return values.astype(np.int32), None
     if values.dtype in (np.uint8, np.bool_):
-        return values.astype(np.uint8) // np.uint8(stretched)
-    return values.astype(np.int32)
+        return values.astype(np.uint8) // np.uint8(stretched), colors
+    return values.astype(np.int32), None
+
+
+def has_colors(path: str | Path) -> bool:
+    """Whether a picture holds colours, not values; told by its header. Raises as `read_values` does."""
+    with _opened(Path(path), _LABEL_MEND) as picture:
+        return picture.mode in ("RGB", "RGBA")
+
+
+def read_colors(path: str | Path) -> NDArray[np.uint8]:
+    """Read a lossless picture that shows classes or objects as colours, (H, W, 3) uint8.
+
+    Raises:
+        PromptsegError: not a readable picture of colours, a lossy format, or pixels that are partly transparent.
+    """
+    with _opened(Path(path), _LABEL_MEND) as picture:
+        _check_lossless(path, picture)
+        pixels = np.array(picture)
+    if pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+        raise DefectError(path, "holds no colours", _LABEL_MEND)
+    if pixels.shape[2] == 4 and (pixels[..., 3] != 255).any():
+        raise DefectError(path, "has transparent pixels, which are of no colour", "save it without transparency")
+    return pixels[..., :3]
+
+
+def _check_lossless(path: str | Path, picture: Image.Image) -> None:
+    if picture.format not in _LOSSLESS:
+        raise DefectError(path, f"a {picture.format} file, where labels must be PNG", _LOSSY_MEND)
 
 
 def _stretched(picture: Image.Image) -> int:
@@ -150,17 +182,6 @@ def _stretched(picture: Image.Image) -> int:
     arguments = tiles[0][3] if tiles else None
     raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return {"L;2": 85, "L;4": 17}.get(str(raw), 1)
-
-
-def palette_greys(path: str | Path) -> dict[int, int]:
-    """Of a palette picture whose colours in use are all grey, the grey of each index in use; nothing of any other."""
-    with _opened(Path(path), _LABEL_MEND) as picture:
-        if picture.mode != "P":
-            return {}
-        colors = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        used = np.unique(np.array(picture))
-    grey = len(used) > 1 and used[-1] < len(colors) and (colors[used] == colors[used, :1]).all()
-    return dict(zip(used.tolist(), colors[used, 0].tolist(), strict=True)) if grey else {}
 
 
 def read_channels(path: str | Path, mode: Literal["RGB", "RGBA"]) -> NDArray[np.uint8]:

@@ -52,13 +52,22 @@ def _with_background(path: Path, label_space: LabelSpace, name: str) -> tuple[La
     return LabelSpace(label_space.name, (*label_space.classes, added)), len(keys)
 
 
-def background_of(root: Path, spec: Spec, label_space: LabelSpace) -> tuple[LabelSpace, int | None, list[Defect]]:
+def background_of(
+    root: Path, spec: Spec, label_space: LabelSpace, alone: bool | None = None
+) -> tuple[LabelSpace, int | None, list[Defect]]:
     """The label space with the class of unlabelled pixels, the place of that class, and a word about it.
 
     A single class of objects gets one unasked: else every pixel would be of that class.
+
+    Args:
+        root: the folder, for errors.
+        spec: with the option `background`.
+        label_space: without it.
+        alone: whether a single class gets one unasked; None asks whether it is one of objects.
     """
     asked = spec.options.get("background")
-    if asked is None and (len(label_space) > 1 or not label_space.thing_ids):
+    alone = bool(label_space.thing_ids) if alone is None else alone
+    if asked is None and (len(label_space) > 1 or not alone):
         return label_space, None, []
     space, place = _with_background(root, label_space, BACKGROUND if asked is None else asked)
     if asked is not None:

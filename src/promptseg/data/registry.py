@@ -51,6 +51,8 @@ FORMATS: Registry[DataFormat] = Registry(
         "coco": f"{_ROOM}.coco:FORMAT",
         "labelme": f"{_ROOM}.labelme:FORMAT",
         "yolo": f"{_ROOM}.yolo:FORMAT",
+        "cvat": f"{_ROOM}.cvat:FORMAT",
+        "voc": f"{_ROOM}.voc:FORMAT",
         "cityscapes": f"{_ROOM}.cityscapes:FORMAT",
         "bdd100k": f"{_ROOM}.bdd100k:FORMAT",
         "mapillary": f"{_ROOM}.mapillary:FORMAT",

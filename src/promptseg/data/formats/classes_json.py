@@ -7,7 +7,7 @@ from promptseg.data.defects import DefectError
 from promptseg.data.label_space import classes_of
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json
-from promptseg.label_space import MAX_CLASSES, LabelSpace
+from promptseg.label_space import MAX_CLASSES, Color, LabelSpace
 
 _FORM = 'write ["road", "car"] or {"classes": [{"id": 0, "name": "road", "color": [128, 64, 128], "kind": "stuff"}]}'
 
@@ -22,6 +22,29 @@ def read_classes(path: Path) -> LabelSpace:
     Raises:
         PromptsegError: any other content; the line names the entry.
     """
+    content, rows = _content(path)
+    name = content.get("dataset") if isinstance(content, dict) else None
+    return classes_of(path, _by_id(path, rows), name if isinstance(name, str) and name else path.resolve().parent.name)
+
+
+def stated_colors(path: Path) -> dict[str, Color]:
+    """The colours that a `classes.json` itself gives, by class name; raises as `read_classes` does."""
+    space = read_classes(path)
+    return {space.names[i]: space.colors[i] for i in _stating(path, "color")}
+
+
+def stated_kinds(path: Path) -> set[str]:
+    """The names of classes that a `classes.json` itself calls things or stuff; raises as `read_classes` does."""
+    names = read_classes(path).names
+    return {names[i] for i in _stating(path, "kind")}
+
+
+def _stating(path: Path, key: str) -> list[int]:
+    return [i for i, row in enumerate(_by_id(path, _content(path)[1])) if key in row]
+
+
+def _content(path: Path) -> tuple[Any, list[dict[str, Any]]]:
+    """The whole content, and an entry for each class, in the order of the file."""
     content = read_json(path)
     entries = content.get("classes") if isinstance(content, dict) else content
     if not isinstance(entries, list) or not 0 < len(entries) <= MAX_CLASSES:
@@ -30,8 +53,7 @@ def read_classes(path: Path) -> LabelSpace:
     for entry in rows:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"].strip():
             raise DefectError(path, f"{entry!r} is no class", _FORM)
-    name = content.get("dataset") if isinstance(content, dict) else None
-    return classes_of(path, _by_id(path, rows), name if isinstance(name, str) and name else path.resolve().parent.name)
+    return content, rows
 
 
 def named_classes(text: str) -> LabelSpace:

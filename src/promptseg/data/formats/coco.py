@@ -68,7 +68,8 @@ def load_coco(spec: Spec) -> Dataset:
         warnings += orphans
         _check_categories(source.path, content["annotations"], classes)
         for image in content["images"]:
-            photo = _photo(root, photos, source, image)
+            name = field(source.path, image, "file_name", str)
+            photo = photos.of_subset(name, source.subset, f"{source.path}: image {image['id']}")
             id_ = photos.id_of(photo)
             if id_ in samples:
                 raise DefectError(source.path, f"has two images named {id_}", "rename one of them")
@@ -159,14 +160,6 @@ def _check_categories(path: Path, annotations: Sequence[dict[str, Any]], classes
     for annotation in annotations:
         if field(path, annotation, "category_id", int) not in classes:
             raise DefectError(path, f"an annotation has the unknown category {annotation['category_id']}", "list it")
-
-
-def _photo(root: Path, photos: Photos, source: _Source, image: dict[str, Any]) -> Path:
-    name, entry = field(source.path, image, "file_name", str), f"{source.path}: image {image['id']}"
-    if source.subset is None:
-        return photos.find(name, (root / "images", root, root / "images/default"), entry)
-    home = [path for path in (root / source.subset, root / "images" / source.subset) if path.is_dir()]
-    return photos.find(name, home or (root / "images", root), entry, home[0] if home else None)
 
 
 def _draw(

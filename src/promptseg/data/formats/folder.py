@@ -1,7 +1,7 @@
-"""One's own photos: `images/`, `labels/` and `classes.json` in a folder, with optional lists in `splits/`."""
+"""One's own photos: a folder of photos, label maps or masks, the names of the classes, and lists in `splits/`."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample, listed
-from promptseg.data.formats.classes_json import read_classes
-from promptseg.data.formats.files import DatasetError, find_root, walk_files
-from promptseg.data.formats.photos import matched, unlabelled
+from promptseg.data.formats.class_tables import CLASSES, TABLES, ClassTable, read_table
+from promptseg.data.formats.files import DatasetError, find_root
+from promptseg.data.formats.folder_files import FolderFiles, list_files, list_photos
+from promptseg.data.formats.own_maps import OVERLAPS, MapReader, MaskReader
+from promptseg.data.formats.photos import unlabelled
 from promptseg.data.formats.splits import SPLIT_OPTIONS, open_own
-from promptseg.data.images import IMAGE_SUFFIXES, LABEL_SUFFIXES, palette_greys, read_values
+from promptseg.data.images import IMAGE_SUFFIXES, has_colors, read_indices
 from promptseg.data.label_space import background_of
 from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset
@@ -22,173 +24,127 @@ from promptseg.errors import PromptsegError
 from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.spec import Spec
 
-_ENDINGS = ("_mask", "-mask", "_masks", "_label", "_labels", "_seg", "_gt", "_labelIds", "_labelTrainIds")
-"""What tools put behind a photo's name when they name its label map."""
 _BACKGROUND_SHARE = 0.05
 """Of the pixels that must be 255 beside a single other id, for masks of black and white to be suspected."""
 
 
-@dataclass(frozen=True)
-class FolderFiles:
-    """Photos and label maps by id (path below `images/` or `labels/`, "/" between, no suffix), in id order."""
-
-    images: dict[str, Path]
-    labels: dict[str, Path]
-    defects: tuple[Defect, ...]
-    """Two files of one id, and label maps that could belong to one photo."""
-    warnings: tuple[Defect, ...]
-    """Labels without a photo, and files of other formats."""
-
-
-def photo_root(root: Path) -> Path:
-    """Where the photos of a folder lie: in its `images` and below; without that, in the folder itself."""
-    return root / "images" if (root / "images").is_dir() else root
-
-
 def load_folder(spec: Spec) -> Dataset:
-    """Open a folder of photos; see docs/your-own-photos.md for its layout.
+    """Open a folder of photos; see docs/your-own-photos.md for its layouts.
 
     Args:
-        spec: names the folder, with `images/` (or the photos themselves), `labels/` and `classes.json`. Options:
-            `values`, the value in the label maps of each class, with commas between (`0,255`), and `ignore`, a value
-            that no class has, like 255; `background`, the class of pixels without a class; and those of the splits,
-            see `split_ids`.
+        spec: names the folder, with photos, their label maps or masks, and `classes.json` or another table of classes.
+            Options: `values`, the value in the label maps of each class, with commas between (`0,255`), and `ignore`,
+            a value that no class has, like 255; `overlap`, one of `OVERLAPS`, of masks; `background`, the class of
+            pixels without a class; and those of the splits, see `split_ids`.
 
     Raises:
         PromptsegError: a part is missing, an unknown option or list, a listed photo that is not there, two photos of
-            one name, or no labels.
+            one name, labels that may mean several things, or no labels.
     """
-    spec.check_options(("values", "ignore", "background", *SPLIT_OPTIONS))
+    spec.check_options(("values", "ignore", "overlap", "background", *SPLIT_OPTIONS))
+    overlap = spec.choice("overlap", OVERLAPS, OVERLAPS[0])
     root = find_root(spec.where, ())
-    files = list_files(root)
-    there = {
-        "images": bool(files.images) or (root / "images").is_dir(),
-        "labels": (root / "labels").is_dir(),
-        "classes.json": (root / "classes.json").is_file(),
-    }
-    for part, exists in there.items():
-        if not exists:
-            raise PromptsegError(f"{root}: has no {part}; lay the folder out as `promptseg data list` says")
-    label_space = read_classes(root / "classes.json")
-    table, background = _table(spec, label_space), None
-    if "background" in spec.options:
-        label_space, background, _ = background_of(root, spec, label_space)
+    table = read_table(root)
+    if table is None:
+        _check_parts(root)
+        mend = "lay the folder out as `promptseg data list` says"
+        raise PromptsegError(f"{root}: has no {CLASSES}; {mend}, or add one of {', '.join(TABLES)}")
+    table = _with_values(spec, table)
+    files = list_files(root, table.label_space.names)
+    if not files.labels:
+        _check_parts(root)
     if not files.images:
         raise DefectError(root / "images", "no photos there", f"put in files ending in {', '.join(IMAGE_SUFFIXES)}")
-    read = partial(_read_ids, table, background)
-    samples = {}
-    for i in (i for i in files.images if i in files.labels):
-        path = files.labels[i]
-        odd = partial(_oddities, label_space, path)
-        samples[i] = FileSample(i, label_space, files.images[i], path, read, oddities=odd)
+    table, background, said = _with_background(root, spec, table, files)
+    samples = {id_: _sample(files, id_, table, background, overlap) for id_ in files.images if id_ in files.labels}
     if not samples:
+        if files.defects:
+            first = files.defects[0]
+            raise DefectError(first.file, first.reason, first.mend)
         reason = f"none of {len(files.images)} photos has labels"
         raise DefectError(root / "labels", reason, f"name them as the photos: {next(iter(files.images))}.png")
     left = [i for i in files.images if i not in files.labels]
-    warnings = [*files.warnings, *unlabelled(root, left, len(files.images))]
-    dataset = open_own("folder", root, spec, samples, label_space, warnings, aside=left)
+    warnings = [*table.said, *said, *files.warnings, *unlabelled(root, left, len(files.images))]
+    dataset = open_own("folder", root, spec, samples, table.label_space, warnings, aside=left)
     if files.defects:
         raise DatasetError(files.defects, dataset)
     return dataset
 
 
-def list_files(root: Path) -> FolderFiles:
-    """Find the photos and label maps of a folder; no file is opened."""
-    photos = photo_root(root)
-    # Beside photos without a folder of their own lies much else, so nothing there is called a stray.
-    files = walk_files(photos) if photos != root else (p for p in sorted(root.iterdir()) if _is_photo(p))
-    images, image_twins, image_strays = _by_id(photos, files, IMAGE_SUFFIXES)
-    labels, label_twins, label_strays = _by_id(root / "labels", walk_files(root / "labels"), LABEL_SUFFIXES)
-    own, defects, taken = dict[str, Path](), [*image_twins, *label_twins], set[str]()
-    meant = matched([f"{id_}{ending}" for id_ in images for ending in ("", *_ENDINGS)], labels)
-    for id_ in images:
-        alike = [f"{id_}{ending}" for ending in ("", *_ENDINGS) if not ending or f"{id_}{ending}" not in images]
-        found = list(dict.fromkeys(meant[name] for name in alike if name in meant))
-        if len(found) > 1:
-            names = ", ".join(labels[i].name for i in found)
-            defects.append(Defect(str(images[id_]), f"may have the labels {names}", "keep one of them"))
-        if found:
-            own[id_] = labels[found[0]]
-        taken.update(found)
-    orphans = [
-        Defect(str(path), f"no photo {photos / i}.* belongs to it", "add the photo, or rename it", "warning")
-        for i, path in labels.items()
-        if i not in taken
-    ]
-    return FolderFiles(images, own, tuple(defects), (*orphans, *image_strays, *label_strays))
+def _check_parts(root: Path) -> None:
+    """Name what a folder lacks of the plainest layout."""
+    there = {
+        "images": bool(list_photos(root).images) or (root / "images").is_dir(),
+        "labels": (root / "labels").is_dir(),
+    }
+    for part, exists in there.items():
+        if not exists:
+            raise PromptsegError(f"{root}: has no {part}; lay the folder out as `promptseg data list` says")
 
 
-def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _with_background(
+    root: Path, spec: Spec, table: ClassTable, files: FolderFiles
+) -> tuple[ClassTable, int | None, list[Defect]]:
+    """The table with the class of pixels without one, that class, and a word about it where nobody asked for it.
+
+    A single class of masks gets one: what its mask leaves out is known not to be of it.
+    """
+    only_masks = not any(labels.maps for labels in files.labels.values())
+    space, background, said = background_of(root, spec, table.label_space, alone=only_masks and bool(files.labels))
+    return replace(table, label_space=space), background, said
 
 
-def _by_id(
-    folder: Path, files: Iterable[Path], suffixes: tuple[str, ...]
-) -> tuple[dict[str, Path], list[Defect], list[Defect]]:
-    """Files below `folder` by id, the second files of an id, and files with other suffixes."""
-    found: dict[str, Path] = {}
-    twins, strays = [], []
-    for path in files:
-        if path.suffix.lower() not in suffixes:
-            blurred = path.suffix.lower() in IMAGE_SUFFIXES  # a photo's format for labels
-            mend = "save it as PNG where it was drawn: this format blurs ids" if blurred else "convert or move it"
-            strays.append(Defect(str(path), f"ignored, as only {', '.join(suffixes)} are read here", mend, "warning"))
-            continue
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in found:
-            twins.append(Defect(str(path), f"has the same name as {found[name].name}", "rename or remove one of them"))
-        else:
-            found[name] = path
-    return dict(sorted(found.items())), twins, strays
+def _sample(files: FolderFiles, id_: str, table: ClassTable, background: int | None, overlap: str) -> FileSample:
+    labels, space = files.labels[id_], table.label_space
+    path = labels.files()[0]
+    if not labels.maps:
+        masks = {number: paths[0] for number, paths in labels.masks.items()}
+        read = MaskReader(masks, space.names, overlap, background)
+        return FileSample(id_, space, files.images[id_], path, read)
+    odd = partial(_oddities, space, path)
+    return FileSample(id_, space, files.images[id_], path, MapReader(table, background), oddities=odd)
 
 
-def _table(spec: Spec, label_space: LabelSpace) -> dict[int, int] | None:
-    """Class id by value of the label maps, 255 for those of no class; None where the values are the ids.
+def _with_values(spec: Spec, table: ClassTable) -> ClassTable:
+    """The table with the values of the options, if they give any: for each class one, and those of no class.
 
     Raises:
         PromptsegError: not one value for each class, or a value that stands twice.
     """
     if "values" not in spec.options and "ignore" not in spec.options:
-        return None
+        return table
+    count = len(table.label_space)
     texts = [part.strip() for part in spec.options.get("values", "").split(",") if part.strip()]
     others = [part.strip() for part in spec.options.get("ignore", "").split(",") if part.strip()]
-    texts = texts or [str(i) for i in range(len(label_space))]
+    texts = texts or [str(i) for i in range(count)]
     if not all(text.isascii() and text.isdigit() and len(text) < 6 for text in (*texts, *others)):
         raise PromptsegError(f"{spec.text}: values and ignore are numbers with commas between, as values=0,255")
-    if len(texts) != len(label_space) or len({*texts, *others}) != len(texts) + len(others):
-        reason = f"{len(texts)} values for {len(label_space)} classes"
+    if len(texts) != count or len({*texts, *others}) != len(texts) + len(others):
+        reason = f"{len(texts)} values for {count} classes"
         raise PromptsegError(f"{spec.text}: {reason}; give each class one of its own, in the order of classes.json")
-    return {int(text): IGNORE for text in others} | {int(text): i for i, text in enumerate(texts)}
-
-
-def _read_ids(table: Mapping[int, int] | None, background: int | None, path: Path) -> NDArray[np.uint8]:
-    """Class ids (H, W) of a label map; what `values` does not list stays as it is, for the check to name."""
-    values = read_values(path).astype(np.int32)
-    ids = values.copy()
-    for value, class_id in (table or {}).items():
-        ids[values == value] = class_id
-    if table is not None:
-        unknown = np.unique(values[~np.isin(values, [*table, IGNORE])]).tolist()
-        if unknown:
-            reason = f"holds the values {listed(unknown)}, where {listed(sorted(table))} was expected"
-            raise DefectError(path, reason, "add the value to ?values=..., or to ?ignore=...")
-    elif ids.min() < 0 or ids.max() > IGNORE:
-        strange = ids.min() if ids.min() < 0 else ids.max()
-        mend = "save it as an 8-bit grey or palette PNG whose values are the class ids, or write ?values=..."
-        raise DefectError(path, f"holds the id {strange}, where 0..{IGNORE} was expected", mend)
-    if background is not None:
-        ids[ids == IGNORE] = background
-    return ids.astype(np.uint8)
+    values = {int(text): IGNORE for text in others} | {int(text): i for i, text in enumerate(texts)}
+    return replace(table, values=values)
 
 
 def _oddities(label_space: LabelSpace, path: Path) -> Iterator[Defect]:
     """A palette whose colours are greys that could be ids as well: some programs keep the ids there."""
-    greys = palette_greys(path)
+    greys = _palette_greys(path)
     could_be_ids = all(grey < len(label_space) or grey == IGNORE for grey in greys.values())
     if could_be_ids and any(index != grey for index, grey in greys.items()):
         reason = f"its palette shows the indices {listed(list(greys))} as the greys {listed(list(greys.values()))}"
         mend = "ids are read from the indices; if the greys are the ids, save it as an 8-bit grey PNG"
         yield Defect(str(path), reason, mend, "warning")
+
+
+def _palette_greys(path: Path) -> Mapping[int, int]:
+    """Of a palette picture whose colours in use are all grey, the grey of each index in use; nothing of any other."""
+    if has_colors(path):
+        return {}
+    values, colors = read_indices(path)
+    used = np.unique(values)
+    if colors is None or len(used) < 2 or used[-1] >= len(colors) or (colors[used] != colors[used, :1]).any():
+        return {}
+    return dict(zip(used.tolist(), colors[used, 0].tolist(), strict=True))
 
 
 def _suspect(spec: Spec, label_space: LabelSpace, pixels: NDArray[np.int64]) -> Defect | None:
@@ -211,9 +167,9 @@ def _suspect(spec: Spec, label_space: LabelSpace, pixels: NDArray[np.int64]) -> 
 
 FORMAT = DataFormat(
     load_folder,
-    "your own photos with label maps; ?train=LIST&val=LIST&test=LIST name lists of splits/, ?val=20% holds out; "
-    "?values=0,255 of the classes, ?ignore=VALUE, ?background=NAME; semantic labels",
-    "images/, labels/ (PNG of class ids), classes.json, splits/LIST.txt (optional)",
+    "your own photos with label maps or masks; ?train=LIST&val=LIST&test=LIST name lists of splits/, ?val=20% holds "
+    "out; ?values=0,255 of the classes, ?ignore=VALUE, ?overlap=later, ?background=NAME; semantic labels",
+    "images/, labels/ (PNG of class ids or colours, or PHOTO_CLASS.png), classes.json, splits/LIST.txt (optional)",
     "yours",
     own=True,
     suspect=_suspect,

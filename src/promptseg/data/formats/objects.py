@@ -1,12 +1,13 @@
 """Objects given as polygons or run lengths, as labelling tools export them: whole, and painted into one map."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from promptseg.data.defects import Defect, DefectError
@@ -28,12 +29,14 @@ class Outline:
         is_crowd: whether it is a group of objects.
         runs: its mask as COCO's compressed run lengths.
         name: what reports call it.
+        level: where the file says what lies over what, its place in that order: higher lies on top.
     """
 
     class_id: int
     is_crowd: bool
     runs: dict[str, Any]
     name: str
+    level: float = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,7 @@ class Outlines:
         return ObjectLabels.overlaid(ground, segments, masks)
 
     def panoptic(self) -> PanopticLabels:
-        """One map: crowds lie lowest, smaller objects over larger ones, and of two equally large the later on top.
+        """One map: crowds lie lowest, then goes the level, then smaller over larger, and of two alike the later on top.
 
         Segment ids are the places in `outlines`, from 1; an object that others hide is left out. The background comes
         last.
@@ -104,7 +107,9 @@ class Outlines:
 
     def _bottom_up(self) -> list[int]:
         areas = [float(coco_mask.area(o.runs)) for o in self.outlines]
-        return sorted(range(len(areas)), key=lambda i: (not self.outlines[i].is_crowd, -areas[i]))
+        return sorted(
+            range(len(areas)), key=lambda i: (not self.outlines[i].is_crowd, self.outlines[i].level, -areas[i])
+        )
 
 
 def drawn_sample(
@@ -127,8 +132,27 @@ def _odd_of(draw: Callable[[], Outlines], path: Path) -> Iterator[Defect]:
     return draw().oddities(path)
 
 
+def mask_outline(class_id: int, mask: NDArray[np.bool_], name: str, level: float = 0) -> Outline:
+    """An object from its mask (H, W)."""
+    return Outline(class_id, False, coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))), name, level)
+
+
+def united(outlines: Sequence[Outline]) -> Outline:
+    """The one object that several outlines of a class are parts of; it lies as high as the highest."""
+    if len(outlines) == 1:
+        return outlines[0]
+    runs = coco_mask.merge([one.runs for one in outlines])
+    return replace(outlines[0], runs=runs, level=max(one.level for one in outlines))
+
+
 def outline(
-    path: Path, class_id: int, is_crowd: bool, segmentation: object, size: tuple[int, int], name: str
+    path: Path,
+    class_id: int,
+    is_crowd: bool,
+    segmentation: object,
+    size: tuple[int, int],
+    name: str,
+    level: float = 0,
 ) -> Outline:
     """An object from COCO's `segmentation`: a list of polygons [x, y, x, y, ...], or run lengths.
 
@@ -139,6 +163,7 @@ def outline(
         segmentation: as JSON has it.
         size: (H, W) of the photo.
         name: what errors call the object.
+        level: see `Outline`.
 
     Raises:
         PromptsegError: neither polygons nor run lengths, or run lengths that do not fill the photo.
@@ -155,7 +180,7 @@ def outline(
     else:
         reason = f"{name} has neither polygons nor run lengths within {width}x{height} pixels"
         raise DefectError(path, reason, _MEND)
-    return Outline(class_id, is_crowd, runs, name)
+    return Outline(class_id, is_crowd, runs, name, level)
 
 
 def _is_polygon(points: object, longest: int) -> bool:

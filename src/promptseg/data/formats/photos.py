@@ -65,6 +65,14 @@ class Photos:
             raise DefectError(claimed_by, f"is about {found}, and so is {other}", "keep one of them")
         return found
 
+    def of_subset(self, name: str, subset: str | None, claimed_by: str) -> Path:
+        """As `find`, for an entry of a subset: where there is a folder of that name, its photo lies there only."""
+        pool = (self._root / "images", self._root)
+        if subset is None:
+            return self.find(name, (*pool, self._root / "images/default"), claimed_by)
+        home = [path for path in (self._root / subset, self._root / "images" / subset) if path.is_dir()]
+        return self.find(name, home or pool, claimed_by, home[0] if home else None)
+
     def _alike(self, parts: Sequence[str], claimed_by: str, only: Path | None, near: Path | None) -> Path | None:
         keys = [_key(part) for part in parts]
         found = [p for p in self._by_name.get(keys[-1], ()) if only is None or p.is_relative_to(only)]

@@ -27,8 +27,12 @@ _SHARE = re.compile(r"(\d{1,2}(?:\.\d+)?)%")
 
 @dataclass
 class Chosen:
-    """The ids of each split, and what is wrong or odd about their choice."""
+    """The ids of each split, and what is wrong or odd about their choice.
 
+    `lists` is the folder of the lists.
+    """
+
+    lists: Path
     ids: dict[str, list[str]] = field(default_factory=dict)
     defects: list[Defect] = field(default_factory=list)
     warnings: list[Defect] = field(default_factory=list)
@@ -49,6 +53,7 @@ def open_own(
     warnings: Sequence[Defect],
     subsets: Mapping[str, Sequence[str]] | None = None,
     aside: Sequence[str] = (),
+    lists: str = "splits",
 ) -> Dataset:
     """Put the samples of people's own data together.
 
@@ -61,11 +66,12 @@ def open_own(
         warnings: what was odd so far.
         subsets: ids by names that the annotations give, as CVAT's subsets do.
         aside: ids of photos without labels, which lists may name.
+        lists: the folder of the lists, below the root.
 
     Raises:
         PromptsegError: as `split_ids`, or defects of the lists.
     """
-    chosen = split_ids(root, spec, [*samples, *aside], subsets or {}, frozenset(aside))
+    chosen = split_ids(root, spec, [*samples, *aside], subsets or {}, frozenset(aside), root / lists)
     train, val, test = (
         Split([samples[i] for i in chosen.ids.get(s, ())], label_space.name, spec.options.get(s, s)) for s in SPLITS
     )
@@ -77,31 +83,38 @@ def open_own(
 
 
 def split_ids(
-    root: Path, spec: Spec, photos: Sequence[str], subsets: Mapping[str, Sequence[str]], aside: Collection[str] = ()
+    root: Path,
+    spec: Spec,
+    photos: Sequence[str],
+    subsets: Mapping[str, Sequence[str]],
+    aside: Collection[str],
+    lists: Path,
 ) -> Chosen:
     """The ids of each split that has any.
 
     With an option `train`, `val` or `test` that names a list, a split without one is empty. Otherwise a split is its
-    list `splits/SPLIT.txt`, or what lies in its folder or subset and in no list; a train split with neither takes every
+    list `SPLIT.txt`, or what lies in its folder or subset and in no list; a train split with neither takes every
     photo that is left. `val=20%` holds out a part of train where there is no val: the first of an order that
     follows from `seed` and the ids alone.
 
     Args:
-        root: the folder with `splits/`.
+        root: the folder, for errors.
         spec: with the options `SPLIT_OPTIONS`.
         photos: all ids.
         subsets: ids by names that the annotations give, as CVAT's subsets do.
         aside: those of `photos` that have no labels: they come into no split, and are no mistake in a list.
+
+        lists: the folder of the lists.
 
     Raises:
         PromptsegError: a list that is not there or cannot be read, or a part where there is a split already.
     """
     shares = {split: spec.options[split] for split in SPLITS if _SHARE.fullmatch(spec.options.get(split, ""))}
     named = {split: spec.options[split] for split in SPLITS if split in spec.options and split not in shares}
-    chosen = Chosen()
+    chosen = Chosen(lists)
     if named:
         for split, name in named.items():
-            if not _takes_all(root, name, subsets):
+            if not _takes_all(lists, name, subsets):
                 chosen.ids[split] = _named(root, name, photos, subsets, chosen)
         rest = _without(photos, chosen.ids)
         chosen.ids |= {split: rest for split in named if split not in chosen.ids}
@@ -115,16 +128,16 @@ def split_ids(
     return chosen
 
 
-def _takes_all(root: Path, name: str, subsets: Mapping[str, Sequence[str]]) -> bool:
-    return name == ALL and name not in subsets and not (root / "splits" / f"{ALL}.txt").is_file()
+def _takes_all(lists: Path, name: str, subsets: Mapping[str, Sequence[str]]) -> bool:
+    return name == ALL and name not in subsets and not (lists / f"{ALL}.txt").is_file()
 
 
 def _by_default(
     root: Path, photos: Sequence[str], labelled: Sequence[str], subsets: Mapping[str, Sequence[str]], chosen: Chosen
 ) -> None:
     for split in SPLITS:
-        path = root / "splits" / f"{split}.txt"
-        if path.is_file():
+        path = _list_of(chosen.lists, split)
+        if path is not None:
             chosen.ids[split] = _listed(path, photos, chosen)
     listed = {i for ids in chosen.ids.values() for i in ids}
     in_subset = {i: name for name, ids in subsets.items() for i in ids}
@@ -140,7 +153,19 @@ def _by_default(
         chosen.ids["train"] = _without(labelled, chosen.ids)
     elif left := _without(labelled, chosen.ids):
         reason = f"{len(left)} of {len(labelled)} photos are in no split, first {left[0]}"
-        chosen.warnings.append(_warning(root, reason, "nothing, if that is meant; else list them in splits/train.txt"))
+        chosen.warnings.append(
+            _warning(root, reason, f"nothing, if that is meant; else list them in {chosen.lists.name}/train.txt")
+        )
+
+
+def _list_of(lists: Path, split: str) -> Path | None:
+    """The list of a split: `SPLIT.txt`, or the one list with another of its names, in any letters."""
+    found = [path for path in sorted(lists.glob("*.txt")) if path.stem.lower() in SPLITS[split]]
+    exact = [path for path in found if path.stem == split]
+    if len(found) > 1 and not exact:
+        names = " and ".join(path.name for path in found)
+        raise DefectError(lists, f"has {names}, which may both be the list of {split}", f"name one {split}.txt")
+    return next(iter(exact or found), None)
 
 
 def _home(id_: str, in_subset: Mapping[str, str]) -> str | None:
@@ -158,7 +183,7 @@ def _named(
     root: Path, name: str, photos: Sequence[str], subsets: Mapping[str, Sequence[str]], chosen: Chosen
 ) -> list[str]:
     """The ids of a list or a subset."""
-    there = {p.stem: p for p in sorted((root / "splits").glob("*.txt")) if not p.name.startswith(".")}
+    there = {p.stem: p for p in sorted(chosen.lists.glob("*.txt")) if not p.name.startswith(".")}
     if name in there:
         return _listed(there[name], photos, chosen)
     alike = [subset for subset in subsets if name in (subset, split_of(subset))]
@@ -168,7 +193,7 @@ def _named(
     if in_folder:
         return in_folder
     if not there and not subsets:
-        raise PromptsegError(f"{root / 'splits'}: no lists there, but {name!r} was asked; write {name or 'NAME'}.txt")
+        raise PromptsegError(f"{chosen.lists}: no lists there, but {name!r} was asked; write {name or 'NAME'}.txt")
     raise unknown_name("split list", name, {*there, *subsets})
 
 
@@ -200,7 +225,7 @@ def _listed(path: Path, photos: Sequence[str], chosen: Chosen) -> list[str]:
         text = os.fsdecode(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except OSError as error:
         raise DefectError(path, f"cannot be read ({error})", "write one id per line as UTF-8 text") from None
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip().strip('"') for line in text.splitlines()]  # CVAT quotes names with blanks
     meant, ids = matched(lines, photos), dict[str, None]()
     for number, line in enumerate(lines, 1):
         name = meant.get(line)
@@ -211,7 +236,7 @@ def _listed(path: Path, photos: Sequence[str], chosen: Chosen) -> list[str]:
                 Defect(str(path), f"line {number} lists {line!r} a second time", "remove one of the lines")
             )
         elif line:
-            mend = 'write the path below images/ with "/" and without suffix, or remove the line'
+            mend = 'write the path below the photos with "/" and without suffix, or remove the line'
             chosen.defects.append(Defect(str(path), f"line {number} lists {line!r}, which has no photo", mend))
     if not any(lines):
         chosen.defects.append(Defect(str(path), "lists no photo", "write one id per line, or remove the list"))
