@@ -16,7 +16,8 @@ from scipy import ndimage
 from promptseg import load_dataset
 from promptseg.cli.main import run
 from promptseg.errors import PromptsegError
-from promptseg.export.labels import FORMS, export_labels
+from promptseg.export.label_forms import FORMS
+from promptseg.export.labels import export_labels
 from promptseg.export.parts import parts
 from promptseg.label_space import IGNORE
 
@@ -171,7 +172,7 @@ def test_nothing_is_written_over(folder, tmp_path, form, capsys):
 
 def test_mistakes_are_one_line(folder, tmp_path, capsys):
     for arguments, words in (
-        (["--to", "voc"], "unknown label format 'voc': choose one of coco, csv, folder, labelme, yolo"),
+        (["--to", "via"], "unknown label format 'via': choose one of coco, csv, folder, labelme, voc, yolo"),
         (["--to", "coco", "--split", "val"], "there are no labelled photos to export"),
         (["--to", "coco", "--split", "x"], "unknown split 'x'"),
     ):

@@ -13,7 +13,8 @@ from promptseg.data.file_sample import FileSample
 from promptseg.data.images import read_labels
 from promptseg.data.sample import ObjectLabels, PanopticLabels, Sample
 from promptseg.errors import PromptsegError
-from promptseg.export.labels import FORMS, export_labels
+from promptseg.export.label_forms import FORMS
+from promptseg.export.labels import export_labels
 from promptseg.label_space import LabelSpace
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def export(session: "Session", to: str, everything: bool) -> dict[str, Any]:
     }
 
 
-_READERS = {"coco": ("coco:",), "labelme": ("labelme:",), "folder": ("",)}
+_READERS = {"coco": ("coco:",), "yolo": ("yolo:",), "labelme": ("labelme:",), "voc": ("voc:",), "folder": ("",)}
 """What to write before the folder so that the command line reads it back."""
 
 

@@ -10,7 +10,7 @@ from promptseg.cli.options import SPEC_HELP, OutFolder
 
 def export(
     source: Annotated[str, typer.Argument(metavar="SPEC", help=f"{SPEC_HELP} For onnx: a run, or a prompt folder.")],
-    to: Annotated[str, typer.Option(metavar="FORM", help="coco, yolo, labelme, csv, folder or onnx.")],
+    to: Annotated[str, typer.Option(metavar="FORM", help="coco, yolo, labelme, voc, csv, folder or onnx.")],
     out: OutFolder,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
 ) -> None:
@@ -18,8 +18,9 @@ def export(
 
     Or write learned prompts with their model as an ONNX graph (onnx), which runs without PyTorch: see docs/export.md.
 
-    Objects are the connected parts of each class. coco: polygons, run lengths where there are holes. yolo and labelme:
-    polygons. csv: areas per class and per object. folder: label maps, as fit reads them. DIR must be new or empty.
+    Objects are those of the data; of label maps, the connected parts of each class. coco: polygons, run lengths where
+    there are holes. yolo and labelme: polygons. voc: palette PNGs of classes and objects. csv: areas per class and per
+    object. folder: label maps, as fit reads them. DIR must be new or empty.
     """
     if to == "onnx":
         _export_onnx(Path(source), out)
@@ -33,6 +34,8 @@ def export(
         raise unknown_name("split", split, SPLITS)
     done = export_labels(getattr(load_dataset(source), split), to, out)
     typer.echo(f"{done.photos} photos with {done.objects} objects: {done.folder}")
+    if done.remark:
+        typer.echo(done.remark, err=True)
 
 
 def _export_onnx(run: Path, out: Path) -> None:

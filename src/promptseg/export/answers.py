@@ -1,6 +1,7 @@
 """What prompts say of one photo, in the forms of other programs: COCO's JSON, and a PNG of ids."""
 
 import io
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def coco_answer(answer: Answer, label_space: LabelSpace, file_name: str) -> dict
     elif isinstance(answer, Instances):
         annotations = instance_entries(answer, 1, 1)
     else:
-        annotations = part_entries(answer, 1, 1)
+        annotations = part_entries(parts(answer), size_of(answer), 1, 1)
     return {"images": [image], "annotations": annotations, "categories": categories(label_space)}
 
 
@@ -61,28 +62,26 @@ def png_answer(answer: Answer, label_space: LabelSpace) -> bytes:
     return buffer.getvalue()
 
 
-def part_entries(labels: NDArray[np.uint8], image: int, first_id: int) -> list[dict[str, Any]]:
-    """The connected parts of a label map (H, W) as annotations of an image, numbered from `first_id`."""
-    size = (labels.shape[0], labels.shape[1])
+def part_entries(found: Iterable[Part], size: Size, image: int, first_id: int) -> list[dict[str, Any]]:
+    """Objects on a photo of `size` (H, W) as annotations of an image, numbered from `first_id`."""
     return [
         {
             "id": number,
             "image_id": image,
             "category_id": part.class_id,
-            "iscrowd": 0,
+            "iscrowd": int(part.is_crowd),
             "segmentation": _shape(part, size),
             "area": part.area,
             "bbox": list(part.box),
         }
-        for number, part in enumerate(parts(labels), first_id)
+        for number, part in enumerate(found, first_id)
     ]
 
 
 def _shape(part: Part, size: Size) -> list[list[int]] | dict[str, Any]:
-    """A polygon, and run lengths for objects with holes."""
-    rings = part.rings()
-    if len(rings) == 1:
-        return [rings[0].ravel().tolist()]
+    """Polygons, and run lengths for crowds and for objects with holes."""
+    if not part.is_crowd and not part.has_holes:
+        return [ring.ravel().tolist() for ring in part.rings()]
     mask = np.zeros(size, bool)
     x, y, width, height = part.box
     mask[y : y + height, x : x + width] = part.mask

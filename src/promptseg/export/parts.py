@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from promptseg.label_space import IGNORE
+from promptseg.tasks.instances import window
 
 Ring = NDArray[np.int64]
 """(P, 2), the corners x, y of a closed line, the first not repeated; in pixels of the photo."""
@@ -22,19 +23,21 @@ _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 @dataclass(frozen=True)
 class Part:
-    """One connected part of a class.
+    """An object: one connected part of a class, or several that belong together.
 
     Attributes:
         class_id: its class.
         left: column of the window's first pixel.
         top: row of the window's first pixel.
         mask: (h, w) bool, its pixels in the smallest window that holds them.
+        is_crowd: whether it is a group of objects.
     """
 
     class_id: int
     left: int
     top: int
     mask: NDArray[np.bool_]
+    is_crowd: bool = False
 
     @property
     def area(self) -> int:
@@ -46,16 +49,21 @@ class Part:
         """x, y, width and height of its window, pixels."""
         return self.left, self.top, self.mask.shape[1], self.mask.shape[0]
 
+    @property
+    def has_holes(self) -> bool:
+        """Whether pixels that are not of it lie inside."""
+        return any(_signed_area(ring) < 0 for ring in _rings(self.mask))
+
     def rings(self) -> list[Ring]:
-        """The line around it, then the lines around its holes."""
+        """The lines around it, then the lines around its holes."""
         found = [ring + np.array([self.left, self.top]) for ring in _rings(self.mask)]
         return sorted(found, key=_signed_area, reverse=True)
 
     def polygon(self) -> Ring:
-        """All of it as one closed line: each hole hangs on the line around it by a cut without width."""
-        line, *holes = self.rings()
-        for hole in sorted(holes, key=lambda ring: int(ring[:, 0].min())):
-            line = _joined(line, hole)
+        """All of it as one closed line: holes and other parts hang on it by cuts without width."""
+        line, *others = self.rings()
+        for other in sorted(others, key=lambda ring: int(ring[:, 0].min())):
+            line = _joined(line, other)
         return line
 
 
@@ -65,9 +73,16 @@ def parts(labels: NDArray[np.uint8]) -> Iterator[Part]:
         if class_id == IGNORE:
             continue
         numbers, _ = ndimage.label(labels == class_id)
-        for number, window in enumerate(ndimage.find_objects(numbers), 1):
-            rows, columns = window
-            yield Part(class_id, columns.start, rows.start, numbers[window] == number)
+        for number, (rows, columns) in enumerate(ndimage.find_objects(numbers), 1):
+            yield Part(class_id, columns.start, rows.start, numbers[rows, columns] == number)
+
+
+def part_of(class_id: int, mask: NDArray[np.bool_], is_crowd: bool) -> Part | None:
+    """The object of a whole mask (H, W); None if it has no pixel."""
+    rows, columns = window(mask)
+    if rows.stop == rows.start:
+        return None
+    return Part(class_id, columns.start, rows.start, mask[rows, columns], is_crowd)
 
 
 def _rings(mask: NDArray[np.bool_]) -> list[Ring]:

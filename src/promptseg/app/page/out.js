@@ -5,10 +5,11 @@ import { $, make, state } from "./state.js";
 
 const FORMATS = [
   ["prompts", "Prompts", "what was learned, for promptseg predict and evaluate"],
-  ["labels", "Label maps", "PNG, values are class ids, as promptseg fit reads them"],
+  ["folder", "Label maps", "PNG, values are class ids, as promptseg fit reads them"],
   ["coco", "COCO JSON", "an annotation for each connected part: polygons, run lengths where there are holes"],
   ["yolo", "YOLO segmentation", "a text file of polygons beside each photo, and data.yaml"],
   ["labelme", "LabelMe", "a JSON file of polygons beside each photo"],
+  ["voc", "Pascal VOC", "palette PNGs of classes and of objects"],
   ["csv", "Areas as CSV", "per class and per object, in pixels and shares"],
 ];
 
