@@ -40,9 +40,14 @@ def test_rows_are_bos_pieces_eos_and_eos_as_padding(bundled):
     assert bundled.encode(["road"], 8).dtype == torch.int64
 
 
-def test_long_text_loses_its_end_and_keeps_eos(bundled):
-    full, cut = bundled.encode(["one two three four five"], 40)[0], bundled.encode(["one two three four five"], 6)[0]
+def test_long_text_loses_its_end_says_so_and_keeps_eos(bundled, caplog):
+    text = "one two three four five"
+    full = bundled.encode([text], 40)[0]
+    assert not caplog.messages
+    cut = bundled.encode(["one", text], 6)[1]
     assert torch.equal(cut[:5], full[:5]) and cut[5] == bundled.eos
+    (said,) = caplog.messages
+    assert said.startswith("1 of 2 texts lose their end") and repr(text) in said and "reads 4 pieces" in said
 
 
 def test_no_texts_give_no_rows(bundled):

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from promptseg.errors import PromptsegError
 from promptseg.files import write_text
+from promptseg.progress import LOG
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
@@ -78,11 +79,18 @@ class Tokenizer:
         return list(self._inner.encode(text, add_special_tokens=False).tokens)
 
     def encode(self, texts: Sequence[str], context_length: int) -> Tensor:
-        """Ids (T, context_length) of T texts, int64; a longer text loses its end but keeps EOS."""
-        rows = []
-        for encoding in self._inner.encode_batch(list(texts), add_special_tokens=False):
+        """Ids (T, context_length) of T texts, int64; a longer text loses its end, which is said, but keeps EOS."""
+        rows, cut = [], []
+        for text, encoding in zip(texts, self._inner.encode_batch(list(texts), add_special_tokens=False), strict=True):
             kept = [self.bos, *encoding.ids[: context_length - 2], self.eos]
             rows.append(kept + [self.eos] * (context_length - len(kept)))
+            if len(encoding.ids) > context_length - 2:
+                cut.append(text)
+        if cut:
+            LOG.warning(
+                "%d of %d texts lose their end: the text encoder reads %d pieces, and %r has more",
+                len(cut), len(texts), context_length - 2, cut[0],
+            )  # fmt: skip
         return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), context_length)
 
 
