@@ -256,6 +256,30 @@ def test_6_the_keyboard_alone_is_enough(page, town):
     assert name in (root / "splits/confirmed.txt").read_text()
 
 
+def test_6_a_confirmation_is_taken_back_and_learning_waits_for_its_key(page, town):
+    confirmed = town[0] / "splits/confirmed.txt"
+    name = confirmed.read_text().split()[0]
+    page.at.locator("#photos button", has_text=name).click()
+    expect(page.at.locator("#unconfirm")).to_be_visible(timeout=SLOW)
+    page.press("L")
+    expect(page.at.locator("#auto")).not_to_be_checked()
+    page.says("#words", "learned from 4 photos in")
+    before = on_disk(town[0], name)
+    page.press("u")
+    page.says("#counts", "3 of 12 confirmed")
+    expect(page.at.locator("#unconfirm")).to_be_hidden()
+    assert name not in confirmed.read_text() and (on_disk(town[0], name) == before).all()
+    page.at.wait_for_timeout(500)
+    page.says("#words", "learned from 4 photos in")  # of its own accord, no more
+    page.press("l")
+    page.says("#words", "learned from 3 photos in")
+    page.press("Enter")
+    page.says("#counts", "4 of 12 confirmed")
+    page.press("L", "l")
+    expect(page.at.locator("#auto")).to_be_checked()
+    page.says("#words", "learned from 4 photos in")
+
+
 def test_7_the_look_shows_every_photo(page, tmp_path):
     page.at.click("nav button[data-view=look]")
     expect(page.at.locator("#grid li")).to_have_count(12, timeout=SLOW)

@@ -136,8 +136,9 @@ class Loop:
         return future.result()
 
     def labels_changed(self, learn: bool = False) -> None:
-        """Learn again: at once, or when learning by itself is on."""
+        """Learn again: at once, or when learning by itself is on; every open page hears of the change."""
         with self._change:
+            self.news.version += 1
             self._stale = self._stale or self.auto or learn
             self._change.notify_all()
 

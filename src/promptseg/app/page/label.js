@@ -180,15 +180,32 @@ export async function confirm(withProposal = false) {
   }
 }
 
+const isDone = (id) => ["confirmed", "corrected"].includes(state.status?.photos.find((p) => p.id === id)?.state);
+
+// The labels stay; the photo is open again, and offered again.
+export async function unconfirm() {
+  const { photo } = state;
+  if (!photo?.labels || !isDone(photo.id)) return;
+  await settled();
+  try {
+    const answer = await send("POST", query("/api/confirm", { photo: photo.id, confirmed: false }), null, photo.version);
+    state.status.photos = answer.photos;
+    banner(null);
+    tell("status");
+  } catch (error) {
+    if (error.status === 412) await resolveConflict(photo);
+    else banner(error.message);
+  }
+}
+
 // To the photo offered next; without offers, to the next in the list that is not confirmed.
 export function goOn(from) {
-  const done = (id) => ["confirmed", "corrected"].includes(state.status.photos.find((p) => p.id === id)?.state);
-  const offer = state.status.next.find(({ id }) => id !== from && !done(id));
+  const offer = state.status.next.find(({ id }) => id !== from && !isDone(id));
   if (offer) return open(offer.id);
   const photos = state.status.photos;
   const place = photos.findIndex((p) => p.id === from);
   const order = [...photos.slice(place + 1), ...photos.slice(0, place)];
-  const next = order.find((p) => !p.fault && !done(p.id));
+  const next = order.find((p) => !p.fault && !isDone(p.id));
   return next ? open(next.id) : banner("Every photo is confirmed. Look at them, or export.");
 }
 
@@ -203,6 +220,7 @@ $("undo").addEventListener("click", () => step("undo"));
 $("redo").addEventListener("click", () => step("redo"));
 $("propose").addEventListener("click", takeProposal);
 $("confirm").addEventListener("click", () => confirm());
+$("unconfirm").addEventListener("click", unconfirm);
 $("show").addEventListener("change", () => {
   state.show = $("show").value;
   tell("show");
@@ -217,6 +235,7 @@ hear("photo", () => {
 hear("photo proposal opened status", () => {
   $("propose").disabled = !state.photo?.proposal;
   $("confirm").disabled = !state.photo?.labels;
+  $("unconfirm").hidden = !state.photo?.labels || !isDone(state.photo.id);
 });
 hear("status", () => {
   if (state.status.knowledge !== state.photo?.knowledge) loadProposal();

@@ -2,7 +2,7 @@
 
 import { getJson, query, send } from "./api.js";
 import { fit, zoom } from "./canvas.js";
-import { confirm, goOn, open, openBeside, step, takeProposal } from "./label.js";
+import { confirm, goOn, open, openBeside, step, takeProposal, unconfirm } from "./label.js";
 import { refresh } from "./look.js";
 import "./out.js";
 import { chooseClass, nameClasses } from "./side.js";
@@ -29,6 +29,7 @@ async function heard() {
   const { status } = state;
   $("words").textContent = status.words;
   $("status").classList.toggle("busy", status.busy);
+  $("auto").checked = status.auto;
   if (status.problem) banner(status.problem);
   if (status.classes_version !== state.folder.classes_version) {
     state.folder = await getJson("/api/folder");
@@ -62,11 +63,22 @@ function showNext() {
 
 const learn = () => send("POST", "/api/learn", { now: true }).catch((error) => banner(error.message));
 
+async function learnByItself(wanted) {
+  try {
+    state.status.auto = (await send("POST", "/api/learn", { auto: wanted })).auto;
+  } catch (error) {
+    banner(error.message);
+  }
+  $("auto").checked = state.status.auto;
+}
+
 const KEYS = {
   "Enter": [() => confirm(), "confirm the labels and go on"],
   "Shift+Enter": [() => confirm(true), "take the proposal, confirm and go on"],
   "p": [takeProposal, "fill what is not labelled with the proposal"],
   "l": [learn, "learn now"],
+  "L": [() => $("auto").click(), "learn by itself, or on L alone"],
+  "u": [unconfirm, "take the confirmation back"],
   "n": [() => goOn(state.photo?.id), "go on without confirming"],
   "PageUp": [() => openBeside(-1), "photo before in the list"],
   "PageDown": [() => openBeside(1), "photo after in the list"],
@@ -92,9 +104,9 @@ const named = (event) => {
 
 addEventListener("keydown", (event) => {
   const { target } = event;
-  if (document.querySelector("dialog[open]") || target.matches("input:not([type=range], [type=color]), select, textarea")) return;
+  if (document.querySelector("dialog[open]") || target.matches("input:not([type=range], [type=color], [type=checkbox]), select, textarea")) return;
   if (document.body.dataset.view !== "label" && event.key !== "?") return;
-  if (target.matches("button") && (event.key === "Enter" || event.key === " ")) return;
+  if (target.matches("button, [type=checkbox]") && (event.key === "Enter" || event.key === " ")) return;
   if (target.matches("input") && ["PageUp", "PageDown", "Home"].includes(event.key)) return;
   const action = KEYS[named(event)] ?? (event.key === "=" ? KEYS["+"] : null);
   if (action) action[0]();
@@ -103,11 +115,13 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+const shown = (key) => (/^[A-Z]$/.test(key) ? `Shift ${key}` : key.length === 1 ? key.toUpperCase() : key.replace("+", " "));
 const list = [["1 … 9, 0", "choose a class"], ["arrows, space", "move the cursor over the photo and use the tool (Shift: larger steps)"],
-  ["Shift + drag", "move the photo; so does the right button"], ...Object.entries(KEYS).map(([key, [, words]]) => [key.length === 1 ? key.toUpperCase() : key.replace("+", " "), words])];
+  ["Shift + drag", "move the photo; so does the right button"], ...Object.entries(KEYS).map(([key, [, words]]) => [shown(key), words])];
 for (const [key, words] of list) $("key-list").append(make("dt", {}, make("kbd", {}, key)), make("dd", {}, words));
 $("help").addEventListener("click", () => $("keys").showModal());
 $("learn").addEventListener("click", learn);
+$("auto").addEventListener("change", () => learnByItself($("auto").checked));
 
 // Start
 

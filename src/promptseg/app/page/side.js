@@ -15,6 +15,12 @@ const STATES = {
 
 // Photos
 
+// The photo has the keys from here on: with the button focused, Enter would open it again instead of confirming.
+function openToWork(id) {
+  $("canvas").focus();
+  open(id);
+}
+
 const rows = new Map(); // by id: {item, button, state element}
 
 function photoRow(photo) {
@@ -23,7 +29,7 @@ function photoRow(photo) {
     ? make("div", { className: "broken" }, "!")
     : make("img", { src: query("/api/thumbnail", { photo: photo.id }), alt: "", loading: "lazy", decoding: "async" });
   const button = make("button", {}, picture, make("span", {}, photo.id, words));
-  button.addEventListener("click", () => open(photo.id));
+  button.addEventListener("click", () => openToWork(photo.id));
   if (!photo.fault) picture.addEventListener("error", () => picture.replaceWith(make("div", { className: "broken" }, "!")));
   return { item: make("li", {}, button), button, words, fault: photo.fault };
 }
@@ -51,7 +57,7 @@ function showPhotos() {
 function showNext() {
   const offers = state.status.next.slice(0, 3).map(({ id, why }) => {
     const button = make("button", {}, id, make("small", {}, why));
-    button.addEventListener("click", () => open(id));
+    button.addEventListener("click", () => openToWork(id));
     return make("li", {}, button);
   });
   $("next").replaceChildren(...(offers.length ? offers : [make("li", { className: "muted" }, "Once the photos were looked at, the most useful ones stand here.")]));
