@@ -5,21 +5,22 @@ A saved prompt is a folder of `prompts.safetensors`, `prompts.json` and `README.
 The fused tensors are plain: using them costs what zero-shot costs.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from promptseg.cards import Card, Figures, public_record, public_spec
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json, write_json, write_text
+from promptseg.hub import HUB, fetch, files_wanted, push_folder
 from promptseg.label_space import LabelSpace
 from promptseg.record import FitRecord
 from promptseg.tensor_files import fingerprint, read_safetensors, write_safetensors
-from promptseg.text import markdown
 from promptseg.typed_json import from_json, to_json
 from promptseg.version import __version__
 
@@ -29,6 +30,13 @@ RECORD_FILE = "prompts.json"
 CARD_FILE = "README.md"
 WEIGHTS_DTYPE = torch.float16
 """Of changes of weights that are kept: they are small beside the weights that they are added to."""
+_ON_HUB = files_wanted(
+    (RECORD_FILE, TENSOR_FILE),
+    f"or put its {TENSOR_FILE} and {RECORD_FILE} into a folder and give that folder",
+    largest=4 * 10**9,
+    fresh=True,
+)
+"""Of a repository of the model hub; 4 GB hold the changes of any method to the largest model here."""
 _GROUPS = ("parts.", "weights.")
 """What the names of tensors in a file start with that are no prompts."""
 
@@ -191,27 +199,74 @@ class Prompts:
             )
         _check_kinds(self, spec, where)
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, repo: str | None = None, figures: Sequence[Figures] = ()) -> Path:
         """Write the prompt folder, each file atomically; returns its path.
 
+        Args:
+            folder: where.
+            repo: a repository of the model hub to push them to as well, see `push_to_hub`.
+            figures: scores for the card.
+
         Raises:
-            PromptsegError: they hold what `load` would refuse.
+            PromptsegError: they hold what `load` would refuse, or as `push_to_hub`.
         """
         folder = Path(folder)
-        plain = self.detached()
-        _check_saved(plain, str(folder))
-        write_safetensors(folder / TENSOR_FILE, {**plain.fixed, **_numbers(plain)})
-        write_json(folder / RECORD_FILE, to_json(_Header.of(plain)))
-        write_text(folder / CARD_FILE, model_card(plain))
+        _write(self, folder, self.card(figures))
+        if repo is not None:
+            self.push_to_hub(repo, figures=figures)
         return folder
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool | None = None,
+        base_model: str | None = None,
+        figures: Sequence[Figures] = (),
+    ) -> str:
+        """Upload the prompt folder to the model hub in one commit; folders of this machine are taken out of its names.
+
+        Args:
+            repo: ORGANISATION/NAME, made if it is not there, or ORGANISATION/NAME@BRANCH.
+            private: whether a new repository is private; None leaves that to the organisation.
+            base_model: the hub repository of the model; None says the model's own name.
+            figures: scores for the card.
+
+        Returns:
+            What `load` takes: `hub:ORGANISATION/NAME@COMMIT`.
+
+        Raises:
+            PromptsegError: the repository holds something else, or cannot be written to.
+        """
+        shared = replace(self, model_id=public_spec(self.model_id), record=public_record(self.record))
+        name = repo.removeprefix(HUB)
+        with TemporaryDirectory() as folder:
+            _write(shared, Path(folder), replace(shared.card(figures), repo=name, base_model=base_model))
+            message = f"Prompts for {len(self.class_names)} classes, by promptseg {__version__}"
+            return push_folder(Path(folder), name, (RECORD_FILE, TENSOR_FILE, CARD_FILE), message, private)
+
+    def card(self, figures: Sequence[Figures] = ()) -> Card:
+        """What a model card says of them, with scores for it."""
+        shapes = {kind.name: tuple(self.kinds[kind.name].shape) for kind in self.spec if kind.name in self.kinds}
+        changed = sum(tensor.numel() for tensor in self.weights.values()), len(self.weights)
+        return Card(
+            self.model_id, self.model_fingerprint, self.class_names, shapes, changed, self.record, tuple(figures)
+        )
 
     @staticmethod
     def load(folder: str | Path) -> "Prompts":
         """Read a prompt folder and check every field.
 
+        Args:
+            folder: where it is, or `hub:ORGANISATION/NAME` on the model hub, of which `@REVISION` names a commit, tag
+                or branch. Of a repository only the tensors in safetensors and the record in JSON are read.
+
         Raises:
-            PromptsegError: a file or field is missing, malformed, of the wrong shape or not finite.
+            PromptsegError: a file or field is missing, malformed, of the wrong shape or not finite, or a repository
+                cannot be fetched.
         """
+        if str(folder).startswith(HUB):
+            folder = fetch(str(folder).removeprefix(HUB), _ON_HUB)
         folder = Path(folder)
         if not folder.is_dir():
             raise PromptsegError(f"{folder}: no such prompt folder; give the folder that fit or Prompts.save wrote")
@@ -314,49 +369,9 @@ def _check_saved(prompts: Prompts, where: str) -> None:
             raise PromptsegError(f"{where}: tensor {name} holds values that are not finite numbers: fit again")
 
 
-def model_card(prompts: Prompts) -> str:
-    """A model card in the model hub's form: what the prompts are, where they come from, how to use them."""
-    there = (kind.name for kind in prompts.spec if kind.name in prompts.kinds)  # a file has them in another order
-    shapes = ", ".join(f"{name} {tuple(prompts.kinds[name].shape)}" for name in there)
-    lines = [
-        "---",
-        "library_name: promptseg",
-        "pipeline_tag: image-segmentation",
-        f"base_model: {json.dumps(prompts.model_id)}",
-        "---",
-        "",
-        f"# Prompts for {len(prompts.class_names)} classes on {markdown(prompts.model_id)}",
-        "",
-        f"For the frozen weights `{prompts.model_fingerprint}`.",
-        "",
-        f"- classes: {', '.join(map(markdown, prompts.class_names))}",
-        f"- prompts: {shapes}",
-        *(_card_of_weights(prompts.weights) if prompts.weights else ()),
-        *(_card_of_fit(prompts.record) if prompts.record else ()),
-        "",
-        "```python",
-        "import promptseg",
-        f"model = promptseg.load_model({json.dumps(prompts.model_id)})",
-        'labels = promptseg.predict(model, promptseg.Prompts.load("THIS_FOLDER"), "photo.jpg")',
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _card_of_weights(weights: Mapping[str, Tensor]) -> list[str]:
-    numbers = sum(tensor.numel() for tensor in weights.values())
-    return [f"- beside the prompts, {numbers:,} numbers in {len(weights)} tensors that change weights of the model"]
-
-
-def _card_of_fit(record: FitRecord) -> list[str]:
-    draw = record.draw
-    source = "" if draw.dataset is None else f"of {draw.dataset}, {draw.split} (rule {draw.rule}, k {draw.k})"
-    metrics = [f"{name} {value:.4g}" for name, value in record.metrics.items() if value is not None]
-    return [
-        f"- method: {record.method}, {record.settings.steps} steps, seed {record.seed}",
-        f"- task: {record.task}",
-        f"- data: {len(draw.ids)} images {markdown(source)}".rstrip(),
-        *([f"- metrics: {', '.join(metrics)}"] if metrics else []),
-        f"- licence: {markdown(record.licence)}",
-    ]
+def _write(prompts: Prompts, folder: Path, card: Card) -> None:
+    plain = prompts.detached()
+    _check_saved(plain, str(folder))
+    write_safetensors(folder / TENSOR_FILE, {**plain.fixed, **_numbers(plain)})
+    write_json(folder / RECORD_FILE, to_json(_Header.of(plain)))
+    write_text(folder / CARD_FILE, card.text())

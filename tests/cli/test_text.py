@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 from toy_prompts import toy_prompts
 
 from promptseg.errors import PromptsegError
 from promptseg.label_space import MAX_CLASSES, ClassInfo, LabelSpace
-from promptseg.prompts import model_card
 from promptseg.reports.tables import Table
 from promptseg.text import csv_rows, markdown, shown
 
@@ -45,9 +45,11 @@ def test_markdown_is_one_line_without_marks() -> None:
 
 def test_a_model_card_is_no_page_of_its_own() -> None:
     space = LabelSpace("toy", tuple(ClassInfo(name, (0, 0, 0)) for name in (HOSTILE, "---\nlicense: none\n# sky")))
-    card = model_card(replace(toy_prompts(), label_space=space, model_id='x"\nlicense: mine'))
+    card = replace(toy_prompts(), label_space=space, model_id='x"\nlicense: mine').card().text()
     assert not any(sign in card for sign in BAD) and "<script>" not in card
-    assert card.split("---")[1].count("\n") == 4 and "\nlicense:" not in card and "\n# sky" not in card
+    _, metadata, _ = card.split("---\n", 2)
+    read = yaml.safe_load(metadata)
+    assert (read["base_model"], read["license"]) == ('x"\nlicense: mine', "mit") and "\n# sky" not in card
 
 
 @pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@sum(1)", "\t=1", "\r=1"])

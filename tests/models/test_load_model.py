@@ -166,8 +166,9 @@ def test_hub_files_are_imported_once(cache, monkeypatch, tmp_path):
     monkeypatch.setitem(importing.NAMED, "seem-focal-t-v1", CONFIG)
     asked = []
 
-    def hub(repo: str, file: str) -> Path:
+    def hub(repo: str, file: str, by_hand: str) -> Path:
         asked.append((repo, file))
+        assert "then run: promptseg models import seem_focalt_v1.pt --config seem-focal-t-v1" in by_hand
         if file == "tokenizer.json":
             return LITE_FOLDER / file
         torch.save(tiny_network().state_dict(), tmp_path / file)

@@ -22,8 +22,8 @@ from promptseg.reports.pictures import write_picture
 SMALL = "train=4&val=2&size=128x64"
 TWO_STEPS = ("--steps", "2", "--shots", "1")
 TRAINING = ("fit", "compare")
-OWN_TESTS = ("demo", "reproduce", "app", "serve")
-"""Minutes long, or without an end: the demo is run below, tables by the tests of recipes, servers by their own."""
+OWN_TESTS = ("demo", "reproduce", "app", "serve", "push")
+"""Minutes long, or without an end: the demo is run below, tables by the tests of recipes, servers and the hub by their own."""
 NAMES = {entry.name for entry in list_models()}
 
 
@@ -39,7 +39,7 @@ def words(command: Command) -> list[str]:
 def runs_here(command: Command) -> bool:
     """Whether it needs neither official weights nor data from elsewhere."""
     name, given = parsed(command.promptseg)
-    elsewhere = ("/data/", "camvid", "sam") if name != "models info" else ()
+    elsewhere = ("/data/", "camvid", "sam", "hub:") if name != "models info" else ()
     official = name == "models import" or given.get("model") in NAMES - {"seem-lite"}
     return name not in OWN_TESTS and not official and not any(part in str(command.promptseg) for part in elsewhere)
 

@@ -62,7 +62,7 @@ def test_the_card_names_model_classes_fit_and_use(tmp_path: Path) -> None:
     card = (tmp_path / "README.md").read_text()
     assert card.startswith("---\n")
     for text in (
-        'base_model: "tiny"',
+        "base_model: tiny",
         "pipeline_tag: image-segmentation",
         "road, sky",
         "spatial (4, 6), semantic (2, 5), background (1, 5)",

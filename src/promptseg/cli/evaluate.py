@@ -107,6 +107,7 @@ def evaluate(
         say(cache.summary())
     if as_json:
         about = {"data": data, "split": split, "model": name, "prompts": str(prompts) if prompts else ZERO_SHOT}
+        about["fingerprint"] = used.fingerprint
         counted = {"learned_from": learned_from, **result.to_json()}
         typer.echo(json.dumps(about | counted, indent=1, ensure_ascii=False, allow_nan=False))
     else:

@@ -4,6 +4,7 @@ This module imports torch only when a model is loaded, so names can be listed at
 """
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.files import read_json
+from promptseg.hub import HUB, hub_folder
 from promptseg.models.family import Family, ModelEntry, ModelSource
-from promptseg.models.hub import HUB, hub_folder
 from promptseg.models.templates import unknown_among
 from promptseg.registry import Registry
 from promptseg.spec import read_spec
@@ -33,6 +34,8 @@ FAMILIES: Registry[Family] = Registry(
 )
 
 
+_REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?=$|[:,])")
+"""What the source of a model begins with that is on the hub."""
 _SAME = {"seem-nano": "seem-lite"}
 """Another name of a model: as scripts and reports ask for the small one that comes with the package."""
 
@@ -102,6 +105,13 @@ def model_words(name_or_folder: str | Path) -> tuple[str, ...] | None:
     """The words that a model of few words knows; None for one that reads any text."""
     family, source = find_model(name_or_folder)
     return family.words(source)
+
+
+def hub_source(model_id: str) -> str | None:
+    """The repository of the hub that a model comes from by its name; None for one without a name, or of elsewhere."""
+    named = _named_models().get(read_spec(model_id).where)
+    found = None if named is None else _REPOSITORY.match(named[1].source)
+    return None if found is None else found[1]
 
 
 def unknown_words(name_or_folder: str | Path, names: Iterable[str]) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptseg.files import read_json
+from promptseg.hub import HUB, cached_folder, hub_folder
 from promptseg.models.family import Family, ModelEntry, ModelSource
-from promptseg.models.hub import HUB, cached_folder, hub_folder
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError
 from promptseg.extras import import_extra
+from promptseg.hub import HUB, hub_folder
 from promptseg.models.capabilities import EmbeddedTexts
-from promptseg.models.hub import HUB, hub_folder
 from promptseg.models.templates import fill_templates
 from promptseg.models.tokenizer import Tokenizer
 from promptseg.tensor_files import read_safetensors

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from promptseg.assets import LITE_FOLDER
 from promptseg.errors import PromptsegError
 from promptseg.files import cache_folder
+from promptseg.hub import hub_file
 from promptseg.models.family import Family, ModelEntry, ModelSource
-from promptseg.models.hub import hub_file
 
 if TYPE_CHECKING:
     import torch
@@ -111,14 +111,9 @@ class SeemFamily(Family):
                 f"{name}: no public file of it is known; if you have one, run: promptseg models import"
                 f" YOUR_FILE {command}"
             )
-        try:
-            checkpoint, tokenizer = hub_file(repo, file), hub_file(_TOKENIZER_REPO, "tokenizer.json")
-        except Exception as error:  # no network, no such file, a full disk: the user's way out is the same
-            raise PromptsegError(
-                f"{name}: its weights cannot be fetched ({type(error).__name__}); get {file} of {repo} and"
-                f" tokenizer.json of {_TOKENIZER_REPO} from the model hub, then run: promptseg models import {file}"
-                f" {command}"
-            ) from None
+        files = f"{file} of {repo} and tokenizer.json of {_TOKENIZER_REPO}"
+        by_hand = f"or get {files} elsewhere, then run: promptseg models import {file} {command}"
+        checkpoint, tokenizer = hub_file(repo, file, by_hand), hub_file(_TOKENIZER_REPO, "tokenizer.json", by_hand)
         import_checkpoint(checkpoint, name, folder, tokenizer)
         return folder
 
