@@ -23,7 +23,7 @@ SMALL = "train=4&val=2&size=128x64"
 TWO_STEPS = ("--steps", "2", "--shots", "1")
 TRAINING = ("fit", "compare")
 OWN_TESTS = ("demo", "reproduce", "app", "serve", "push")
-"""Minutes long, or without an end: the demo is run below, tables by the tests of recipes, servers and the hub by their own."""
+"""Minutes long, without an end, or elsewhere: the demo is run below, all others by their own tests."""
 NAMES = {entry.name for entry in list_models()}
 
 
