@@ -16,7 +16,8 @@ from promptseg.data.streets.scene import generate_scene
 from promptseg.data.streets.weather import CONDITIONS
 from promptseg.engine.defaults import default_prompts
 from promptseg.features.encode import image_tensor
-from promptseg.tasks.semantic import SemanticTask, label_map
+from promptseg.tasks.label_maps import label_map
+from promptseg.tasks.semantic import SemanticTask
 
 
 @torch.no_grad()

@@ -42,8 +42,9 @@ from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.files.model_folder import load_model_folder, save_model_folder
 from promptseg.models.seem.network.seem_network import SeemNetwork
 from promptseg.models.tokenizer import Tokenizer
+from promptseg.tasks.label_maps import label_map
 from promptseg.tasks.matched_loss import MatchingWeights, match, matched_loss
-from promptseg.tasks.semantic import SemanticTask, label_map
+from promptseg.tasks.semantic import SemanticTask
 from promptseg.tensor_files import read_safetensors
 
 TEMPLATES = ("{}.", "a photo of a {}.", "a photo of the {}.", "a {} in the street.", "a picture of {}.")

@@ -43,6 +43,8 @@ class FitSettings:
         auxiliary: weight of the loss of each earlier head of the decoder. They place the attention of the
             next layer without a gradient from the last head, so only this teaches them where to look.
         short_side: shorter side images are resized to, pixels; none = the model's own.
+        tile: height and width of the tiles that photos are cut into, pixels; none = they are seen whole.
+        overlap: pixels that tiles share at least; none = an eighth of the tile.
         spatial: which of the model's own spatial prompts are used; none = its first choice.
         templates: text templates of the default semantic prompts; none = the model's own choice.
         features: where image features are kept: `auto` (where there is room), `gpu`, `memory`, `disk` or `none`.
@@ -67,6 +69,8 @@ class FitSettings:
     warm_up: int = 0
     flip: bool = True
     short_side: int | None = None
+    tile: int | None = None
+    overlap: int | None = None
     spatial: str | None = None
     templates: str | None = None
     features: str = "auto"
@@ -85,8 +89,9 @@ class FitSettings:
             raise PromptsegError(f"momentum is {self.momentum!r}: {self.optimizer} has its own; leave momentum out")
         for name in ("steps", "batch_size", "loss_stride"):
             check_whole(name, getattr(self, name))
-        if self.short_side is not None:
-            check_whole("short_side", self.short_side)
+        for name, least in (("short_side", 1), ("tile", 1), ("overlap", 0)):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), least)
         for name in ("rate", "weight_decay", "auxiliary", "power"):
             check_number(name, getattr(self, name))
         for name, choices in (("features", PLACES), ("features_dtype", DTYPES), ("precision", PRECISIONS)):

@@ -1,6 +1,8 @@
 """Evaluations and comparisons in several processes: their parts add up to what one process finds."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +92,24 @@ def test_compare_in_shards_makes_the_tables_of_all(model, photos, tmp_path, caps
         for name in ("one", "two")
     ]
     assert found[0] == found[1] and "2 in part 2/2" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["semantic", "panoptic", "instance"])
+def test_two_processes_of_torchrun_print_the_scores_of_all_once(model, tmp_path, task):
+    given = ["--data", "streets:fog?train=1&val=5&size=128x64", "--model", model.id, "--task", task, "--json"]
+    given += ["--threads", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "promptseg",
+    ]
+    found = subprocess.run([*command, "evaluate", *given], capture_output=True, text=True, timeout=300)
+    assert found.returncode == 0, found.stderr
+    alone = subprocess.run([sys.executable, "-m", "promptseg", "evaluate", *given], capture_output=True, text=True)
+    assert json.loads(found.stdout) == json.loads(alone.stdout) and json.loads(found.stdout)["num_images"] == 5

@@ -230,3 +230,26 @@ def test_a_mistake_on_the_command_line_is_one_line(capsys, tmp_path, arguments, 
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
     assert message in refused(capsys, "segment", tmp_path / "photo.png", "--out", tmp_path / "out", *arguments)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_tile_is_looked_at_as_if_it_were_the_photo():
+    model = tiny_segmenter(config=VERSIONS["v1"])
+    photo = np.random.default_rng(1).integers(0, 256, (100, 200, 3), np.uint8)
+    found = promptseg.segment(model, photo, points=[(150, 40)], boxes=[(140, 30, 170, 50)], tile=64)
+    rows, columns = found.seen
+    assert (rows, columns) == (slice(8, 72), slice(123, 187))
+    alone = promptseg.segment(model, photo[rows, columns], points=[(27, 32)], boxes=[(17, 22, 47, 42)])
+    assert np.array_equal(found.mask[rows, columns], alone.mask) and found.score == alone.score
+    assert found.mask.sum() == alone.mask.sum() and found.mask.shape == (100, 200)
+    again = promptseg.segment(model, photo, points=[(180, 70)], previous=found)
+    assert again.seen == found.seen
+    assert promptseg.segment(model, photo, points=[(199, 99)], tile=64).seen == (slice(36, 100), slice(136, 200))
+    assert promptseg.segment(model, photo, points=[(0, 0)], tile=150).seen == (slice(0, 100), slice(0, 150))
+    for wrong, words in (
+        ({"text": "car", "tile": 64}, "words do not say where"),
+        ({"boxes": [(0, 0, 90, 10)], "tile": 64}, "90 pixels large"),
+        ({"points": [(20, 20)], "previous": found}, "20,20 is outside the tile"),
+        ({"points": [(20, 20)], "tile": 3}, "at least 32"),
+    ):
+        with pytest.raises(PromptsegError, match=words):
+            promptseg.segment(model, photo, **wrong)

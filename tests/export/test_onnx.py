@@ -23,7 +23,7 @@ from promptseg.errors import PromptsegError
 from promptseg.export.onnx_graph import export_onnx
 from promptseg.models.seem.variants import X_DECODER
 from promptseg.prompts import Prompts
-from promptseg.tasks.semantic import label_map
+from promptseg.tasks.label_maps import label_map
 
 pytestmark = pytest.mark.slow
 

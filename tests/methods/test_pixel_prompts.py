@@ -22,8 +22,9 @@ from promptseg.methods.pixel.samples import PixelSampler, PixelSamples, draw_pix
 from promptseg.methods.pixel.solver import HOLD, PixelProblem, Recipe
 from promptseg.models.base import Prediction
 from promptseg.models.evidence import FLOOR, Evidence
+from promptseg.tasks.label_maps import label_map
 from promptseg.tasks.masks import masks_at, query_logits, semantic_map
-from promptseg.tasks.semantic import MeanIoU, label_map
+from promptseg.tasks.semantic import MeanIoU
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -11,9 +11,10 @@ from promptseg.errors import PromptsegError
 from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.models.base import Prediction, Upsampling
 from promptseg.tasks import semantic_loss
+from promptseg.tasks.label_maps import label_map
 from promptseg.tasks.masks import tiles
 from promptseg.tasks.registry import build_task
-from promptseg.tasks.semantic import MeanIoU, SemanticSettings, SemanticTask, label_map
+from promptseg.tasks.semantic import MeanIoU, SemanticSettings, SemanticTask
 
 SPACE = LabelSpace("abc", tuple(ClassInfo(name, (0, 0, 0)) for name in "abc"))
 

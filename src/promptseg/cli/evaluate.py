@@ -1,7 +1,6 @@
 """`promptseg evaluate`: scores of prompts on a labelled split, in the mean and per class."""
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +12,13 @@ from promptseg.cli.options import (
     Device,
     LearnedTask,
     LogFile,
+    Overlap,
     Precision,
     Quiet,
     ShardOption,
     TaskSettings,
     Threads,
+    Tile,
     parse_settings,
     use_threads,
 )
@@ -27,6 +28,7 @@ from promptseg.errors import PromptsegError
 if TYPE_CHECKING:
     from promptseg import Prompts
     from promptseg.data.sample import Dataset, Split
+    from promptseg.tasks.base import Metric
 
 ZERO_SHOT = "zero-shot"
 
@@ -43,6 +45,8 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
     settings: TaskSettings = None,
+    tile: Tile = None,
+    overlap: Overlap = None,
     features: Annotated[
         str, typer.Option(help="disk: keep image features for the next evaluation (see cache); none.")
     ] = "none",
@@ -59,7 +63,8 @@ def evaluate(
 ) -> None:
     """Measure prompts on a labelled split.
 
-    With --shard and --out, several processes measure a part each; the last one prints the scores of all.
+    With --shard and --out, several processes measure a part each; the last one prints the scores of all. So do the
+    processes that torchrun starts, without either.
     """
     _check_choice(prompts, method)
     if shard is not None and out is None:
@@ -69,6 +74,7 @@ def evaluate(
     from promptseg.engine.evaluate import Result, encoding_precision, measure, task_of
     from promptseg.engine.evaluation_parts import Parts
     from promptseg.engine.shards import Shard
+    from promptseg.engine.workers import Workers
     from promptseg.features.features_cache import FeaturesCache
     from promptseg.features.memory import keep_freed_memory
     from promptseg.tasks.registry import TASKS, build_task
@@ -88,21 +94,30 @@ def evaluate(
     used = loaded or default_prompts(frozen, dataset.label_space)
     numbers = precision or encoding_precision(used)
     cache = FeaturesCache(frozen.device, features, precision=numbers)
+
+    def measured(some: "Split") -> "Metric":
+        asked = {"tile": tile, "overlap": overlap, **chosen}
+        return measure(frozen, used, some, scored.name, progress=True, cache=cache, **asked)
+
+    is_main = Workers(frozen.device).is_main
     if out is None:
-        metric = measure(frozen, used, samples, scored.name, progress=True, cache=cache, **chosen)
-        result = Result.of(metric, len(samples), scored.name)
+        result = Result.of(measured(samples), len(samples), scored.name)
     else:
-        labeller = Labeller(used, scored.name, model=frozen, precision=numbers, **chosen)
+        labeller = Labeller(used, scored.name, model=frozen, precision=numbers, tile=tile, overlap=overlap, **chosen)
         about = labeller.about() | {"data": data, "split": split}
         parts = Parts(out, Shard.of(shard), about)
         if not parts.is_done():
             mine = samples[parts.shard.number - 1 :: parts.shard.count]
-            measured = partial(measure, frozen, used, mine, scored.name, progress=True, cache=cache, **chosen)
-            parts.keep(measured() if len(mine) else scored.metric(dataset.label_space), len(mine))
+            metric = measured(mine) if len(mine) else scored.metric(dataset.label_space)
+            if not is_main:
+                return
+            parts.keep(metric, len(mine))
         if missing := parts.missing():
             say(f"part {parts.shard} is done; still missing: {', '.join(map(str, missing))}")
             return
         result = parts.merged(scored.metric(dataset.label_space))
+    if not is_main:  # of several that torchrun started, one speaks
+        return
     if features != "none":
         say(cache.summary())
     if as_json:

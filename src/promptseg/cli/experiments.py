@@ -130,7 +130,7 @@ def compare(
     from promptseg.experiments.plan import Plan
     from promptseg.experiments.results import write_comparison
 
-    chosen = common_settings(settings, steps)
+    chosen = common_settings(settings, steps=steps)
     variants = tuple(read_variant(text) for text in methods.split(","))
     plan = Plan(
         variants=variants,
@@ -216,7 +216,7 @@ def reproduce(
     model = model or DEFAULT_MODEL
     if captions and not recipe.claim:
         raise PromptsegError(f"--captions: {name} shows no captions; leave it out, or reproduce fig3")
-    chosen = common_settings(settings, steps)
+    chosen = common_settings(settings, steps=steps)
     plan = Plan(
         variants=recipe.variants,
         shots=recipe.shots,

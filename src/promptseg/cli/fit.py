@@ -14,6 +14,7 @@ from promptseg.cli.options import (
     LogFile,
     Model,
     OutFolder,
+    Overlap,
     Preset,
     Quiet,
     Rule,
@@ -23,6 +24,7 @@ from promptseg.cli.options import (
     Steps,
     Task,
     Threads,
+    Tile,
     common_settings,
     use_threads,
 )
@@ -49,6 +51,8 @@ def fit(
     seed: Seed = 0,
     preset: Preset = "tuned",
     steps: Steps = None,
+    tile: Tile = None,
+    overlap: Overlap = None,
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that was stopped in --out.")] = False,
     device: Device = None,
@@ -62,20 +66,22 @@ def fit(
     """
     from promptseg import draw_shots, load_model
     from promptseg import fit as fit_prompts
-    from promptseg.engine.expectation import expectation
+    from promptseg.data.tile_samples import Pieces
+    from promptseg.engine.expectation import LOOKS, expectation
     from promptseg.engine.settings import resolve
     from promptseg.features.memory import keep_freed_memory
 
-    chosen = common_settings(settings, steps)
+    chosen = common_settings(settings, steps=steps, tile=tile or None, overlap=overlap)
     method = _method(method, effort)
-    resolve(preset, METHODS.find(method), chosen, task)  # a mistake in a name costs no loading
+    resolved = resolve(preset, METHODS.find(method), chosen, task)  # a mistake in a name costs no loading
     use_threads(threads)
     keep_freed_memory()
     dataset = open_data(data)
     drawn = draw_shots(dataset.train, k=shots, seed=seed, rule=rule, task=task)
     frozen = load_model(model, device=device)
     say(f"{method} on {model}, {task}: {len(drawn)} images of {data}, at least {shots} per class where there are")
-    for line in expectation(frozen, drawn, chosen.get("short_side")):
+    looks = Pieces.of(drawn[:LOOKS], resolved.tiling).samples[:LOOKS]
+    for line in expectation(frozen, looks, resolved.fit.short_side):
         say(line)
     try:
         run = fit_prompts(

@@ -41,6 +41,18 @@ Precision = Annotated[
     str | None,
     typer.Option("--precision", metavar="NAME", help="Encode in float32 or bfloat16 (default: as in the fit)."),
 ]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        "--tile",
+        metavar="SIZE",
+        help="See photos in tiles of SIZE pixels, 0: whole (default: as in the fit, or whole).",
+    ),
+]
+Overlap = Annotated[
+    int | None,
+    typer.Option("--overlap", metavar="N", help="Pixels that tiles share (default: an eighth of the tile)."),
+]
 ShardOption = Annotated[
     str | None,
     typer.Option(
@@ -125,9 +137,10 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def common_settings(pairs: Sequence[str] | None, steps: int | None) -> dict[str, Any]:
-    """Settings of a fit, from `--set` and `--steps`."""
+def common_settings(pairs: Sequence[str] | None, **options: int | None) -> dict[str, Any]:
+    """Settings of a fit, from `--set` and from options of their own, such as `--steps`."""
     chosen = parse_settings(pairs or ())
-    if steps is not None and "steps" in chosen:
-        raise PromptsegError(f"--steps {steps} and --set steps={chosen['steps']}: give one of them")
-    return chosen if steps is None else {**chosen, "steps": steps}
+    for name, value in options.items():
+        if value is not None and name in chosen:
+            raise PromptsegError(f"--{name} {value} and --set {name}={chosen[name]}: give one of them")
+    return chosen | {name: value for name, value in options.items() if value is not None}

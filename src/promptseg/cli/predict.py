@@ -12,12 +12,14 @@ from promptseg.cli.options import (
     LearnedTask,
     LogFile,
     OutFolder,
+    Overlap,
     Precision,
     Quiet,
     Seed,
     ShardOption,
     TaskSettings,
     Threads,
+    Tile,
     parse_settings,
     use_threads,
 )
@@ -40,6 +42,8 @@ def predict(
     task: LearnedTask = None,
     model: Annotated[str | None, typer.Option(help="Model name or folder (default: the prompts' own).")] = None,
     settings: TaskSettings = None,
+    tile: Tile = None,
+    overlap: Overlap = None,
     shard: ShardOption = None,
     overlays: Annotated[bool, typer.Option(help="Pictures for people.")] = True,
     precision: Precision = None,
@@ -67,7 +71,7 @@ def predict(
     chosen, part = parse_settings(settings or ()), Shard.of(shard)
     use_threads(threads)
     frozen, loaded = _model_and_prompts(prompts, classes, model, device)
-    labeller = Labeller(loaded, task, model=frozen, precision=precision, **chosen)
+    labeller = Labeller(loaded, task, model=frozen, precision=precision, tile=tile, overlap=overlap, **chosen)
     writer = PhotoWriter(out, loaded.label_space, labeller.task, overlays)
     results = [file for build in WRITERS.values() for file in build(out, loaded.label_space).files]
     photos = find_photos(images, results)
@@ -166,6 +170,9 @@ def segment(
     stroke: Annotated[list[str] | None, typer.Option(metavar="X,Y;X,Y;...", help="A line on it.")] = None,
     negative: Annotated[list[str] | None, typer.Option(metavar="X,Y", help="A place that is not on it.")] = None,
     model: Annotated[str, typer.Option(help="Model name or folder.")] = DEFAULT_MODEL,
+    tile: Annotated[
+        int | None, typer.Option(metavar="SIZE", help="Look at SIZE pixels around it alone (default: the whole photo).")
+    ] = None,
     seed: Seed = 0,
     device: Device = None,
     threads: Threads = None,
@@ -192,14 +199,16 @@ def segment(
     frozen = load_model(model, device=device)
     if text is not None and unknown_names(frozen, [text]):
         say(f"{frozen.id} never learned the words {text!r}, they are a guess: point at the object instead")
-    found = find(frozen, photo, text=text, points=points, boxes=boxes, strokes=strokes, negative=others, seed=seed)
+    found = find(
+        frozen, photo, text=text, points=points, boxes=boxes, strokes=strokes, negative=others, seed=seed, tile=tile
+    )
     prompt = ObjectPrompt(text, points, others, boxes, strokes)
     write_mask(out / MASK, found.mask)
     write_picture(out / OVERLAY, marked_overlay(photo, found.mask, prompt))
     given = {name: value for name, value in vars(prompt).items() if value}
     share = float(found.mask.mean())
     record = {"image": str(image), "model": frozen.id, "model_fingerprint": frozen.fingerprint, "prompt": given}
-    write_json(out / RECORD, record | {"seed": seed, "score": found.score, "share": share})
+    write_json(out / RECORD, record | {"tile": tile, "seed": seed, "score": found.score, "share": share})
     typer.echo(f"{100 * share:.1f} % of {image}, score {found.score:.2f}: {out / MASK}, {out / OVERLAY}")
 
 

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import sqrt
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
@@ -205,6 +206,12 @@ def resize_image(
 ) -> NDArray[np.uint8]:
     """Resize (H, W, 3) to `size` = (h, w) with a filter of Pillow's, which averages when it shrinks."""
     return np.array(Image.fromarray(array).resize((size[1], size[0]), Image.Resampling[resampling.upper()]))
+
+
+def at_most(size: tuple[int, int], pixels: int) -> tuple[int, int]:
+    """A size (H, W), shrunk to about so many pixels where it has more."""
+    share = sqrt(pixels / (size[0] * size[1]))
+    return size if share >= 1 else (max(1, int(size[0] * share)), max(1, int(size[1] * share)))
 
 
 def resize_labels(array: NDArray[IdT], size: tuple[int, int]) -> NDArray[IdT]:

@@ -1,36 +1,24 @@
 """Scores of prompts over the images of a split."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, islice
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from promptseg.data.photo_pixels import ArrayPixels
 from promptseg.data.sample import Sample
+from promptseg.engine.answers import Answering, at_once, tiling_of
+from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
-from promptseg.features.encode import image_tensor, loaded_ahead
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.models.adapted import adapted
-from promptseg.models.base import ImageFeatures, PromptableSegmenter, Size
+from promptseg.models.base import PromptableSegmenter
 from promptseg.progress import Progress
 from promptseg.prompts import Prompts
 from promptseg.tasks.base import Metric, Task
 from promptseg.tasks.registry import TASKS, build_task
-
-_AT_ONCE = {"cuda": 8}
-"""Images decoded together, by device."""
-
-
-def at_once(device: torch.device) -> int:
-    """How many images are decoded together: one on a CPU, which is no faster with more."""
-    return _AT_ONCE.get(device.type, 1)
-
-
-_Encoded = tuple[Any, Size, ImageFeatures]
-"""Labels of an image, their size, and its features."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +72,8 @@ def evaluate(
     progress: bool = False,
     cache: FeaturesCache | None = None,
     batch_size: int | None = None,
+    tile: int | None = None,
+    overlap: int | None = None,
     **settings: Any,
 ) -> Result:
     """Decode every sample with `prompts` and score the answers at the labels' own size.
@@ -97,13 +87,15 @@ def evaluate(
         cache: of image features, shared with others, in its precision; none keeps none, and encodes as the fit did.
         batch_size: most images that are decoded together; none = 8 on a GPU, and 1 on a CPU, which is no faster with
             more. It changes no score.
+        tile: height and width of the tiles that photos are seen in, pixels; 0 = whole photos; none = as in the fit.
+        overlap: pixels that tiles share at least; none = as in the fit, else an eighth of the tile.
         settings: of the task, such as `object_threshold`; else those of the fit, else the task's own.
 
     Raises:
         PromptsegError: prompts of another model, classes other than the samples', labels that the task needs are not
             there, an unknown setting, or no samples.
     """
-    metric = measure(model, prompts, samples, task, progress, cache, batch_size, **settings)
+    metric = measure(model, prompts, samples, task, progress, cache, batch_size, tile, overlap, **settings)
     return Result.of(metric, len(samples), task_of(prompts, task, settings).name)
 
 
@@ -116,9 +108,14 @@ def measure(
     progress: bool = False,
     cache: FeaturesCache | None = None,
     batch_size: int | None = None,
+    tile: int | None = None,
+    overlap: int | None = None,
     **settings: Any,
 ) -> Metric:
-    """As `evaluate`, but gives what was counted, to be merged with what others counted of other samples."""
+    """As `evaluate`, but gives what was counted, to be merged with what others counted of other samples.
+
+    Processes that `torchrun` started measure a part of the samples each, and all of them get the whole.
+    """
     prompts.check_model(model.id, model.fingerprint)
     if not len(samples):
         raise PromptsegError("there is nothing to evaluate: the split is empty")
@@ -130,33 +127,28 @@ def measure(
         )
     chosen = task_of(prompts, task, settings)
     metric = chosen.metric(label_space)
-    used, short_side = adapted(model, prompts.to(model.device)), input_short_side(prompts)
+    used = adapted(model, prompts.to(model.device))
     cache = cache or FeaturesCache(model.device, "none", precision=encoding_precision(prompts))
-    bar = Progress(progress)
+    how = Answering(
+        used,
+        chosen,
+        label_space,
+        partial(cache.features, used.encoder),
+        input_short_side(prompts),
+        tiling_of(prompts, tile, overlap),
+        batch_size or at_once(model.device),
+    )
+    workers = Workers(model.device)
+    mine = workers.part(samples)
+    photos = ((chosen.labels(sample), ArrayPixels(sample.image())) for sample in mine)
+    bar = Progress(progress and workers.is_main)
     with bar.running():
-        loaded = loaded_ahead(partial(_load, model, chosen, short_side), samples)
-        tracked = (item for _, item in zip(bar.track(samples, "evaluate"), loaded, strict=True))
-        encoded = ((truth, size, cache.features(used.encoder, pixels)) for truth, size, pixels in tracked)
-        for batch in _batches(encoded, batch_size or at_once(model.device)):
-            prediction = used.decoder.decode(ImageFeatures.cat([features for _, _, features in batch]), used.prompts)
-            for index, (truth, size, _) in enumerate(batch):
-                metric.count(truth, chosen.answer(prediction, index, size, label_space))
+        for _, (truth, answer) in zip(bar.track(mine, "evaluate"), how.answers(photos), strict=True):
+            metric.count(truth, answer)
+    if workers.count > 1:
+        states, metric = workers.gathered(metric.state()), chosen.metric(label_space)
+        metric.merge(states)
     return metric
-
-
-def _batches(items: Iterable[_Encoded], most: int) -> Iterator[list[_Encoded]]:
-    """Successive images that share a canvas, at most `most` together."""
-    for _, same in groupby(items, key=lambda item: item[2].canvas):
-        while batch := list(islice(same, most)):
-            yield batch
-
-
-def _load(
-    model: PromptableSegmenter, task: Task[Any], short_side: int | None, sample: Sample
-) -> tuple[Any, Size, Tensor]:
-    """Labels of a sample, their size, and its photo as the model takes it."""
-    truth, image = task.labels(sample), sample.image()
-    return truth, (image.shape[0], image.shape[1]), image_tensor(model, image, short_side)
 
 
 def input_short_side(prompts: Prompts) -> int | None:

@@ -9,6 +9,7 @@ import torch
 
 from promptseg.data.few_shot import Shots
 from promptseg.data.sample import Sample
+from promptseg.data.tile_samples import Pieces
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.runs import CHECKPOINT, RECORD, Run, check_free, check_record, load_run, run_folder
 from promptseg.engine.settings import Resolved, resolve
@@ -94,9 +95,10 @@ def fit(
             place = resolved.fit.features if module.num_parameters() else "none"
             cache = FeaturesCache(model.device, place, resolved.fit.features_dtype, precision=resolved.fit.precision)
         one = _Fit(model, found, resolved, built_task, record, defaults, cache, workers, progress)
-        run, trainer = one.train(module, shots, folder)
+        pieces = Pieces.of(shots, resolved.tiling)
+        run, trainer = one.train(module, pieces, folder)
         if found.solver is not None:
-            run, record = one.solve(found.solver, run, shots)
+            run, record = one.solve(found.solver, run, pieces)
         run = replace(run, prompts=replace(run.prompts, record=record).detached())
         return run if folder is None else trainer.keep(run, folder)
 
@@ -115,43 +117,41 @@ class _Fit:
     workers: Workers
     progress: bool
 
-    def train(self, module: PromptModule, shots: Sequence[Sample], out: Path | None) -> tuple[Run, Trainer]:
+    def train(self, module: PromptModule, pieces: Pieces, out: Path | None) -> tuple[Run, Trainer]:
         """Train a fresh module; `out` is where its checkpoints go."""
         model, defaults, settings = self.model, self.defaults, self.resolved.method
         starter = None if self.method.starter is None else self.method.starter(model, defaults, settings)
         if starter is not None:
-            self._show(starter, [adapted(model, defaults)] * len(shots), shots, self.cache)
+            self._show(starter, [adapted(model, defaults)] * len(pieces.samples), pieces, self.cache)
             module.start_at(starter.solve().kinds)
         trainer = Trainer(model, defaults, module, self.task, self.record, self.cache, out, self.workers)
-        losses, seconds = trainer.run(shots, Progress(self.progress))
+        losses, seconds = trainer.run(pieces.samples, Progress(self.progress))
         with torch.no_grad():
             learned = defaults.updated(module(), module.parts())
             prompts = replace(learned, weights=module.weights())
         return Run(prompts, losses, seconds, module.num_parameters(), out=None), trainer
 
-    def solve(self, build: BuildSolver, run: Run, shots: Sequence[Sample]) -> tuple[Run, FitRecord]:
+    def solve(self, build: BuildSolver, run: Run, pieces: Pieces) -> tuple[Run, FitRecord]:
         """Run and record with what the method's solver finds in the shots, over the prompts of `run`."""
-        model, seed = self.model, self.record.seed
-        solver = build(model, len(self.defaults.label_space), len(shots), self.resolved.method, seed)
-        answering = [run.prompts] * len(shots)
-        if run.parameters and len(shots) > 1 < solver.cross_fit:
-            answering = cross_fitted(shots, solver.cross_fit, self._trained_anew)
+        model, seed, count = self.model, self.record.seed, len(pieces.samples)
+        solver = build(model, len(self.defaults.label_space), count, self.resolved.method, seed)
+        answering = [run.prompts] * count
+        if run.parameters and count > 1 < solver.cross_fit:
+            answering = cross_fitted(pieces, solver.cross_fit, self._trained_anew)
         views = {id(prompts): adapted(model, prompts) for prompts in answering}
         used, cache = [views[id(prompts)] for prompts in answering], self.cache
         if used[0].encoder is not model:  # nobody else will ask for its features
             cache = FeaturesCache(model.device, "none", precision=self.resolved.fit.precision)
-        self._show(solver, used, shots, cache)
+        self._show(solver, used, pieces, cache)
         return with_solved(run, self.record, solver)
 
-    def _trained_anew(self, shots: Sequence[Sample]) -> Prompts:
+    def _trained_anew(self, pieces: Pieces) -> Prompts:
         module = self.method.build(self.model, self.defaults, self.resolved.method, self.record.seed)
-        return self.train(module, shots, None)[0].prompts
+        return self.train(module, pieces, None)[0].prompts
 
-    def _show(
-        self, solver: PromptSolver, used: Sequence[Adapted], shots: Sequence[Sample], cache: FeaturesCache
-    ) -> None:
+    def _show(self, solver: PromptSolver, used: Sequence[Adapted], pieces: Pieces, cache: FeaturesCache) -> None:
         side = self.resolved.fit.short_side
-        show_shots(solver, used, shots=shots, cache=cache, progress=Progress(self.progress), short_side=side)
+        show_shots(solver, used, pieces=pieces, cache=cache, progress=Progress(self.progress), short_side=side)
 
 
 def _finished(folder: Path, model: PromptableSegmenter, record: FitRecord) -> Run:

@@ -2,22 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from promptseg.checks import check_choice
-from promptseg.data.images import Photo, photo_pixels
-from promptseg.engine.evaluate import at_once, encoding_precision, input_short_side, task_of
-from promptseg.features.encode import image_tensor
+from promptseg.data.images import Photo
+from promptseg.data.photo_pixels import PhotoPixels, open_photo
+from promptseg.engine.answers import Answering, at_once, tiling_of
+from promptseg.engine.evaluate import encoding_precision, input_short_side, task_of
 from promptseg.features.features_cache import encode_images
 from promptseg.models.adapted import Adapted, adapted
-from promptseg.models.base import ImageFeatures, PromptableSegmenter, Size
+from promptseg.models.base import PromptableSegmenter
 from promptseg.models.registry import load_model
 from promptseg.prompts import Prompts
 from promptseg.record import PRECISIONS
+from promptseg.tasks.base import tiled_task
 
 
 def predict(
@@ -30,7 +31,8 @@ def predict(
         prompts: learned or default prompts.
         image: a file, a PIL image, or (H, W, 3) uint8 RGB.
         task: a name of `tasks.registry.TASKS`; none = that the prompts were learned for.
-        settings: of the task, such as `object_threshold`, and `precision`; else those of the fit, else the task's own.
+        settings: of the task, such as `object_threshold`, and what else `Labeller` takes, such as `tile`; else those of
+            the fit, else the task's own.
 
     Returns:
         What the task's `answer` gives, at the photo's own size, with class ids in the order of `prompts.class_names`:
@@ -59,6 +61,8 @@ class Labeller:
         model: PromptableSegmenter | str | None = None,
         device: str | None = None,
         precision: str | None = None,
+        tile: int | None = None,
+        overlap: int | None = None,
         **settings: Any,
     ) -> None:
         """Check what is asked for; nothing heavy is loaded.
@@ -69,6 +73,8 @@ class Labeller:
             model: the model that the prompts belong to, or what `load_model` takes; none = as the prompts say.
             device: where to load the model; none = a GPU where there is one.
             precision: numbers that photos are encoded in, one of `PRECISIONS`; none = those of the fit.
+            tile: height and width of the tiles that photos are seen in, pixels; 0 = whole photos; none = as in the fit.
+            overlap: pixels that tiles share at least; none = as in the fit, else an eighth of the tile.
             settings: of the task; else those of the fit, else the task's own.
 
         Raises:
@@ -80,6 +86,9 @@ class Labeller:
         self._model = None if isinstance(model, str) else model
         self._device, self._precision = device, precision or encoding_precision(self.prompts)
         check_choice("precision", self._precision, PRECISIONS)
+        self._tiling = tiling_of(self.prompts, tile, overlap)
+        if self._tiling is not None:
+            tiled_task(self.task)
         self._used: Adapted | None = None
 
     @property
@@ -96,6 +105,7 @@ class Labeller:
             "classes": list(self.prompts.class_names),
             "short side": input_short_side(self.prompts),
             "precision": self._precision,
+            "tiles": None if self._tiling is None else asdict(self._tiling),
             "task": self.task.name,
             "settings": asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else None,
         }
@@ -104,29 +114,31 @@ class Labeller:
         """All but the model."""
         return {**vars(self), "prompts": self.prompts.to("cpu"), "_model": None, "_used": None}
 
-    @torch.no_grad()
-    def __call__(self, photos: Sequence[Photo]) -> list[Any]:
+    def __call__(self, photos: Sequence[Photo | PhotoPixels]) -> list[Any]:
         """What the prompts say of each photo, as `predict` returns it; as many are decoded together as pays.
 
         Raises:
             PromptsegError: a photo cannot be read, or the prompts belong to another model.
         """
         used = self._loaded()
-        short_side, answers = input_short_side(self.prompts), list[Any]()
-        step = at_once(used.encoder.device)
-        for start in range(0, len(photos), step):
-            encoded = [self._encoded(used, photo, short_side) for photo in photos[start : start + step]]
-            for _, same in groupby(encoded, key=lambda item: item[1].canvas):
-                group = list(same)
-                prediction = used.decoder.decode(ImageFeatures.cat([features for _, features in group]), used.prompts)
-                space = self.prompts.label_space
-                answers += [self.task.answer(prediction, i, size, space) for i, (size, _) in enumerate(group)]
-        return answers
+        how = Answering(
+            used,
+            self.task,
+            self.prompts.label_space,
+            lambda pixels: encode_images(used.encoder, [pixels], self._precision),
+            input_short_side(self.prompts),
+            self._tiling,
+            at_once(used.encoder.device),
+        )
+        return [answer for _, answer in how.answers((None, self.open(photo)) for photo in photos)]
 
-    def _encoded(self, used: Adapted, photo: Photo, short_side: int | None) -> tuple[Size, ImageFeatures]:
-        pixels = photo_pixels(photo)
-        features = encode_images(used.encoder, [image_tensor(used.encoder, pixels, short_side)], self._precision)
-        return (pixels.shape[0], pixels.shape[1]), features
+    def open(self, photo: Photo | PhotoPixels) -> PhotoPixels:
+        """A photo to be labelled: read, or where it can be read tile by tile, just looked at.
+
+        Raises:
+            PromptsegError: it cannot be read.
+        """
+        return open_photo(photo, self._tiling is not None)
 
     def _loaded(self) -> Adapted:
         if self._used is None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from promptseg.data.images import Photo, photo_pixels
+from promptseg.data.tiles import tile_around
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import image_tensor
 from promptseg.models.base import PromptableSegmenter, Size
@@ -25,11 +26,13 @@ class Segmentation:
         mask: (H, W) bool, at the photo's own size.
         score: mean probability of the mask's pixels, 0..1, as the model sees it; 0 for an empty mask.
         logits: (1, 1, h, w), the mask as the model gave it; what `previous` of a next round takes.
+        seen: rows and columns of the photo that were looked at; a next round looks at the same.
     """
 
     mask: NDArray[np.bool_]
     score: float
     logits: Tensor
+    seen: tuple[slice, slice]
 
 
 @torch.no_grad()
@@ -43,6 +46,7 @@ def segment(
     negative: Sequence[Place] = (),
     previous: Segmentation | None = None,
     seed: int = 0,
+    tile: int | None = None,
 ) -> Segmentation:
     """Find one object of a photo.
 
@@ -58,10 +62,12 @@ def segment(
         negative: places that are not on it.
         previous: the answer of the round before on this photo, to be mended.
         seed: of whatever the model draws on the way; the same seed gives the same mask.
+        tile: look at a tile of that height and width alone, pixels, with what is pointed at in its middle: an object
+            that is small in a large photo is then seen at the photo's own scale. None or 0 = the whole photo.
 
     Raises:
         PromptsegError: nothing to find, a place outside the photo, a box that is none, a kind of prompt that the
-            model does not take, or an image that cannot be read.
+            model does not take, an image that cannot be read, or a tile that does not hold what is pointed at.
     """
     finder, pixels = interactive_prompts(model), photo_pixels(image)
     size = (pixels.shape[0], pixels.shape[1])
@@ -77,13 +83,37 @@ def segment(
     for kind, value in vars(prompt).items():
         if value is not None and len(value) and kind not in finder.object_prompts:
             raise PromptsegError(f"{model.id} takes no {kind}: give it {' or '.join(finder.object_prompts)}")
-    encoded = image_tensor(model, pixels)
+    seen = _seen(prompt, size, tile, previous)
+    part = pixels[seen]
+    encoded = image_tensor(model, part)
     features = model.encode_image([encoded])
-    prediction = finder.segment(features, _scaled(prompt, size, (encoded.shape[1], encoded.shape[2])), seed)
-    logits = masks_at(prediction, 0, size)[0]
-    mask = logits > 0
-    score = float(logits.sigmoid()[mask].mean()) if mask.any() else 0.0
-    return Segmentation(mask.cpu().numpy(), score, prediction.mask_logits)
+    prediction = finder.segment(features, _scaled(prompt, seen, (encoded.shape[1], encoded.shape[2])), seed)
+    logits = masks_at(prediction, 0, (part.shape[0], part.shape[1]))[0]
+    found = logits > 0
+    score = float(logits.sigmoid()[found].mean()) if found.any() else 0.0
+    mask = np.zeros(size, bool)
+    mask[seen] = found.cpu().numpy()
+    return Segmentation(mask, score, prediction.mask_logits, seen)
+
+
+def _seen(prompt: ObjectPrompt, size: Size, tile: int | None, previous: Segmentation | None) -> tuple[slice, slice]:
+    """Rows and columns of a photo of `size` (H, W) to look at."""
+    corners = [place for box in prompt.boxes for place in (box[:2], box[2:])]
+    places = [*prompt.points, *prompt.negative, *corners, *(place for stroke in prompt.strokes for place in stroke)]
+    if previous is not None:
+        rows, columns = previous.seen
+        for x, y in places:
+            if not (columns.start <= x <= columns.stop and rows.start <= y <= rows.stop):
+                raise PromptsegError(
+                    f"{_shown((x, y))} is outside the tile of the round before: start without previous"
+                )
+        return previous.seen
+    if not tile:
+        return slice(0, size[0]), slice(0, size[1])
+    if not places:
+        raise PromptsegError(f"tile is {tile}, but words do not say where: give a point or a box too, or no tile")
+    across, down = zip(*places, strict=True)
+    return tile_around(size, tile, (min(across), min(down), max(across), max(down)))
 
 
 def check_prompt(prompt: ObjectPrompt, size: Size) -> None:
@@ -124,13 +154,14 @@ def _shown(values: Sequence[float]) -> str:
     return ",".join(f"{value:g}" for value in values)
 
 
-def _scaled(prompt: ObjectPrompt, size: Size, encoded: Size) -> ObjectPrompt:
-    """The prompt in pixels of the encoded image, every place inside it."""
-    height, width = encoded
+def _scaled(prompt: ObjectPrompt, seen: tuple[slice, slice], encoded: Size) -> ObjectPrompt:
+    """The prompt in pixels of the encoded part of the photo, every place inside it."""
+    (height, width), (rows, columns) = encoded, seen
 
     def moved(place: Place) -> Place:
-        x, y = place[0] * width / size[1], place[1] * height / size[0]
-        return min(x, width - 1.0), min(y, height - 1.0)
+        x = (place[0] - columns.start) * width / (columns.stop - columns.start)
+        y = (place[1] - rows.start) * height / (rows.stop - rows.start)
+        return min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
 
     return ObjectPrompt(
         prompt.text,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any, NamedTuple
 
+from promptseg.data.tiles import Tiling
 from promptseg.errors import PromptsegError, unknown_name
 from promptseg.methods.module import Method
 from promptseg.record import FitSettings
@@ -45,6 +46,15 @@ class Resolved(NamedTuple):
     method: Any
     task: Any
 
+    @property
+    def tiling(self) -> Tiling | None:
+        """The tiles that photos are cut into; none = they are seen whole.
+
+        Raises:
+            PromptsegError: there is no such tiling.
+        """
+        return Tiling.of(self.fit.tile, self.fit.overlap)
+
     def to_json(self) -> dict[str, Any]:
         """All settings as one JSON object."""
         return asdict(self.fit) | asdict(self.method) | asdict(self.task)
@@ -70,4 +80,6 @@ def resolve(preset: str, method: Method, overrides: Mapping[str, Any], task: str
             raise PromptsegError(f"{name} is {overrides[name]!r}: this method learns from {value!r}; leave {name} out")
     chosen = {name: value for name, value in overrides.items() if name in of_fit} | dict(method.defaults)
     own = method.settings(**{n: v for n, v in overrides.items() if n in of_method})
-    return Resolved(replace(PRESETS[preset], **chosen), own, kind.settings(overrides, preset))
+    resolved = Resolved(replace(PRESETS[preset], **chosen), own, kind.settings(overrides, preset))
+    Tiling.of(resolved.fit.tile, resolved.fit.overlap)
+    return resolved

@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 
 from promptseg.data.sample import Sample
+from promptseg.data.tile_samples import Pieces
 from promptseg.engine.runs import Run
-from promptseg.features.encode import image_tensor, loaded_ahead
+from promptseg.features.encode import image_tensor, read_ahead
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptSolver
 from promptseg.models.adapted import Adapted
@@ -18,20 +19,20 @@ from promptseg.record import FitRecord
 from promptseg.tasks.semantic import SemanticTask
 
 
-def cross_fitted(shots: Sequence[Sample], folds: int, train: Callable[[Sequence[Sample]], Prompts]) -> list[Prompts]:
-    """For each shot prompts that were trained on other shots: on all that are not in its fold.
+def cross_fitted(pieces: Pieces, folds: int, train: Callable[[Pieces], Prompts]) -> list[Prompts]:
+    """For each photo or tile prompts that were trained on others: on all that are not in its fold.
 
     Prompts answer better on images that they were trained on than they would on others, so what is solved over their
     answers must not see those.
 
     Args:
-        shots: labelled images, two at least; every `folds`-th belongs to one fold.
+        pieces: of two groups at least; every `folds`-th group belongs to one fold.
         folds: how many trainings, two at least.
-        train: prompts from shots.
+        train: prompts from some of them.
     """
-    count = min(folds, len(shots))
-    trained = [train([shot for i, shot in enumerate(shots) if i % count != fold]) for fold in range(count)]
-    return [trained[i % count] for i in range(len(shots))]
+    count = min(folds, max(pieces.groups) + 1)
+    trained = [train(pieces.without_fold(fold, count)) for fold in range(count)]
+    return [trained[group % count] for group in pieces.groups]
 
 
 @torch.no_grad()
@@ -39,17 +40,17 @@ def show_shots(
     solver: PromptSolver,
     used: Sequence[Adapted],
     *,
-    shots: Sequence[Sample],
+    pieces: Pieces,
     cache: FeaturesCache,
     progress: Progress,
     short_side: int | None = None,
 ) -> None:
-    """Show every shot, with what the model answers to the prompts so far and its semantic labels.
+    """Show every piece as of its group, with what the model answers to the prompts so far and its semantic labels.
 
     Args:
         solver: is shown them.
-        used: for each shot the model, and the prompts so far on its device; encodes what `cache` does not hold.
-        shots: labelled images.
+        used: for each piece the model, and the prompts so far on its device; encodes what `cache` does not hold.
+        pieces: labelled images, or tiles of them.
         cache: keeps the features, or does not.
         progress: is told how far it is.
         short_side: shorter side that images are resized to, pixels; none = the model's own.
@@ -61,10 +62,10 @@ def show_shots(
         return pixels, task.target(sample, (pixels.shape[1], pixels.shape[2]), flip=False)
 
     with progress.running():
-        loaded = zip(progress.track(used, "encode"), loaded_ahead(load, shots), strict=True)
-        for index, (one, (pixels, labels)) in enumerate(loaded):
+        loaded = zip(progress.track(used, "encode"), read_ahead(map(load, pieces.samples)), strict=True)
+        for group, (one, (pixels, labels)) in zip(pieces.groups, loaded, strict=True):
             features = cache.features(one.encoder, pixels)
-            solver.show(index, features, one.decoder.decode(features, one.prompts), labels)
+            solver.show(group, features, one.decoder.decode(features, one.prompts), labels)
 
 
 def with_solved(run: Run, record: FitRecord, solver: PromptSolver) -> tuple[Run, FitRecord]:

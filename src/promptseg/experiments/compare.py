@@ -64,13 +64,16 @@ class SharedData:
     def shots(self, count: int, seed: int, settings: FitSettings) -> Shots:
         """The drawn shots; their features and those of the evaluated images are in the cache afterwards.
 
-        So time and memory of the first fit are measured as those of the others.
+        So time and memory of the first fit are measured as those of the others. What is seen in tiles is not encoded
+        beforehand: the tiles of a whole split would fill any cache.
         """
         if (count, seed) not in self._drawn:
             plan = self._plan
             found = draw_shots(self._dataset.train, count, seed, plan.rule, task=plan.task)
             self._drawn[count, seed] = keep_out(found, plan.keep_out)
         shots, cache = self._drawn[count, seed], self.cache(settings)
+        if settings.tile:
+            return shots
         bar = Progress(self._progress)
         with bar.running():
             kind = (settings.features, settings.features_dtype, settings.precision, settings.short_side)

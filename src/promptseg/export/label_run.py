@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from promptseg.data.images import read_image
-from promptseg.engine.evaluate import at_once
+from promptseg.data.photo_pixels import PhotoPixels
+from promptseg.engine.answers import at_once
 from promptseg.engine.predict import Labeller
 from promptseg.engine.result_folder import Record, ResultFolder, content_of
 from promptseg.errors import PromptsegError
-from promptseg.features.encode import loaded_ahead
+from promptseg.features.encode import read_ahead
 from promptseg.progress import Progress
 from promptseg.reports.photos import PhotoWriter
-from promptseg.reports.pictures import Picture
 
 _READ_AHEAD = 1
 """Photos that wait for their turn: of 48 megapixels each has 144 MB."""
@@ -25,7 +24,7 @@ class _Photo:
 
     path: Path
     record: Record
-    pixels: Picture | None
+    pixels: PhotoPixels | None
     error: str | None = None
 
 
@@ -62,7 +61,7 @@ class LabelRun:
         """Label photos, given with the names of their results; returns how many are finished."""
         bar, finished = Progress(True), 0
         with bar.running():
-            read = loaded_ahead(lambda item: self._read(*item), photos, _READ_AHEAD)
+            read = read_ahead((self._read(*photo) for photo in photos), _READ_AHEAD)
             tracked = (photo for _, photo in zip(bar.track(photos, "predict"), read, strict=True))
             while batch := list(islice(tracked, at_once(self._labeller.device))):
                 finished += sum(photo.error is None for photo in batch)
@@ -76,14 +75,14 @@ class LabelRun:
         try:
             record["content"] = content_of(path)
             if known is None:
-                return _Photo(path, record, read_image(path))
+                return _Photo(path, record, self._labeller.open(path))
             if known["content"] == record["content"]:
                 complete = all(file.exists() for file in self._writer.files_of(name))
-                return _Photo(path, record, None if complete else read_image(path))
+                return _Photo(path, record, None if complete else self._labeller.open(path))
             if known["path"] != record["path"]:
                 other = f"{path}: another photo, {known['path']}, has its results under the name {name} here"
                 raise PromptsegError(f"{other}: choose another folder")
-            return _Photo(path, record, read_image(path))
+            return _Photo(path, record, self._labeller.open(path))
         except PromptsegError as error:
             return _Photo(path, record, None, str(error))
 
@@ -98,7 +97,7 @@ class LabelRun:
             self._folder.add(photo.record | {"summary": summary, "told": told})
             self._say(f"{photo.path}: {summary}")
 
-    def _answers(self, batch: Sequence[_Photo]) -> Iterator[tuple[_Photo, Picture, object]]:
+    def _answers(self, batch: Sequence[_Photo]) -> Iterator[tuple[_Photo, PhotoPixels, object]]:
         waiting = [(photo, photo.pixels) for photo in batch if photo.pixels is not None]
         answers = self._labeller([pixels for _, pixels in waiting])
         return ((photo, pixels, answer) for (photo, pixels), answer in zip(waiting, answers, strict=True))

@@ -2,10 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ def encode_samples(
     """
     encoded = []
     load = partial(_load, model, task, short_side, flip)
-    for _, views in zip(progress.track(samples, "encode"), loaded_ahead(load, samples), strict=True):
+    for _, views in zip(progress.track(samples, "encode"), read_ahead(map(load, samples)), strict=True):
         row = []
         for pixels, target in views:
             key = cache.key(model, pixels)
@@ -92,19 +92,18 @@ def _load(
 
 
 ItemT = TypeVar("ItemT")
-LoadedT = TypeVar("LoadedT")
 
 AHEAD = 2
 """Items that may be ready and waiting: enough to even out large and small ones."""
 
 
-def loaded_ahead(load: Callable[[ItemT], LoadedT], items: Iterable[ItemT], ahead: int = AHEAD) -> Iterator[LoadedT]:
-    """What `load` gives for each item, in order, from a thread that is at most `ahead` items further."""
+def read_ahead(items: Iterable[ItemT], ahead: int = AHEAD) -> Iterator[ItemT]:
+    """The items, in order, from a thread that makes them and is at most `ahead` items further."""
+    source, end = iter(items), object()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting: deque[Future[LoadedT]] = deque()
-        for item in items:
-            waiting.append(pool.submit(load, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        waiting = deque(pool.submit(next, source, end) for _ in range(ahead))
+        while True:
+            waiting.append(pool.submit(next, source, end))
+            if (found := waiting.popleft().result()) is end:
+                return
+            yield cast(ItemT, found)

@@ -109,7 +109,7 @@ class PromptSolver(ABC):
         """Take what it needs of a shot; it keeps a bounded part.
 
         Args:
-            shot: its place among the shots, from 0.
+            shot: its place among the shots, from 0; tiles of one photo share it, as they must be held out together.
             features: of the one image.
             prediction: what the model answers to the prompts so far.
             labels: (h, w) uint8 classes at the size of the image on the canvas, 255 = ignored.

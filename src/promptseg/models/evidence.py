@@ -75,6 +75,17 @@ def has_pixel_prompts(prompts: Prompts) -> bool:
     return EMBEDDING in prompts.kinds
 
 
+def log_odds(own: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
+    """Log p of every pixel and class, but for a number that the classes of a pixel share: (C, H, W) float64.
+
+    Args:
+        own: the model's semantic map m, (C, H, W).
+        evidence: e, (C, H, W).
+        trust: t, (C,).
+    """
+    return (own.double() + FLOOR).log_().mul_(trust.double()[:, None, None]).add_(evidence)
+
+
 def likeliest(own: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
     """The class of every pixel, argmax of p: (H, W) int64.
 
@@ -87,5 +98,4 @@ def likeliest(own: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
     """
     rows = max(1, _STRIP // (own.shape[0] * own.shape[2]))
     strips = zip(own.split(rows, dim=1), evidence.split(rows, dim=1), strict=True)
-    power = trust.double()[:, None, None]
-    return torch.cat([((m.double() + FLOOR).log_().mul_(power).add_(e)).argmax(0) for m, e in strips])
+    return torch.cat([log_odds(m, e, trust).argmax(0) for m, e in strips])

@@ -1,7 +1,7 @@
 """Regions on a photo that a person can tell apart: tinted, outlined, and labelled or marked."""
 
 from collections.abc import Sequence
-from math import ceil, sqrt
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from promptseg.data.images import resize_image, resize_labels
+from promptseg.data.images import resize_labels
 from promptseg.files import atomic_path
 from promptseg.label_space import IGNORE, Color, LabelSpace
 from promptseg.models.capabilities import ObjectPrompt
@@ -26,10 +26,10 @@ Box = tuple[float, float, float, float]
 
 
 def drawn(photo: Picture, drawing: Drawing, label_space: LabelSpace) -> Picture:
-    """A photo (H, W, 3) with an answer: tinted by its label map over a legend, or with its regions outlined."""
-    if photo.shape[0] * photo.shape[1] > LARGEST_OVERLAY:
-        share = sqrt(LARGEST_OVERLAY / (photo.shape[0] * photo.shape[1]))
-        photo = resize_image(photo, (max(1, int(photo.shape[0] * share)), max(1, int(photo.shape[1] * share))))
+    """A photo (h, w, 3) with an answer: tinted by its label map over a legend, or with its regions outlined.
+
+    The answer may be of the photo before it was shrunk.
+    """
     if drawing.labels is not None:
         labels = resize_labels(drawing.labels, (photo.shape[0], photo.shape[1]))
         return labelled_overlay(photo, labels, label_space.names, label_space.colors)

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from promptseg.data.photo_pixels import PhotoPixels
 from promptseg.label_space import LabelSpace
-from promptseg.reports.outlines import drawn
-from promptseg.reports.pictures import Picture, write_picture
+from promptseg.reports.outlines import LARGEST_OVERLAY, drawn
+from promptseg.reports.pictures import write_picture
 from promptseg.tasks.base import Task
 from promptseg.tasks.registry import TASKS, build_task
 
@@ -28,7 +29,7 @@ class PhotoWriter:
         overlay = (self._overlays / f"{name}.jpg",) if self._with_overlays else ()
         return (*self._answers.files_of(name), *overlay)
 
-    def add(self, name: str, file_name: str, photo: Picture, answer: Any) -> tuple[str, Any]:
+    def add(self, name: str, file_name: str, photo: PhotoPixels, answer: Any) -> tuple[str, Any]:
         """Write the files of a photo, and return a line about it and what `merge` needs of it, as JSON.
 
         Args:
@@ -38,9 +39,9 @@ class PhotoWriter:
             answer: of the writer's task.
         """
         drawing = self._task.drawing(answer, self._space)
-        told = self._answers.add(name, file_name, answer)
+        told = self._answers.add(name, file_name, answer, photo.place)
         if self._with_overlays:
-            write_picture(self._overlays / f"{name}.jpg", drawn(photo, drawing, self._space))
+            write_picture(self._overlays / f"{name}.jpg", drawn(photo.picture(LARGEST_OVERLAY), drawing, self._space))
         return drawing.summary, told
 
     def merge(self, told: Mapping[str, Any]) -> None:
@@ -55,7 +56,7 @@ class WholeWriter(PhotoWriter):
         super().__init__(out, label_space, task, overlays)
         self._told: dict[str, Any] = {}
 
-    def add(self, name: str, file_name: str, photo: Picture, answer: Any) -> tuple[str, Any]:
+    def add(self, name: str, file_name: str, photo: PhotoPixels, answer: Any) -> tuple[str, Any]:
         """As of any writer."""
         line, self._told[name] = super().add(name, file_name, photo, answer)
         return line, self._told[name]

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from promptseg.data.images import decode_image
-from promptseg.engine.evaluate import at_once
+from promptseg.engine.answers import at_once
 from promptseg.engine.predict import Labeller
 from promptseg.errors import PromptsegError
 from promptseg.reports.pictures import Picture

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
+from scipy import ndimage
 
+from promptseg.data.rasters import Georeference, write_raster
 from promptseg.data.sample import PanopticLabels
 from promptseg.files import atomic_path
 from promptseg.label_space import LabelSpace
-from promptseg.tasks.instances import Instances, window
+from promptseg.tasks.base import row_blocks
+from promptseg.tasks.instances import Instances
 
 
 def categories(label_space: LabelSpace) -> list[dict[str, Any]]:
@@ -21,12 +23,6 @@ def categories(label_space: LabelSpace) -> list[dict[str, Any]]:
         {"id": number, "name": info.name, "isthing": int(info.is_thing), "color": list(info.color)}
         for number, info in enumerate(label_space.classes)
     ]
-
-
-def box_of(mask: NDArray[np.bool_]) -> list[int]:
-    """The smallest box [x, y, width, height] around a mask, pixels."""
-    rows, columns = window(mask)
-    return [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
 
 
 def instance_entries(found: Instances, image: int, first_id: int) -> list[dict[str, Any]]:
@@ -45,16 +41,24 @@ def instance_entries(found: Instances, image: int, first_id: int) -> list[dict[s
 
 def segment_entries(labels: PanopticLabels) -> list[dict[str, Any]]:
     """Segments as `segments_info` of an image."""
+    largest = max((segment.id for segment in labels.segments), default=0)
+    # One pass over the map for the areas of all segments, and one for their boxes: large photos have hundreds.
+    counts = (np.bincount(labels.map[rows].ravel(), minlength=largest + 1) for rows in row_blocks(labels.map.shape))
+    areas, windows = np.sum(list(counts), axis=0), ndimage.find_objects(labels.map, largest)
     entries = []
     for segment in labels.segments:
-        mask = labels.map == segment.id
-        place = {"area": int(mask.sum()), "bbox": box_of(mask), "iscrowd": 0}
+        rows, columns = windows[segment.id - 1] or (slice(0, 0), slice(0, 0))
+        box = [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
+        place = {"area": int(areas[segment.id]), "bbox": box, "iscrowd": 0}
         entries.append({"id": segment.id, "category_id": segment.class_id, **place})
     return entries
 
 
-def write_segment_ids(path: Path, labels: PanopticLabels) -> None:
-    """Write the ids of the segments as an RGB PNG, atomically."""
+def write_segment_ids(path: Path, labels: PanopticLabels, place: Georeference | None = None) -> None:
+    """Write the ids of the segments atomically: as an RGB PNG, or as a TIFF of whole numbers where there is a place."""
+    if place is not None:
+        write_raster(path, labels.map, place)
+        return
     with atomic_path(path) as temporary:
         segment_picture(labels).save(temporary, format="PNG")
 
@@ -64,6 +68,17 @@ def segment_picture(labels: PanopticLabels) -> Image.Image:
     # The bytes of the ids as they lie in memory, R first; anything else takes many times the map.
     channels = labels.map.astype("<i4").view(np.uint8).reshape(*labels.map.shape, 4)[..., :3]
     return Image.fromarray(np.ascontiguousarray(channels))
+
+
+def map_file(folder: Path, name: str, place: Georeference | None) -> Path:
+    """The file of a photo's map: PNG, but TIFF where the photo is a raster."""
+    return folder / f"{name}.{'png' if place is None else 'tif'}"
+
+
+def written_map(folder: Path, name: str) -> Path:
+    """The file of a photo's map that is there; where it should be, if none is."""
+    raster = map_file(folder, name, Georeference(None, None))
+    return raster if raster.exists() else map_file(folder, name, None)
 
 
 def image_entry(number: int, file_name: str, size: Sequence[int]) -> dict[str, Any]:

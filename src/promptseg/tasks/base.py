@@ -4,13 +4,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from promptseg.data.rasters import Georeference
 from promptseg.data.sample import Sample
+from promptseg.data.tiles import Tile
+from promptseg.errors import PromptsegError
 from promptseg.label_space import Color, LabelSpace
 from promptseg.models.base import Prediction, Size
 
@@ -107,13 +110,14 @@ class AnswerWriter(Protocol):
     def files_of(self, name: str) -> tuple[Path, ...]:
         """The files of a photo alone."""
 
-    def add(self, name: str, file_name: str, answer: Any) -> Any:
+    def add(self, name: str, file_name: str, answer: Any, place: Georeference | None) -> Any:
         """Write the files of a photo.
 
         Args:
             name: what the files of the photo are called, without suffix.
             file_name: what the photo is called.
             answer: of the writer's task.
+            place: where the photo lies on the earth; none where it is not a raster whose maps are rasters too.
 
         Returns:
             What `merge` needs of it, as JSON.
@@ -177,6 +181,34 @@ class Task(Protocol, Generic[TargetT]):
 
     def writer(self, out: Path, label_space: LabelSpace) -> AnswerWriter:
         """A writer of answers below a folder."""
+
+
+class Mosaic(Protocol):
+    """The answer to a photo that comes tile by tile, row by row."""
+
+    def add(self, prediction: Prediction, index: int, tile: Tile) -> None:
+        """Take what image `index` of a prediction says of a tile."""
+
+    def finish(self) -> Any:
+        """What the task's `answer` gives, at the photo's size, when all tiles were added."""
+
+
+class TiledTask(Task[TargetT], Protocol):
+    """Optional: a task whose answers to the tiles of a photo can be joined."""
+
+    def mosaic(self, size: Size, label_space: LabelSpace) -> Mosaic:
+        """An answer at `size` (height, width) without a tile so far."""
+
+
+def tiled_task(task: Task[Any]) -> TiledTask[Any]:
+    """The task as one that can go by tiles.
+
+    Raises:
+        PromptsegError: it cannot.
+    """
+    if not hasattr(task, "mosaic"):
+        raise PromptsegError(f"the task {task.name!r} cannot join the answers of tiles: leave the tile size out")
+    return cast(TiledTask[Any], task)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from promptseg.checks import check_choice, check_whole
+from promptseg.data.rasters import Georeference
 from promptseg.data.sample import ObjectLabels, Sample
 from promptseg.errors import PromptsegError
 from promptseg.files import write_json
@@ -25,6 +26,7 @@ from promptseg.tasks.base import Columns, Drawing, Region, TaskKind, counted
 from promptseg.tasks.instances import Instances, RunLengths, Runs
 from promptseg.tasks.masks import image_masks, query_logits, strips
 from promptseg.tasks.matched_loss import MatchedSettings, SegmentTarget, check_found, segment_target, segments_loss
+from promptseg.tasks.object_mosaics import InstanceMosaic
 
 RULES = ("coco", "cityscapes")
 SHOWN_SCORE = 0.5
@@ -99,6 +101,10 @@ class InstanceTask:
         logits, masks, things = query_logits(prediction, index), image_masks(prediction, index), _things(label_space)
         return instance_inference(logits, masks, things, self.settings.max_detections, size)
 
+    def mosaic(self, size: Size, label_space: LabelSpace) -> InstanceMosaic:
+        """Objects that come tile by tile."""
+        return InstanceMosaic(size, partial(self.answer, label_space=label_space))
+
     def metric(self, label_space: LabelSpace) -> CocoAP | CityscapesAP:
         """Average precision by the chosen rules."""
         if self.settings.rules == "cityscapes":
@@ -132,7 +138,7 @@ class InstanceWriter:
         """None."""
         return ()
 
-    def add(self, name: str, file_name: str, answer: Instances) -> dict[str, Any]:
+    def add(self, name: str, file_name: str, answer: Instances, place: Georeference | None) -> dict[str, Any]:
         """The objects of a photo, numbered from 1."""
         return {"image": image_entry(1, file_name, answer.size), "objects": instance_entries(answer, 1, 1)}
 
@@ -202,7 +208,7 @@ def _enlarged_masks(mask_logits: Tensor, size: Size) -> tuple[Tensor, list[Runs]
     lengths = RunLengths(len(mask_logits), size, mask_logits.device)
     for _, logits in strips(mask_logits, size) if len(mask_logits) else ():
         masks = logits > 0
-        inside += (logits.sigmoid() * masks).sum((1, 2), dtype=torch.float64)
+        inside += logits.sigmoid().mul_(masks).sum((1, 2), dtype=torch.float64)
         areas += masks.sum((1, 2))
         lengths.add(masks)
     return (inside / (areas + 1e-6)).to(mask_logits), lengths.finish()

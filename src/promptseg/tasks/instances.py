@@ -74,6 +74,24 @@ def encode(mask: NDArray[np.bool_]) -> Runs:
     return lengths
 
 
+def encode_at(mask: NDArray[np.bool_], corner: tuple[int, int], size: Size) -> Runs:
+    """The run lengths, in an image of `size` (H, W), of a mask (h, w) whose first row and column are `corner`."""
+    columns = np.pad(mask.T, ((0, 0), (1, 1)))
+    column, row = np.nonzero(columns[:, 1:] != columns[:, :-1])
+    places = (column + corner[1]) * size[0] + corner[0] + row
+    # A run that goes on from the foot of a column to the head of the next ends and begins at one place.
+    goes_on = np.flatnonzero(places[1:] == places[:-1])
+    places = np.delete(places, np.concatenate((goes_on, goes_on + 1)))
+    end = size[0] * size[1]
+    return _compressed(np.diff(places[places < end], prepend=0, append=end), size)
+
+
+def _compressed(lengths: NDArray[np.int64], size: Size) -> Runs:
+    """Lengths of runs, the first of them outside the mask."""
+    runs: Runs = coco_mask.frPyObjects({"size": list(size), "counts": lengths.tolist()}, *size)
+    return runs
+
+
 def decode(runs: Runs) -> NDArray[np.bool_]:
     """The mask (H, W) of run lengths."""
     mask: NDArray[np.bool_] = coco_mask.decode(runs).view(bool)
@@ -88,22 +106,26 @@ class RunLengths:
         self._size = size
         self._before = torch.zeros(count, 1, dtype=torch.bool, device=device)
         self._seen = 0
-        self._changes: list[list[NDArray[np.int64]]] = [[] for _ in range(count)]
+        # Which mask changes where. One array that grows: small ones between the strips would keep the C library from
+        # using the memory of a strip for the next.
+        self._changes = np.empty((2, 2**16), np.int64)
+        self._count = 0
 
     def add(self, masks: Tensor) -> None:
         """The next columns, (N, H, columns) bool."""
         line = torch.cat((self._before, masks.mT.flatten(1)), dim=1)
         which, where = (line[:, 1:] != line[:, :-1]).nonzero(as_tuple=True)
-        places = (where + self._seen).cpu().numpy()
-        ends = which.bincount(minlength=len(line)).cumsum(0).cpu().numpy()
-        for known, more in zip(self._changes, np.split(places, ends[:-1]), strict=True):
-            known.append(more)
-        self._before, self._seen = line[:, -1:].clone(), self._seen + line.shape[1] - 1
+        end = self._count + len(which)
+        if end > self._changes.shape[1]:
+            more = np.empty((2, end), np.int64)
+            self._changes = np.concatenate((self._changes[:, : self._count], more), axis=1)
+        self._changes[0, self._count : end] = which.cpu().numpy()
+        self._changes[1, self._count : end] = (where + self._seen).cpu().numpy()
+        self._before, self._seen, self._count = line[:, -1:].clone(), self._seen + line.shape[1] - 1, end
 
     def finish(self) -> list[Runs]:
         """The run lengths, when all columns were added."""
-        found = []
-        for changes in self._changes:
-            lengths = np.diff(np.concatenate((np.zeros(1, np.int64), *changes, np.array([self._seen]))))
-            found.append(coco_mask.frPyObjects({"size": list(self._size), "counts": lengths.tolist()}, *self._size))
-        return found
+        which, where = self._changes[:, : self._count]
+        counts = np.bincount(which, minlength=len(self._before))
+        of_masks = np.split(where[np.argsort(which, kind="stable")], counts.cumsum()[:-1])
+        return [_compressed(np.diff(places, prepend=0, append=self._seen), self._size) for places in of_masks]

@@ -15,11 +15,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from promptseg.checks import check_number
+from promptseg.data.rasters import Georeference
 from promptseg.data.sample import ObjectLabels, PanopticLabels, Sample, Segment
 from promptseg.files import write_json
 from promptseg.label_space import LabelSpace, default_colors
 from promptseg.models.base import Prediction, Size
-from promptseg.tasks.answer_files import categories, image_entry, segment_entries, write_segment_ids
+from promptseg.tasks.answer_files import (
+    categories,
+    image_entry,
+    map_file,
+    segment_entries,
+    write_segment_ids,
+    written_map,
+)
 from promptseg.tasks.base import Columns, Drawing, Region, Scores, TaskKind, counted, mean, row_blocks
 from promptseg.tasks.masks import image_masks, query_logits, strips
 from promptseg.tasks.matched_loss import (
@@ -30,6 +38,7 @@ from promptseg.tasks.matched_loss import (
     segment_target,
     segments_loss,
 )
+from promptseg.tasks.object_mosaics import PanopticMosaic
 
 COLUMNS = Columns({"pq": "PQ", "sq": "SQ", "rq": "RQ", "pq_things": "things", "pq_stuff": "stuff"}, "PQ")
 
@@ -182,6 +191,10 @@ class PanopticTask:
         thresholds = self.settings.object_threshold, self.settings.overlap_threshold
         return panoptic_inference(logits, masks, things, *thresholds, size)
 
+    def mosaic(self, size: Size, label_space: LabelSpace) -> PanopticMosaic:
+        """Segments that come tile by tile."""
+        return PanopticMosaic(size, partial(self.answer, label_space=label_space), label_space.thing_ids)
+
     def metric(self, label_space: LabelSpace) -> PanopticQuality:
         """Panoptic quality."""
         return PanopticQuality(label_space)
@@ -213,12 +226,14 @@ class PanopticWriter:
 
     def files_of(self, name: str) -> tuple[Path, ...]:
         """The map."""
-        return (self._maps / f"{name}.png",)
+        return (written_map(self._maps, name),)
 
-    def add(self, name: str, file_name: str, answer: PanopticLabels) -> dict[str, Any]:
+    def add(self, name: str, file_name: str, answer: PanopticLabels, place: Georeference | None) -> dict[str, Any]:
         """Write the map of a photo; returns its entries."""
-        write_segment_ids(self._maps / f"{name}.png", answer)
-        segments = {"image_id": 1, "file_name": f"{name}.png", "segments_info": segment_entries(answer)}
+        path = map_file(self._maps, name, place)
+        write_segment_ids(path, answer, place)
+        map_name = path.relative_to(self._maps).as_posix()
+        segments = {"image_id": 1, "file_name": map_name, "segments_info": segment_entries(answer)}
         return {"image": image_entry(1, file_name, answer.map.shape), "segments": segments}
 
     def merge(self, told: Mapping[str, dict[str, Any]]) -> None:

@@ -17,14 +17,15 @@ from torch.nn import functional as F
 
 from promptseg.checks import check_choice
 from promptseg.data.images import resize_labels, write_labels
+from promptseg.data.rasters import Georeference, write_raster
 from promptseg.data.sample import Sample
 from promptseg.errors import PromptsegError
 from promptseg.files import write_json
 from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.models.base import Prediction, Size
-from promptseg.models.evidence import likeliest
+from promptseg.tasks.answer_files import map_file, written_map
 from promptseg.tasks.base import SUMMARY_ITEMS, Columns, Drawing, Scores, TaskKind, mean, row_blocks
-from promptseg.tasks.masks import image_evidence, image_masks, semantic_map, strips
+from promptseg.tasks.label_maps import LabelMosaic, label_map
 from promptseg.tasks.sampling import every, sampled
 from promptseg.tasks.semantic_loss import semantic_loss
 
@@ -98,6 +99,10 @@ class SemanticTask:
         """The most likely class of every pixel of image `index`: (H, W)."""
         return label_map(prediction, index, size)
 
+    def mosaic(self, size: Size, label_space: LabelSpace) -> LabelMosaic:
+        """A label map that comes tile by tile."""
+        return LabelMosaic(size)
+
     def metric(self, label_space: LabelSpace) -> "MeanIoU":
         """A fresh confusion matrix."""
         return MeanIoU(label_space.names, label_space.thing_ids)
@@ -110,22 +115,6 @@ class SemanticTask:
     def writer(self, out: Path, label_space: LabelSpace) -> "LabelMapWriter":
         """Label maps in `labels/`, and the share of every class in `shares.json`."""
         return LabelMapWriter(out, label_space)
-
-
-@torch.no_grad()
-def label_map(prediction: Prediction, index: int, size: Size) -> NDArray[np.uint8]:
-    """The most likely class of every pixel of image `index`: (H, W) uint8 at `size`."""
-    logits, masks, evidence = prediction.class_logits[index], image_masks(prediction, index), prediction.evidence
-    labels = np.empty(size, np.uint8)
-    if evidence is None:
-        for columns, part in strips(masks, size):
-            labels[:, columns] = semantic_map(logits, part).argmax(0).to("cpu", torch.uint8)
-        return labels
-    found = image_evidence(prediction, index)
-    for columns, part in strips(torch.cat((masks, found)), size):
-        own = semantic_map(logits, part[: len(masks)])
-        labels[:, columns] = likeliest(own, part[len(masks) :], evidence.trust).to("cpu", torch.uint8)
-    return labels
 
 
 def class_shares(labels: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, float]:
@@ -146,11 +135,15 @@ class LabelMapWriter:
 
     def files_of(self, name: str) -> tuple[Path, ...]:
         """The label map."""
-        return (self._labels / f"{name}.png",)
+        return (written_map(self._labels, name),)
 
-    def add(self, name: str, file_name: str, answer: NDArray[np.uint8]) -> dict[str, float]:
+    def add(self, name: str, file_name: str, answer: NDArray[np.uint8], place: Georeference | None) -> dict[str, float]:
         """Write the label map; returns the shares."""
-        write_labels(self._labels / f"{name}.png", answer, self._space.colors)
+        path = map_file(self._labels, name, place)
+        if place is None:
+            write_labels(path, answer, self._space.colors)
+        else:
+            write_raster(path, answer, place, self._space.colors)
         return class_shares(answer, self._space.names)
 
     def merge(self, told: Mapping[str, dict[str, float]]) -> None:
