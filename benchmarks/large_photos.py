@@ -1,8 +1,10 @@
 """Memory and time of `promptseg predict` and `evaluate` by the size of the photo, each in a process of its own.
 
     python benchmarks/large_photos.py --task semantic --model seem-lite
+    python benchmarks/large_photos.py --kind raster --tile 1024 --megapixels 200
 
-Photos are scenes of the drawn streets, enlarged. Memory is the peak of the process above that with the loaded model.
+Photos are scenes of the drawn streets, enlarged; rasters are GeoTIFF files full of such scenes, whose label maps are
+written too. Memory is the peak of the process above that with the loaded model.
 """
 
 import argparse
@@ -14,12 +16,17 @@ import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
-SIZES = {0.3: (480, 640), 3: (1500, 2000), 12: (3000, 4000), 48: (6000, 8000)}
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SIZES = {0.3: (480, 640), 3: (1500, 2000), 12: (3000, 4000), 48: (6000, 8000), 200: (12_500, 16_000)}
 """Height and width by megapixels."""
 
 
-def measured(kind: str, task: str, megapixels: float, name: str) -> dict[str, float]:
+def measured(kind: str, task: str, megapixels: float, name: str, tile: int | None) -> dict[str, float]:
     """One photo in this process: seconds, and megabytes above the loaded model."""
     import numpy as np
     import torch
@@ -28,6 +35,7 @@ def measured(kind: str, task: str, megapixels: float, name: str) -> dict[str, fl
     import promptseg
     from promptseg.cli.main import run
     from promptseg.data.images import resize_image, resize_labels
+    from promptseg.data.rasters import RasterPixels, write_raster
     from promptseg.data.sample import PanopticLabels
     from promptseg.engine.defaults import default_prompts
     from promptseg.features.memory import PeakMemory
@@ -37,8 +45,11 @@ def measured(kind: str, task: str, megapixels: float, name: str) -> dict[str, fl
     model = promptseg.load_model(name, device="cpu")
     prompts, size = default_prompts(model, scene.label_space), SIZES[megapixels]
     with tempfile.TemporaryDirectory() as folder:
-        photo = Path(folder) / "photo.jpg"
-        Image.fromarray(resize_image(scene.image(), size)).save(photo, quality=90)
+        photo = Path(folder) / ("photo.tif" if kind == "raster" else "photo.jpg")
+        if kind == "raster":
+            write_scenes(photo, scene.image(), size)
+        else:
+            Image.fromarray(resize_image(scene.image(), size)).save(photo, quality=90)
         prompts.save(Path(folder) / "prompts")
         model.encode_image([torch.zeros(3, 64, 64)])
         panoptic = scene.panoptic()
@@ -54,13 +65,17 @@ def measured(kind: str, task: str, megapixels: float, name: str) -> dict[str, fl
         before, began = meter.read() or 0, time.perf_counter()
         match kind:
             case "evaluate":
-                promptseg.evaluate(model, prompts, [sample], task)
+                promptseg.evaluate(model, prompts, [sample], task, tile=tile)
+            case "raster":
+                labels = promptseg.predict(model, prompts, photo, "semantic", tile=tile)
+                write_raster(Path(folder) / "labels.tif", labels, RasterPixels(photo).place, scene.label_space.colors)
             case "command":
                 arguments = ["predict", str(photo), "--prompts", f"{folder}/prompts", "--out", f"{folder}/out"]
                 del model
+                arguments += [] if tile is None else ["--tile", str(tile)]
                 assert run([*arguments, "--task", task, "--model", name, "--threads", "1"]) == 0
             case _:
-                answer = promptseg.predict(model, prompts, photo, task)
+                answer = promptseg.predict(model, prompts, photo, task, tile=tile)
                 del answer
         seconds = time.perf_counter() - began
         peak = meter.read() or 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -68,21 +83,38 @@ def measured(kind: str, task: str, megapixels: float, name: str) -> dict[str, fl
     return {"seconds": round(seconds, 2), "megabytes": round((peak - before) / 1e6)}
 
 
+def write_scenes(path: Path, scene: "NDArray[np.uint8]", size: tuple[int, int]) -> None:
+    """A GeoTIFF of a size (H, W) that shows the scene again and again, a row of scenes at a time."""
+    import numpy as np
+    import rasterio
+
+    height, width = size
+    about = {"driver": "GTiff", "height": height, "width": width, "count": 3, "dtype": "uint8", "tiled": True}
+    about |= {"crs": "EPSG:32633", "transform": rasterio.Affine(0.2, 0, 400_000, 0, -0.2, 5_800_000)}
+    row = np.tile(scene, (1, -(-width // scene.shape[1]), 1))[:, :width]
+    with rasterio.open(path, "w", photometric="RGB", **about) as raster:
+        for top in range(0, height, len(row)):
+            part = np.moveaxis(row[: height - top], -1, 0)
+            raster.write(part, window=((top, top + part.shape[1]), (0, width)))
+
+
 def main() -> None:
     """Print a table, or what one process measured."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", default="semantic")
     parser.add_argument("--model", default="seem-lite")
-    parser.add_argument("--kind", default="predict", choices=("predict", "evaluate", "command"))
-    parser.add_argument("--megapixels", type=float, nargs="*", default=list(SIZES))
+    parser.add_argument("--kind", default="predict", choices=("predict", "evaluate", "command", "raster"))
+    parser.add_argument("--tile", type=int, help="see photos in tiles of so many pixels")
+    parser.add_argument("--megapixels", type=float, nargs="*", default=[0.3, 3, 12, 48])
     parser.add_argument("--here", action="store_true", help="measure in this process, and print JSON")
     given = parser.parse_args()
     if given.here:
-        print(json.dumps(measured(given.kind, given.task, given.megapixels[0], given.model)))
+        print(json.dumps(measured(given.kind, given.task, given.megapixels[0], given.model, given.tile)))
         return
     print(f"{given.kind}, {given.task}, {given.model}, one thread\nmegapixels  seconds  MB above the model")
     for megapixels in given.megapixels:
         command = [sys.executable, __file__, "--here", "--task", given.task, "--model", given.model]
+        command += [] if given.tile is None else ["--tile", str(given.tile)]
         command += ["--kind", given.kind, "--megapixels", str(megapixels)]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         found = json.loads(output.strip().splitlines()[-1])

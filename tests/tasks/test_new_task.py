@@ -77,7 +77,7 @@ class PresenceWriter:
         return ()
 
     def add(self, name, file_name, answer, place):
-        return answer
+        return {"present": answer}
 
     def merge(self, told):
         self.files[0].write_text(json.dumps(told))
@@ -125,8 +125,8 @@ def test_one_file_and_one_registration_make_a_task(
     assert run(["predict", str(photos / "images" / "val"), "--prompts", str(prompts), "--out", str(predicted)]) == 0
     said = capsys.readouterr().out
     found = json.loads((predicted / "presence.json").read_text())
-    assert sorted(found) == ["4", "5"] and set(found["4"]) <= set(SPACE.names)
-    assert f"4.png: {len(found['4'])} classes" in said and "presence.json" in said
+    assert sorted(found) == ["4", "5"] and set(found["4"]["present"]) <= set(SPACE.names)
+    assert f"4.png: {len(found['4']['present'])} classes" in said and "presence.json" in said
     assert sorted(path.name for path in (predicted / "overlays").iterdir()) == ["4.jpg", "5.jpg"]
     compared = [
         "compare",

@@ -110,7 +110,7 @@ class AnswerWriter(Protocol):
     def files_of(self, name: str) -> tuple[Path, ...]:
         """The files of a photo alone."""
 
-    def add(self, name: str, file_name: str, answer: Any, place: Georeference | None) -> Any:
+    def add(self, name: str, file_name: str, answer: Any, place: Georeference | None) -> dict[str, Any]:
         """Write the files of a photo.
 
         Args:
@@ -120,7 +120,7 @@ class AnswerWriter(Protocol):
             place: where the photo lies on the earth; none where it is not a raster whose maps are rasters too.
 
         Returns:
-            What `merge` needs of it, as JSON.
+            What `merge` needs of it, a JSON object.
         """
 
     def merge(self, told: Mapping[str, Any]) -> None:
