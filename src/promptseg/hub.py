@@ -6,8 +6,9 @@ each file compared with the hash that the hub states for it.
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,6 @@ HUB_SECONDS = 5.0
 """How long the hub may take to answer at all."""
 LARGEST = 100 * 10**9
 """Bytes that the files of a model may have together."""
-_SMALL = (".json", ".txt")
-_WEIGHTS = (".safetensors", ".bin")
-"""Endings of weight files, the one preferred first."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _LOGIN = "log in with a token that may write (hf auth login)"
@@ -29,21 +27,33 @@ _LOGIN = "log in with a token that may write (hf auth login)"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is read of a repository.
+    """What is read of a repository: files at its top, by patterns such as `*.json`.
 
     Attributes:
-        choose: of the names of its files those that are read; none where it is of another kind.
-        lacking: what a folder still needs to be complete, in words; None for nothing.
+        needed: alternatives, best first, each of patterns that a file must match; the first that is whole is read.
+        others: patterns of files that are read beside them where there are any.
         by_hand: the user's way round the hub, in words.
         largest: bytes that the files may have together.
         fresh: whether the hub is asked for a newer commit of a branch before its cache is used.
     """
 
-    choose: Callable[[Sequence[str]], list[str]]
-    lacking: Callable[[Path], str | None]
+    needed: tuple[tuple[str, ...], ...]
     by_hand: str
+    others: tuple[str, ...] = ()
     largest: int = LARGEST
     fresh: bool = False
+
+    def choose(self, names: Sequence[str]) -> list[str]:
+        """Of the names of a repository's files those that are read; none where it is of another kind."""
+        top = [name for name in names if "/" not in name]
+        for patterns in self.needed:
+            if self.lacking(top, patterns) is None:
+                return [name for name in top if any(fnmatchcase(name, p) for p in (*patterns, *self.others))]
+        return []
+
+    def lacking(self, names: Collection[str], patterns: Sequence[str]) -> str | None:
+        """The first pattern that none of the names matches."""
+        return next((p for p in patterns if not any(fnmatchcase(name, p) for name in names)), None)
 
 
 def hub_folder(repo: str) -> Path:
@@ -55,26 +65,17 @@ def hub_folder(repo: str) -> Path:
     Raises:
         PromptsegError: as `fetch`.
     """
-    return fetch(repo, _MODEL)
+    return fetch(repo, MODEL)
 
 
 def cached_folder(repo: str) -> Path | None:
     """The model of a repository in the hub's cache, if config and weights are there."""
-    return _cached(repo, _MODEL)
+    return _cached(repo, MODEL)
 
 
 def hub_file(repo: str, file: str, by_hand: str) -> Path:
     """A single file of a repository; arguments and errors are those of `fetch`."""
-    return fetch(repo, files_wanted((file,), by_hand)) / file
-
-
-def files_wanted(files: Collection[str], by_hand: str, largest: int = LARGEST, fresh: bool = False) -> Wanted:
-    """Files by their names, all of which must be there."""
-
-    def lacking(folder: Path) -> str | None:
-        return next((name for name in files if not (folder / name).is_file()), None)
-
-    return Wanted(lambda names: [name for name in files if name in names], lacking, by_hand, largest, fresh)
+    return fetch(repo, Wanted(((file,),), by_hand)) / file
 
 
 def fetch(repo: str, wanted: Wanted) -> Path:
@@ -115,14 +116,22 @@ def fetch(repo: str, wanted: Wanted) -> Path:
 
 
 def _cached(repo: str, wanted: Wanted) -> Path | None:
+    """The folder in the hub's cache if all that is wanted is there, of the files that the cache knows of."""
     from huggingface_hub import snapshot_download
 
-    try:
-        name, revision = _parts(repo)
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
-        return folder if wanted.lacking(folder) is None else None
-    except Exception:  # not there, or only in part
-        return None
+    name, revision = _parts(repo)
+    for patterns in wanted.needed:
+        files = [*patterns, *wanted.others]
+        try:
+            there = snapshot_download(
+                name, revision=revision, local_files_only=True, allow_patterns=files, ignore_patterns=["*/*"]
+            )
+            folder = Path(there)
+            if wanted.lacking([file.name for file in folder.iterdir() if file.is_file()], patterns) is None:
+                return folder
+        except Exception:  # not there, or only in part
+            continue
+    return None
 
 
 def _parts(repo: str) -> tuple[str, str | None]:
@@ -141,18 +150,18 @@ def _download(repo: str, wanted: Wanted) -> Path:
     info: Any = HfApi().model_info(name, revision=revision, timeout=HUB_SECONDS, files_metadata=True)
     siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     files = wanted.choose(list(siblings))
+    if not files:
+        lacking = wanted.lacking(list(siblings), wanted.needed[0])
+        raise PromptsegError(f"{repo}: has no {lacking}: check the name, {wanted.by_hand}")
     unknown = next((file for file in files if siblings[file].size is None), None)
     if unknown is not None:
         raise PromptsegError(f"{repo}: the hub does not say how large {unknown} is, {wanted.by_hand}")
     size = sum(siblings[file].size for file in files)
     if size > wanted.largest:
         raise PromptsegError(f"{repo}: its files have {size / 1e9:.1f} GB, more than is fetched, {wanted.by_hand}")
-    folder = Path(snapshot_download(name, revision=revision, allow_patterns=files)) if files else Path()
+    folder = Path(snapshot_download(name, revision=revision, allow_patterns=files))
     for file in files:
         _check(folder / file, siblings[file])
-    lacking = wanted.lacking(folder) if files else "files that are read here"
-    if lacking is not None:
-        raise PromptsegError(f"{repo}: has no {lacking}: check the name, {wanted.by_hand}")
     return folder
 
 
@@ -174,25 +183,12 @@ def _check(path: Path, stated: Any) -> None:
         raise PromptsegError(f"{path}: its {kind} is {found[:12]}, the hub says {digest[:12]}: fetch it again")
 
 
-def wanted_files(names: Sequence[str]) -> list[str]:
-    """Of the files of a repository those of a model that are read: small ones, and the weights in one format."""
-    top = [name for name in names if "/" not in name]
-    found = ([name for name in top if name.endswith(ending)] for ending in _WEIGHTS)
-    weights = next((files for files in found if files), [])
-    return [name for name in top if name.endswith(_SMALL)] + weights
-
-
-def _lacks_of_model(folder: Path) -> str | None:
-    if not (folder / "config.json").is_file():
-        return "config.json"
-    return None if any(file.suffix in _WEIGHTS for file in folder.iterdir()) else "weights"
-
-
-_MODEL = Wanted(
-    wanted_files,
-    _lacks_of_model,
+MODEL = Wanted(
+    (("config.json", "*.safetensors"), ("config.json", "*.bin")),
     "or put its config.json, model.safetensors and tokenizer.json into a folder and give that folder",
+    ("*.json", "*.txt"),
 )
+"""Of the repository of a model: configuration, tokenizer, and the weights in one form."""
 
 
 def push_folder(folder: Path, repo: str, files: Sequence[str], message: str, private: bool | None) -> str:

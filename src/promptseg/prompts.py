@@ -17,7 +17,7 @@ from torch import Tensor
 from promptseg.cards import Card, Figures, public_record, public_spec
 from promptseg.errors import PromptsegError
 from promptseg.files import read_json, write_json, write_text
-from promptseg.hub import HUB, fetch, files_wanted, push_folder
+from promptseg.hub import HUB, Wanted, fetch, push_folder
 from promptseg.label_space import LabelSpace
 from promptseg.record import FitRecord
 from promptseg.tensor_files import fingerprint, read_safetensors, write_safetensors
@@ -30,8 +30,8 @@ RECORD_FILE = "prompts.json"
 CARD_FILE = "README.md"
 WEIGHTS_DTYPE = torch.float16
 """Of changes of weights that are kept: they are small beside the weights that they are added to."""
-_ON_HUB = files_wanted(
-    (RECORD_FILE, TENSOR_FILE),
+_ON_HUB = Wanted(
+    ((RECORD_FILE, TENSOR_FILE),),
     f"or put its {TENSOR_FILE} and {RECORD_FILE} into a folder and give that folder",
     largest=4 * 10**9,
     fresh=True,

@@ -66,13 +66,13 @@ def test_a_repository_is_read_from_the_cache_only_if_it_is_complete(empty_cache,
 
 def test_of_a_repository_only_what_is_read_is_fetched(empty_cache, monkeypatch):
     names = ["README.md", "config.json", "merges.txt", "model.safetensors", "pytorch_model.bin", "onnx/model.json"]
-    assert hub.wanted_files(names) == ["config.json", "merges.txt", "model.safetensors"]
-    assert hub.wanted_files(["config.json", "pytorch_model.bin"]) == ["config.json", "pytorch_model.bin"]
+    assert hub.MODEL.choose(names) == ["config.json", "merges.txt", "model.safetensors"]
+    assert hub.MODEL.choose(["config.json", "pytorch_model.bin"]) == ["config.json", "pytorch_model.bin"]
     asked = []
     info = SimpleNamespace(siblings=[SimpleNamespace(rfilename=name, size=9, lfs=None) for name in names])
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda self, repo, **asked: info)
 
-    def download(repo, revision=None, allow_patterns=None, local_files_only=False):
+    def download(repo, revision=None, allow_patterns=None, ignore_patterns=None, local_files_only=False):
         if local_files_only:
             raise FileNotFoundError
         asked.append((repo, allow_patterns))
@@ -108,7 +108,7 @@ def test_a_pinned_repository_is_bounded_and_known_by_its_hash(empty_cache, monke
         asked.append((repo, revision))
         return SimpleNamespace(siblings=files)
 
-    def download(repo, revision=None, allow_patterns=None, local_files_only=False):
+    def download(repo, revision=None, allow_patterns=None, ignore_patterns=None, local_files_only=False):
         asked.append((repo, revision))
         if local_files_only:
             raise FileNotFoundError

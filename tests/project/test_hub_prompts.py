@@ -2,18 +2,21 @@
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from hub_stand_in import StandIn, refusal
-from huggingface_hub import ModelCard, errors
+from hub_stand_in import NOWHERE, serving
+from huggingface_hub import ModelCard
 from toy_prompts import RECORD, toy_prompts
 
 from promptseg.cards import Figures
 from promptseg.cli.main import run
 from promptseg.errors import PromptsegError
+from promptseg.hub import cached_folder, hub_file, hub_folder
 from promptseg.prompts import Prompts
 
 REPO = "toys/road-and-sky"
@@ -22,7 +25,8 @@ FILES = ("README.md", "prompts.json", "prompts.safetensors")
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    return StandIn(tmp_path / "cache").install(monkeypatch)
+    with serving(tmp_path / "cache", monkeypatch) as hub:
+        yield hub
 
 
 def scores(prompts, **changed):
@@ -120,30 +124,34 @@ def test_a_revision_is_pinned_and_a_branch_is_followed(hub):
 def test_without_a_network_the_cache_serves(hub):
     toy_prompts().push_to_hub(REPO)
     Prompts.load(f"hub:{REPO}")
-    hub.online = False
+    hub.point(NOWHERE)
     assert Prompts.load(f"hub:{REPO}").fingerprint == toy_prompts().fingerprint
     with pytest.raises(PromptsegError, match=r"^other/toys: cannot be fetched \(ConnectError\): fetch it from"):
         Prompts.load("hub:other/toys")
 
 
-def test_a_download_that_broke_off_is_never_read(hub):
+def test_a_download_that_broke_off_is_never_read(hub, monkeypatch):
+    hasty = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})  # the library tries again, and waits
+    monkeypatch.setattr("huggingface_hub.file_download.time", hasty)
     spec = toy_prompts().push_to_hub(REPO)
-    hub.breaks_after = 1
+    hub.breaks.add("prompts.safetensors")
     for name in (spec, f"hub:{REPO}"):
-        with pytest.raises(PromptsegError, match=r"cannot be fetched \(ReadError\)"):
+        with pytest.raises(PromptsegError, match=r"^toys/road-and-sky.*: cannot be fetched \("):
             Prompts.load(name)
-    assert len(list(hub.cache.rglob("prompts.*"))) == 1
-    hub.online = False
+    hub.point(NOWHERE)
     with pytest.raises(PromptsegError, match="cannot be fetched"):
         Prompts.load(spec)
-    hub.online, hub.breaks_after = True, None
+    assert not list(hub.cache.rglob("snapshots/*/prompts.safetensors"))
+    hub.point(hub.url)
+    hub.breaks.clear()
     assert Prompts.load(spec).fingerprint == toy_prompts().fingerprint
 
 
 @pytest.mark.parametrize(("file", "kind"), [("prompts.safetensors", "SHA-256"), ("prompts.json", "Git id")])
 def test_a_file_that_is_not_what_the_hub_states_is_refused_and_removed(hub, file, kind):
     toy_prompts().push_to_hub(REPO)
-    hub.changed[file] = toy_prompts(1).push_to_hub("toys/other") and hub.files("toys/other")[file] + b" "
+    toy_prompts(1).push_to_hub("toys/other")
+    hub.changed[file] = hub.files("toys/other")[file] + b" " * (file == "prompts.json")
     with pytest.raises(PromptsegError, match=f"{file}: its {kind} is .*, the hub says .*: fetch it again"):
         Prompts.load(f"hub:{REPO}")
     assert not any(path.name == file for path in hub.cache.rglob("*"))
@@ -155,7 +163,8 @@ def test_nothing_but_safetensors_and_json_is_fetched(hub):
     toy_prompts().push_to_hub(REPO)
     hub.commit(REPO, {"prompts.bin": b"\x80\x04.", "code.py": b"print()", "sub/prompts.safetensors": b"x"})
     Prompts.load(f"hub:{REPO}")
-    assert sorted(path.name for path in hub.cache.rglob("*") if path.suffix) == ["prompts.json", "prompts.safetensors"]
+    assert sorted(path.name for path in hub.cache.rglob("snapshots/*/*")) == ["prompts.json", "prompts.safetensors"]
+    assert not any(name in call for call in hub.calls for name in (".bin", ".py", "sub/"))
 
 
 @pytest.mark.parametrize(
@@ -166,12 +175,12 @@ def test_sizes_are_bounded_before_anything_comes(hub, size, line):
     hub.sizes["prompts.safetensors"] = size
     with pytest.raises(PromptsegError, match=line):
         Prompts.load(f"hub:{REPO}")
-    assert "snapshot_download" not in hub.calls
+    assert not any("/resolve/" in call for call in hub.calls)
 
 
 def test_a_repository_of_something_else_is_neither_read_nor_written_over(hub):
     hub.commit("toys/sam", {"README.md": b"mine", "config.json": b"{}"})
-    with pytest.raises(PromptsegError, match=r"^toys/sam: has no files that are read here: check the name"):
+    with pytest.raises(PromptsegError, match=r"^toys/sam: has no prompts.json: check the name"):
         Prompts.load("hub:toys/sam")
     with pytest.raises(PromptsegError, match=r"^toys/sam: holds README.md, config.json, but no prompts.json: choose"):
         toy_prompts().push_to_hub("toys/sam")
@@ -182,35 +191,55 @@ def test_a_repository_of_something_else_is_neither_read_nor_written_over(hub):
 
 
 LOADING = [
-    (errors.GatedRepoError, 403, "its files are gated: accept their licence at huggingface.co/toys/road-and-sky"),
-    (errors.RepositoryNotFoundError, 404, "the hub shows no such repository: check the name"),
-    (errors.RevisionNotFoundError, 404, "it has no revision None"),
-]
-PUSHING = [
-    (errors.LocalTokenNotFoundError, 401, "cannot be pushed, as nobody is logged in: log in with a token"),
-    (errors.HfHubHTTPError, 403, "the hub refuses (status 403): check the name, and log in"),
+    ((403, "GatedRepo"), "its files are gated: accept their licence at huggingface.co/toys/road-and-sky and log in"),
+    ((404, "RepoNotFound"), "the hub shows no such repository: check the name"),
+    ((404, "RevisionNotFound"), "it has no revision 'v2': see huggingface.co/toys/road-and-sky/commits/main"),
+    ((500, ""), "cannot be fetched (HfHubHTTPError)"),
 ]
 
 
-@pytest.mark.parametrize(("kind", "status", "line"), LOADING)
-def test_refusals_to_read_are_one_line(hub, kind, status, line):
-    hub.fails_with = refusal(kind, status)
+@pytest.mark.parametrize(("refuses", "line"), LOADING)
+def test_refusals_to_read_are_one_line(hub, refuses, line):
+    hub.refuses = refuses
     with pytest.raises(PromptsegError, match=re.escape(line)) as caught:
-        Prompts.load(f"hub:{REPO}")
-    assert str(caught.value).endswith(
-        "or put its prompts.safetensors and prompts.json into a folder and give that folder"
-    )
+        Prompts.load(f"hub:{REPO}@v2")
+    assert str(caught.value).endswith("put its prompts.safetensors and prompts.json into a folder and give that folder")
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("kind", "status", "line"), PUSHING)
-def test_refusals_to_write_are_one_line(hub, kind, status, line):
-    hub.fails_with = refusal(kind, status)
-    with pytest.raises(PromptsegError, match=re.escape(line)):
+def test_refusals_to_write_are_one_line(hub):
+    hub.refuses = (403, "")
+    with pytest.raises(PromptsegError, match=r"the hub refuses \(status 403\): check the name, and log in"):
         toy_prompts().push_to_hub(REPO)
-    hub.fails_with, hub.online = None, False
+    hub.point(NOWHERE)
     with pytest.raises(PromptsegError, match=r"cannot be pushed \(ConnectError\): try again where there is a network"):
         toy_prompts().push_to_hub(REPO)
+
+
+def test_a_model_is_kept_in_the_cache_whatever_else_its_repository_holds(hub):
+    """The cache lists all files of a commit, also those that are not fetched."""
+    files = {"config.json": b"{}", "model.safetensors": b"x", "tokenizer.json": b"{}", "pytorch_model.bin": b"y"}
+    hub.commit("toys/model", files | {"README.md": b"z", "onnx/model.onnx": b"z", "sub/config.json": b"z"})
+    folder = hub_folder("toys/model")
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    hub.point(NOWHERE)
+    assert hub_folder("toys/model") == cached_folder("toys/model") == folder
+    (folder / "tokenizer.json").unlink()
+    assert cached_folder("toys/model") is None
+
+
+def test_a_single_file_is_pinned_and_held_against_its_hash(hub):
+    old = hub.commit("toys/weights", {"a.bin": b"old", "b.bin": b"other"})
+    hub.commit("toys/weights", {"a.bin": b"new"})
+    assert hub_file("toys/weights", "a.bin", "by hand").read_bytes() == b"new"
+    assert hub_file(f"toys/weights@{old}", "a.bin", "by hand").read_bytes() == b"old"
+    with pytest.raises(PromptsegError, match=r"^toys/weights: has no c.bin: check the name, by hand$"):
+        hub_file("toys/weights", "c.bin", "by hand")
+    hub.changed["b.bin"] = b"wrong"
+    with pytest.raises(PromptsegError, match="b.bin: its SHA-256 is .*, the hub says .*: fetch it again"):
+        hub_file("toys/weights", "b.bin", "by hand")
+    hub.point(NOWHERE)
+    assert hub_file("toys/weights", "a.bin", "by hand").read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("name", ["toys", "toys/a/b", "../etc/passwd", "toys/", "/toys", "toys/a b", ""])

@@ -1,71 +1,51 @@
-"""A stand-in for the model hub, behind the functions of its library that promptseg calls: nothing leaves the process.
+"""A stand-in for the model hub: a server on loopback that speaks to the hub's own library, which runs as it is."""
 
-Calls are held against the signatures of the library, so that one that it would refuse is refused here.
-"""
-
+import base64
 import hashlib
-import inspect
-from collections.abc import Callable
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-import httpx
-import huggingface_hub
 import pytest
-from huggingface_hub import HfApi, errors
-from huggingface_hub.hf_api import BlobLfsInfo, RepoSibling
 
-
-def refusal(kind: type[Exception], status: int = 404) -> Exception:
-    """An error of the library as the hub's answer makes it."""
-    error = kind.__new__(kind)
-    Exception.__init__(error, "refused")
-    error.response = SimpleNamespace(status_code=status)
-    return error
+NOWHERE = "http://127.0.0.1:9"
+"""Nothing listens there."""
 
 
 class StandIn:
-    """Repositories with branches and commits, and the cache of the library on this machine.
+    """Repositories with branches and commits.
 
-    `online`: whether it can be reached; `fails_with`: what every call raises; `breaks_after`: how many files come
-    before the connection breaks; `changed`: what comes in place of a file; `sizes`: what it states of sizes.
+    Attributes:
+        cache: of the library, on this machine.
+        calls: method and path of each request.
+        refuses: status and error code that every request gets.
+        breaks: names of files that are cut off on their way.
+        changed: what comes in place of a file, by its name.
+        sizes: what is said of sizes, by name.
     """
 
-    def __init__(self, cache: Path) -> None:
-        self.cache = cache
+    def __init__(self, cache: Path, patch: pytest.MonkeyPatch) -> None:
+        self.cache, self._patch = cache, patch
         self.branches: dict[str, dict[str, str]] = {}
         self.commits: dict[str, dict[str, bytes]] = {}
-        self.private: dict[str, bool | None] = {}
+        self.private: dict[str, bool] = {}
         self.calls: list[str] = []
-        self.online, self.fails_with = True, None
-        self.breaks_after: int | None = None
+        self.refuses: tuple[int, str] | None = None
+        self.breaks: set[str] = set()
         self.changed: dict[str, bytes] = {}
         self.sizes: dict[str, int | None] = {}
+        self.url = NOWHERE
 
-    def install(self, patch: pytest.MonkeyPatch) -> "StandIn":
-        for name in ("model_info", "create_repo", "create_branch", "upload_folder"):
-            patch.setattr(HfApi, name, self._checked(getattr(self, name), getattr(HfApi, name), method=True))
-        real = huggingface_hub.snapshot_download
-        patch.setattr(huggingface_hub, "snapshot_download", self._checked(self.snapshot_download, real, method=False))
-        return self
-
-    def _checked(self, own: Callable[..., Any], real: Callable[..., Any], method: bool) -> Callable[..., Any]:
-        signature = inspect.signature(real)
-
-        def call(*args: Any, **options: Any) -> Any:
-            bound = signature.bind(*args, **options).arguments
-            if method:
-                bound.pop("self")
-            if not bound.get("local_files_only"):
-                self.calls.append(own.__name__)
-                if not self.online:
-                    raise httpx.ConnectError("unreachable")
-                if self.fails_with is not None:
-                    raise self.fails_with
-            return own(**bound)
-
-        return call
+    def point(self, url: str) -> None:
+        """Where the library looks for the hub from now on."""
+        self._patch.setattr("huggingface_hub.constants.ENDPOINT", url)
+        template = url + "/{repo_id}/resolve/{revision}/{filename}"
+        self._patch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
 
     def commit(self, repo: str, files: dict[str, bytes], branch: str = "main") -> str:
         """Files on top of those of a branch."""
@@ -78,74 +58,131 @@ class StandIn:
     def files(self, repo: str, branch: str = "main") -> dict[str, bytes]:
         return self.commits[self.branches[repo][branch]]
 
-    # The functions of the library
+    def listing(self, oid: str) -> list[dict[str, Any]]:
+        """What the hub says of each file of a commit."""
+        entries = []
+        for name, data in self.commits[oid].items():
+            size, sha = self.sizes.get(name, len(data)), hashlib.sha256(data).hexdigest()
+            entry = {"path": name, "size": size, "oid": hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()}
+            if name.endswith((".safetensors", ".bin")):
+                entry |= {"oid": "0" * 40, "lfs": {"size": len(data), "sha256": sha, "oid": sha, "pointerSize": 130}}
+            entries.append(entry)
+        return entries
 
-    def create_repo(self, repo_id: str, private: bool | None = None, exist_ok: bool = False) -> None:
-        assert exist_ok
-        if repo_id not in self.branches:
-            self.private[repo_id] = private
-            self.commit(repo_id, {".gitattributes": b""})
 
-    def create_branch(self, repo_id: str, branch: str, exist_ok: bool = False) -> None:
-        assert exist_ok
-        self.branches[repo_id].setdefault(branch, self.branches[repo_id]["main"])
+class Refused(Exception):
+    """A status, the code that the library tells its errors by, and perhaps content."""
 
-    def upload_folder(
-        self,
-        repo_id: str,
-        folder_path: Path,
-        allow_patterns: list[str],
-        commit_message: str,
-        revision: str | None = None,
-    ) -> Any:
-        found = {name: (folder_path / name).read_bytes() for name in allow_patterns}
-        return SimpleNamespace(oid=self.commit(repo_id, found, revision or "main"), commit_message=commit_message)
 
-    def model_info(
-        self, repo_id: str, timeout: float, revision: str | None = None, files_metadata: bool = False
-    ) -> Any:
-        assert timeout <= 5
-        content = self.commits[self._resolved(repo_id, revision)]
-        siblings = [self._sibling(name, data) for name, data in content.items()]
-        return SimpleNamespace(siblings=siblings if files_metadata else [RepoSibling(s.rfilename) for s in siblings])
+@contextmanager
+def serving(cache: Path, patch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """A hub that is there until the block ends."""
+    hub = StandIn(cache, patch)
+    patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    patch.setenv("HF_TOKEN", "hf_stand_in")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answers", (_Answers,), {"hub": hub}))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    hub.point(hub.url)
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
 
-    def _sibling(self, name: str, data: bytes) -> RepoSibling:
-        size = self.sizes.get(name, len(data))
-        blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-        large = name.endswith((".safetensors", ".bin"))
-        lfs = BlobLfsInfo(size=len(data), sha256=hashlib.sha256(data).hexdigest(), pointer_size=9) if large else None
-        return RepoSibling(name, size, "0" * 40 if large else blob, lfs)
 
-    def _resolved(self, repo: str, revision: str | None) -> str:
-        if repo not in self.branches:
-            raise refusal(errors.RepositoryNotFoundError)
-        oid = self.branches[repo].get(revision or "main", revision)
-        if oid not in self.commits:
-            raise refusal(errors.RevisionNotFoundError)
-        return str(oid)
+class _Answers(BaseHTTPRequestHandler):
+    hub: StandIn
 
-    def snapshot_download(
-        self,
-        repo_id: str,
-        revision: str | None = None,
-        local_files_only: bool = False,
-        allow_patterns: list[str] | None = None,
-    ) -> str:
-        home = self.cache / f"models--{repo_id.replace('/', '--')}"
-        ref = home / "refs" / (revision or "main")
-        if local_files_only:
-            folder = home / "snapshots" / (ref.read_text() if ref.is_file() else str(revision))
-            if not folder.is_dir():
-                raise errors.LocalEntryNotFoundError("not in the cache")
-            return str(folder)
-        oid = self._resolved(repo_id, revision)
-        ref.parent.mkdir(parents=True, exist_ok=True)
-        ref.write_text(oid)
-        folder = home / "snapshots" / oid
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, name in enumerate(n for n in self.commits[oid] if n in (allow_patterns or [n])):
-            if number == self.breaks_after:
-                raise httpx.ReadError("the connection broke")
-            if not (folder / name).exists():
-                (folder / name).write_bytes(self.changed.get(name, self.commits[oid][name]))
-        return str(folder)
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    do_HEAD = do_POST = do_GET
+
+    def _answer(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.hub.calls.append(f"{self.command} {path}")
+        try:
+            if self.hub.refuses is not None:
+                raise Refused(*self.hub.refuses)
+            if path.startswith("/api/"):
+                self._send(json.dumps(self._api(path.removeprefix("/api/"), body)).encode())
+            else:
+                self._file(path.lstrip("/"))
+        except Refused as refusal:
+            status, code, *more = refusal.args
+            self._send(json.dumps(*more or ({},)).encode(), status, {"X-Error-Code": code})
+
+    def _api(self, path: str, body: bytes) -> Any:
+        if path == "validate-yaml":
+            return {"errors": [], "warnings": []}
+        if path == "repos/create":
+            return self._create(json.loads(body))
+        repo, _, rest = "/".join(path.split("/")[1:3]), None, path.split("/")[3:]
+        what, revision = (*rest, "main", "main")[:2] if len(rest) != 1 else (rest[0], "main")
+        if not rest:
+            what = "revision"
+        oid = self._resolved(repo, revision if what != "branch" else "main")
+        if what == "revision":
+            return {"id": repo, "sha": oid, "siblings": self._siblings(oid)}
+        if what == "tree":
+            return [{"type": "file", **entry, "size": entry["size"] or 0} for entry in self.hub.listing(oid)]
+        if what == "branch":
+            self.hub.branches[repo].setdefault(revision, oid)
+            return {}
+        if what == "preupload":
+            names = [file["path"] for file in json.loads(body)["files"]]
+            return {"files": [{"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names]}
+        assert what == "commit"
+        lines = [json.loads(line) for line in body.splitlines()]
+        files = {line["value"]["path"]: line["value"]["content"] for line in lines if line["key"] == "file"}
+        new = self.hub.commit(repo, {name: base64.b64decode(text) for name, text in files.items()}, revision)
+        return {"success": True, "commitOid": new, "commitUrl": f"{self.hub.url}/{repo}/commit/{new}"}
+
+    def _create(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        repo = f"{wanted['organization']}/{wanted['name']}"
+        if repo in self.hub.branches:
+            raise Refused(409, "", {"url": f"{self.hub.url}/{repo}"})
+        self.hub.private[repo] = wanted.get("private") or wanted.get("visibility") == "private"
+        self.hub.commit(repo, {".gitattributes": b"*.bin"})
+        return {"url": f"{self.hub.url}/{repo}", "name": repo}
+
+    def _siblings(self, oid: str) -> list[dict[str, Any]]:
+        entries = self.hub.listing(oid)
+        return [e | {"rfilename": e["path"], "blobId": e["oid"]} for e in entries]
+
+    def _resolved(self, repo: str, revision: str) -> str:
+        if repo not in self.hub.branches:
+            raise Refused(404, "RepoNotFound")
+        oid = self.hub.branches[repo].get(revision, revision)
+        if oid not in self.hub.commits:
+            raise Refused(404, "RevisionNotFound")
+        return oid
+
+    def _file(self, path: str) -> None:
+        owner, name, _, revision, file = path.split("/", 4)
+        oid = self._resolved(f"{owner}/{name}", revision)
+        data = self.hub.changed.get(file, self.hub.commits[oid].get(file))
+        if data is None:
+            raise Refused(404, "EntryNotFound")
+        tag = hashlib.sha256(data).hexdigest()
+        cut = file in self.hub.breaks and self.command == "GET"
+        self._send(data[: len(data) // 2] if cut else data, 200, {"ETag": f'"{tag}"', "X-Repo-Commit": oid}, len(data))
+
+    def _send(
+        self, data: bytes, status: int = 200, headers: dict[str, str] | None = None, length: int | None = None
+    ) -> None:
+        self.send_response(status)
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data) if length is None else length))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
