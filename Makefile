@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .PHONY: help setup demo test slow lint format measure ci clean
 
@@ -17,12 +18,13 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt requirements.lock
 	@command -v $(PYTHON) >/dev/null || { \
 		echo 'promptseg needs Python 3.11 or newer: $(PYTHON) was not found; try make PYTHON=python3.12'; exit 1; }
 	@echo 'Setting up .venv (once; about a gigabyte, mostly PyTorch) ...'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(PIP) --require-hashes --no-deps -r requirements.lock
+	@$(PIP) --no-build-isolation -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(STAMP)

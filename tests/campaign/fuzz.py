@@ -139,6 +139,7 @@ def main() -> int:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of Pillow, about odd photos
     signal.signal(signal.SIGALRM, too_long)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + GIGABYTES * 2**30,) * 2)
     held, tried, each, fell = Counter[str](), Counter[str](), -(-options.count // len(TARGETS)), 0

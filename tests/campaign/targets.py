@@ -125,7 +125,16 @@ def make_picture(suffix: str) -> Callable[[Path], object]:
 
 def make_trial(root: Path) -> None:
     """A finished trial of a comparison."""
-    score = Score({"miou": 0.5}, {"field": 0.5, "sky": None}, 2, 100, 1.5, None, 4000)
+    score = Score(
+        scores={"miou": 0.5},
+        per_class={"field": 0.5, "sky": None},
+        images=2,
+        parameters=100,
+        ms_per_image=1.5,
+        encode_ms=None,
+        peak_bytes=None,
+        artefact_bytes=4000,
+    )
     write_score(root / "trial.json", ABOUT, score, {"torch": "2"})
 
 

@@ -170,7 +170,8 @@ def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
     try:
         module.load_state_dict(_part(tensors, "module."))
     except RuntimeError as error:
-        raise PromptsegError(f"{path}: belongs to another run ({error}); delete it to start anew") from None
+        reason = " ".join(str(error).split())
+        raise PromptsegError(f"{path}: belongs to another run ({reason}); delete it to start anew") from None
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _part(tensors, "optimizer.").items():
         index, _, key = name.partition(".")
