@@ -2,6 +2,7 @@
 
 import io
 import runpy
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from promptseg.engine.defaults import default_prompts
 from promptseg.engine.runs import load_run, read_header
 from promptseg.errors import PromptsegError
 from promptseg.experiments.plan import Score, read_score, write_score
+from promptseg.export.labels import export_labels
 from promptseg.export.onnx_graph import export_onnx
 from promptseg.features.feature_files import FeatureFiles
 from promptseg.models.seem.files import importing
@@ -64,6 +66,29 @@ def make_folder(root: Path) -> None:
         '{"classes": [{"name": "field", "color": [1, 2, 3]}, {"name": "sky", "kind": "thing"}]}'
     )
     (root / "splits/train.txt").write_text("a\nb\n")
+
+
+def make_export(form: str) -> Callable[[Path], object]:
+    """The photos and labels of `make_folder` as another tool has them."""
+
+    def make(root: Path) -> None:
+        make_folder(root.with_name("source"))
+        export_labels(promptseg.load_dataset(f"folder:{root.with_name('source')}").train, form, root)
+        shutil.rmtree(root.with_name("source"))
+
+    return make
+
+
+CVAT = """<annotations><version>1.1</version><meta><task><labels>
+<label><name>road</name><color>#102030</color><type>any</type></label></labels></task></meta>
+<image id="0" name="a.png" width="12" height="10"><polygon label="road" points="3,2;9,2;9,6" z_order="0"/>
+<mask label="road" rle="2, 3, 1" left="1" top="1" width="3" height="2" z_order="1"/></image></annotations>"""
+
+
+def make_cvat(root: Path) -> None:
+    """A photo, and CVAT's XML for it."""
+    trees.photo(root / "images/a.png", shape=(10, 12))
+    trees.write(root / "annotations.xml", CVAT)
 
 
 def make_run(root: Path) -> None:
@@ -206,6 +231,9 @@ TARGETS = (
     Target("folder: labels", make_folder, "labels/*.png", dataset("folder:{}")),
     Target("COCO", trees.coco, "*.json", dataset("coco:{}")),
     Target("LabelMe", trees.labelme, "**/*.json", dataset("labelme:{}")),
+    Target("YOLO", make_export("yolo"), "**/*.[ty]*", dataset("yolo:{}")),
+    Target("Pascal VOC", make_export("voc"), "**/*.*", dataset("voc:{}")),
+    Target("CVAT", make_cvat, "*.xml", dataset("cvat:{}")),
     Target("COCO panoptic", trees.coco_panoptic, "annotations/*.json", dataset("coco_panoptic:{}")),
     *(
         Target(f"photos {suffix}", make_picture(suffix), "x.*", read_pictures)

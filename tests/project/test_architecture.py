@@ -19,7 +19,7 @@ LONGEST = 400
 ROOT_ENTRIES = {
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "NOTICE"),
     *("src", "tests", "docs", "examples", "benchmarks", "tools"),
-    *("pyproject.toml", "constraints.txt", "Makefile", ".ci", ".gitignore"),
+    *("pyproject.toml", "constraints.txt", "requirements.lock", "Makefile", ".ci", ".gitignore"),
 }
 """What every project has, or CONTRIBUTING explains."""
 HEAVY = ("torch", "numpy", "PIL", "rich", "tokenizers", "transformers")
