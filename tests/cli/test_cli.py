@@ -17,6 +17,7 @@ from PIL import Image
 from tiny import tiny_folder
 
 import promptseg
+from promptseg.cards import Figures
 from promptseg.cli.main import run
 from promptseg.methods.registry import METHODS
 
@@ -236,6 +237,8 @@ def test_evaluate_prints_fractions_as_json(capsys, photos, fitted):
     assert result["miou"] == expected.miou and 0 <= result["miou"] <= 1
     assert result["per_class"] == expected.per_class
     assert (result["split"], result["num_images"]) == ("val", 2)
+    figures = Figures.read(result, prompts.fingerprint, "scores")  # what `push --figures` reads
+    assert figures.scores["miou"] == expected.miou and (figures.data, figures.images) == (photos.name, 2)
 
 
 def test_evaluate_is_zero_shot_without_prompts(capsys, photos, model_folder):

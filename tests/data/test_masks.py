@@ -284,3 +284,13 @@ def test_a_palette_that_was_numbered_anew_is_refused(tmp_path):
     picture.save(tmp_path / "labels/a.png")
     with pytest.raises(PromptsegError, match="its index 0 is class 'road', but its palette shows the colour of 'car'"):
         load_dataset(spec).train[0].semantic()
+
+
+@pytest.mark.parametrize(
+    ("mark", "form"),
+    [("JPEGImages/a.jpg", "voc"), ("annotations.xml", "cvat"), ("data.yaml", "yolo"), ("annotations.json", "coco")],
+)
+def test_a_folder_in_the_form_of_a_tool_is_told_by_its_files(tmp_path, mark, form):
+    trees.photo(tmp_path / "images/a.png")
+    trees.write(tmp_path / mark, "")
+    assert any(f"did you mean {form}:{tmp_path}?" in line for line in said(str(tmp_path)))

@@ -195,6 +195,7 @@ FAULTS = [
     (lambda root: (root / "JPEGImages/a.jpg").unlink(), "JPEGImages: no photos there"),
     (lambda root: (root / "SegmentationClass/a.png").rename(root / "SegmentationClass/b.png"), "none of 1 photos"),
     (lambda root: trees.paint(root / "SegmentationClass/b.png", CLASSES), "b.png: no photo belongs to it"),
+    (lambda root: trees.photo(root / "SegmentationClass/b.jpg"), "b.jpg: ignored, as only .png are read here"),
 ]  # fmt: skip
 
 

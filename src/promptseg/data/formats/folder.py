@@ -24,6 +24,8 @@ from promptseg.errors import PromptsegError
 from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.spec import Spec
 
+_TOOLS = {"JPEGImages": "voc", "annotations.xml": "cvat", "data.yaml": "yolo", "annotations.json": "coco"}
+"""What tells the forms of tools."""
 _BACKGROUND_SHARE = 0.05
 """Of the pixels that must be 255 beside a single other id, for masks of black and white to be suspected."""
 
@@ -47,8 +49,7 @@ def load_folder(spec: Spec) -> Dataset:
     table = read_table(root)
     if table is None:
         _check_parts(root)
-        mend = "lay the folder out as `promptseg data list` says"
-        raise PromptsegError(f"{root}: has no {CLASSES}; {mend}, or add one of {', '.join(TABLES)}")
+        raise PromptsegError(f"{root}: has no {CLASSES}; {_mend(root)}, or add one of {', '.join(TABLES)}")
     table = _with_values(spec, table)
     files = list_files(root, table.label_space.names)
     if not files.labels:
@@ -79,7 +80,13 @@ def _check_parts(root: Path) -> None:
     }
     for part, exists in there.items():
         if not exists:
-            raise PromptsegError(f"{root}: has no {part}; lay the folder out as `promptseg data list` says")
+            raise PromptsegError(f"{root}: has no {part}; {_mend(root)}")
+
+
+def _mend(root: Path) -> str:
+    """What to do about a folder that is laid out otherwise: perhaps it is in the form of a tool."""
+    form = next((form for mark, form in _TOOLS.items() if (root / mark).exists()), None)
+    return "lay the folder out as `promptseg data list` says" if form is None else f"did you mean {form}:{root}?"
 
 
 def _with_background(

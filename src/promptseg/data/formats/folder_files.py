@@ -84,7 +84,8 @@ def list_files(root: Path, names: Sequence[str]) -> FolderFiles:
             labels = _by_id(place, walk_files(place.labels), LABEL_SUFFIXES, found, place.labels)
         else:
             labels = _beside(place, files, classes)
-            files = [path for path in files if path not in set(labels.values())]
+            taken = set(labels.values())
+            files = [path for path in files if path not in taken]
         images = _by_id(place, files, IMAGE_SUFFIXES, found)
         found.images |= images
         _match(labels, images, classes, found)

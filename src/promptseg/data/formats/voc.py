@@ -56,9 +56,10 @@ def load_voc(spec: Spec) -> Dataset:
     spec.check_options(SPLIT_OPTIONS)
     root = find_root(spec.where, (PHOTOS, CLASS_MAPS), _AROUND)
     table, said = _table(root)
-    photos, twins = _by_id(root / PHOTOS, IMAGE_SUFFIXES)
-    maps, more = _by_id(root / (_LABELME if (root / _LABELME).is_dir() else CLASS_MAPS), (".png",))
-    objects, others = _by_id(root / OBJECT_MAPS, (".png",))
+    twins: list[Defect] = []
+    photos = _by_id(root / PHOTOS, IMAGE_SUFFIXES, twins, said)
+    maps = _by_id(root / (_LABELME if (root / _LABELME).is_dir() else CLASS_MAPS), (".png",), twins, said)
+    objects = _by_id(root / OBJECT_MAPS, (".png",), twins, said)
     if not photos:
         raise DefectError(root / PHOTOS, "no photos there", "unpack the images there")
     reader, samples = MapReader(table), dict[str, FileSample]()
@@ -70,8 +71,8 @@ def load_voc(spec: Spec) -> Dataset:
     left = [id_ for id_ in photos if id_ not in maps]
     said += [*without_photo(maps, photos), *unlabelled(root, left, len(photos)), *_without_objects(samples, objects)]
     dataset = open_own("voc", root, spec, samples, table.label_space, said, aside=left, lists=LISTS)
-    if defects := [*twins, *more, *others]:
-        raise DatasetError(defects, dataset)
+    if twins:
+        raise DatasetError(twins, dataset)
     return dataset
 
 
@@ -96,16 +97,18 @@ def _with_things(root: Path, space: LabelSpace) -> LabelSpace:
     return replace(space, classes=tuple(c if c.name in stated else replace(c, is_thing=True) for c in space.classes))
 
 
-def _by_id(folder: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], list[Defect]]:
-    """Pictures by their path below a folder without suffix, and second ones of a name."""
+def _by_id(folder: Path, suffixes: tuple[str, ...], twins: list[Defect], said: list[Defect]) -> dict[str, Path]:
+    """Pictures by their path below a folder without suffix; second ones of a name, and other pictures, are noted."""
     found: dict[str, Path] = {}
-    twins = []
     for path in walk_files(folder):
         if path.suffix.lower() in suffixes:
             other = found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
             if other is not path:
                 twins.append(Defect(str(path), f"has the same name as {other.name}", "rename or remove one of them"))
-    return found, twins
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            reason = f"ignored, as only {', '.join(suffixes)} are read here"
+            said.append(Defect(str(path), reason, "save it as PNG where it was drawn", "warning"))
+    return found
 
 
 def _without_objects(samples: Mapping[str, FileSample], objects: Mapping[str, Path]) -> Iterator[Defect]:
