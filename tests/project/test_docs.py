@@ -124,7 +124,7 @@ def test_a_comparison_is_of_methods_with_settings_that_exist(command):
     _, given = parsed(command.promptseg)
     for text in given["methods"].split(","):
         variant = read_variant(text)
-        resolve("tuned", METHODS.find(variant.method), variant.settings)
+        resolve(given["preset"], METHODS.find(variant.method), variant.settings)
 
 
 @pytest.mark.parametrize("command", [command for command in WHOLE if command.promptseg[0] == "reproduce"], ids=ids)
