@@ -22,7 +22,7 @@ from promptseg.reports.pictures import write_picture
 SMALL = "train=4&val=2&size=128x64"
 TWO_STEPS = ("--steps", "2", "--shots", "1")
 TRAINING = ("fit", "compare")
-OWN_TESTS = ("demo", "reproduce", "app", "serve", "push")
+OWN_TESTS = ("demo", "reproduce", "app", "serve", "label-studio", "push")
 """Minutes long, without an end, or elsewhere: the demo is run below, all others by their own tests."""
 NAMES = {entry.name for entry in list_models()}
 

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from promptseg.cli import data, evaluate, experiments, export, fit, models, page, predict, push, report, serve
+from promptseg.cli import (
+    data,
+    evaluate,
+    experiments,
+    export,
+    fit,
+    label_studio,
+    models,
+    page,
+    predict,
+    push,
+    report,
+    serve,
+)
 from promptseg.cli.interrupts import INTERRUPTED
 from promptseg.cli.options import new_app, show_help
 from promptseg.cli.output import exit_code, explain, fail, start_messages
@@ -20,6 +33,7 @@ app.command("compare")(experiments.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
+app.command("label-studio")(label_studio.label_studio)
 app.command("export")(export.export)
 app.command("push")(push.push)
 app.command("report")(report.report)

@@ -1,7 +1,7 @@
 """What prompts say of one photo, in the forms of other programs: COCO's JSON, and a PNG of ids."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from promptseg.data.images import label_picture
 from promptseg.data.sample import PanopticLabels
 from promptseg.errors import PromptsegError
-from promptseg.export.parts import Part, parts
+from promptseg.export.parts import Part, part_of, parts
 from promptseg.label_space import LabelSpace
 from promptseg.models.base import Size
 from promptseg.tasks.answer_files import categories, image_entry, instance_entries, segment_entries, segment_picture
@@ -60,6 +60,23 @@ def png_answer(answer: Answer, label_space: LabelSpace) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def objects_of(answer: Answer) -> Iterator[tuple[Part, float | None]]:
+    """The objects of an answer, with their scores if they have any: connected parts of a map, instances, or segments.
+
+    Instances and segments may be in several pieces.
+    """
+    if isinstance(answer, Instances):
+        for index, (class_id, score) in enumerate(zip(answer.class_ids.tolist(), answer.scores.tolist(), strict=True)):
+            if (found := part_of(class_id, answer.mask(index), False)) is not None:
+                yield found, score
+    elif isinstance(answer, PanopticLabels):
+        for segment in answer.segments:
+            if (found := part_of(segment.class_id, answer.map == segment.id, segment.is_crowd)) is not None:
+                yield found, None
+    else:
+        yield from ((part, None) for part in parts(answer))
 
 
 def part_entries(found: Iterable[Part], size: Size, image: int, first_id: int) -> list[dict[str, Any]]:

@@ -2,13 +2,13 @@
 
 import os
 import secrets
-from typing import Any
 
 import typer
 
 from promptseg.engine.predict import Labeller
 from promptseg.extras import import_extra
 from promptseg.serve.address import LOOPBACK, claim, served_hosts
+from promptseg.serve.running import run_server
 
 TOKEN = "PROMPTSEG_TOKEN"
 """The environment variable that holds the token; arguments are seen by all users of a machine."""
@@ -31,25 +31,14 @@ def serve(labeller: Labeller, host: str, port: int, bound: int, megabytes: int) 
         PromptsegError: the extra is not installed, a bound out of range, or an address that cannot be used.
     """
     import_extra("fastapi", "app", "the endpoint")
-    uvicorn = import_extra("uvicorn", "app", "the endpoint")
     from promptseg.serve.endpoint import create_endpoint
 
     listening = claim(host, port)
     token = os.environ.get(TOKEN) or (None if host in LOOPBACK else secrets.token_urlsafe(24))
     hosts = served_hosts(host, listening.getsockname()[1])
     application = create_endpoint(labeller, bound, hosts, token, 1_000_000 * megabytes)
-    server = uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="on"))
-    signals = 0
-
-    def handle_exit(signal: int, frame: Any) -> None:
-        nonlocal signals
-        signals += 1
-        server.should_exit, server.force_exit = True, signals > 1
-
-    server.handle_exit = handle_exit
     _announce(labeller, hosts[0], token)
-    server.run(sockets=[listening])
-    return signals
+    return run_server(application, listening)
 
 
 def _announce(labeller: Labeller, host: str, token: str | None) -> None:

@@ -1,0 +1,1 @@
+"""Labelling tools that ask promptseg for labels: Label Studio and CVAT."""
