@@ -148,3 +148,16 @@ def test_without_rasterio_a_geotiff_is_refused_with_what_to_install(tmp_path, mo
     monkeypatch.setitem(sys.modules, "rasterio", None)
     with pytest.raises(PromptsegError, match=r"pip install 'promptseg\[geo\]'"):
         open_photo(path, tiled=True)
+
+
+def test_a_raster_that_ends_too_early_is_told_and_the_others_are_labelled(prompts, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    for name in ("a", "b"):
+        write(tmp_path / f"photos/{name}.tif", PHOTO, photometric="RGB", **PLACE)
+    whole = (tmp_path / "photos/a.tif").read_bytes()
+    (tmp_path / "photos/a.tif").write_bytes(whole[: len(whole) // 2])
+    given = ["predict", str(tmp_path / "photos"), "--prompts", str(prompts), "--out", str(tmp_path / "out")]
+    assert run([*given, "--tile", "64"]) == 2
+    said = capsys.readouterr()
+    assert "a.tif: cannot be read" in said.err and "1 of 2 photos labelled" in said.out
+    assert [file.name for file in (tmp_path / "out/labels").iterdir()] == ["b.tif"]

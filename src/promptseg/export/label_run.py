@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from promptseg.data.defects import DefectError
 from promptseg.data.photo_pixels import PhotoPixels
 from promptseg.engine.answers import at_once
 from promptseg.engine.predict import Labeller
@@ -64,8 +65,7 @@ class LabelRun:
             read = read_ahead((self._read(*photo) for photo in photos), _READ_AHEAD)
             tracked = (photo for _, photo in zip(bar.track(photos, "predict"), read, strict=True))
             while batch := list(islice(tracked, at_once(self._labeller.device))):
-                finished += sum(photo.error is None for photo in batch)
-                self._finish(batch)
+                finished += self._finish(batch)
         return finished
 
     def _read(self, name: str, path: Path) -> _Photo:
@@ -86,18 +86,30 @@ class LabelRun:
         except PromptsegError as error:
             return _Photo(path, record, None, str(error))
 
-    def _finish(self, batch: Sequence[_Photo]) -> None:
+    def _finish(self, batch: Sequence[_Photo]) -> int:
+        """Label photos and write what is said of them; how many are finished then."""
         for photo in batch:
             if photo.error is not None:
                 self._fail(photo.error)
-        self.before += sum(photo.pixels is None and photo.error is None for photo in batch)
-        for photo, pixels, answer in self._answers(batch):
+        done = sum(photo.pixels is None and photo.error is None for photo in batch)
+        self.before += done
+        for photo, pixels, answer in self._answers([photo for photo in batch if photo.pixels is not None]):
             name = photo.record["name"]
             summary, told = self._writer.add(name, f"{name}{photo.path.suffix}", pixels, answer)
             self._folder.add(photo.record | {"summary": summary, "told": told})
             self._say(f"{photo.path}: {summary}")
+            done += 1
+        return done
 
-    def _answers(self, batch: Sequence[_Photo]) -> Iterator[tuple[_Photo, PhotoPixels, object]]:
-        waiting = [(photo, photo.pixels) for photo in batch if photo.pixels is not None]
-        answers = self._labeller([pixels for _, pixels in waiting])
-        return ((photo, pixels, answer) for (photo, pixels), answer in zip(waiting, answers, strict=True))
+    def _answers(self, photos: Sequence[_Photo]) -> Iterator[tuple[_Photo, PhotoPixels, object]]:
+        given = [photo.pixels for photo in photos if photo.pixels is not None]
+        try:
+            answers = self._labeller(given)
+        except DefectError as error:  # of a raster, which is read while it is labelled
+            if len(photos) == 1:
+                self._fail(str(error))
+                return
+            for photo in photos:
+                yield from self._answers([photo])
+            return
+        yield from zip(photos, given, answers, strict=True)

@@ -15,11 +15,10 @@ from promptseg.label_space import IGNORE, Color, LabelSpace
 from promptseg.models.capabilities import ObjectPrompt
 from promptseg.reports.pictures import INK, PAPER, Picture, legend, overlay, stack
 from promptseg.tasks.base import Drawing, Region
+from promptseg.tasks.instances import window
 
 READABLE_WIDTH = 960
 """Smaller photos are enlarged to about this width, pixels: labels need room."""
-LARGEST_OVERLAY = 4_000_000
-"""Larger photos are shrunk to about so many pixels: overlays are for people, and memory must not grow with photos."""
 _OPACITY, _PAD = 0.4, 2
 
 Box = tuple[float, float, float, float]
@@ -53,8 +52,10 @@ def outlined(photo: Picture, regions: Sequence[Region], width: int = READABLE_WI
     canvas = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC)).astype(np.float32)
     masks = [_resized(region.mask(), size) for region in regions]
     for region, mask in reversed(list(zip(regions, masks, strict=True))):
-        canvas[mask] = (1 - _OPACITY) * canvas[mask] + _OPACITY * np.array(region.color, np.float32)
-        canvas[mask & ~binary_erosion(mask, iterations=max(2, size[0] // 600))] = region.color
+        place = window(mask)  # of hundreds of regions on a large photo most are small
+        part, inside = canvas[place], mask[place]
+        part[inside] = (1 - _OPACITY) * part[inside] + _OPACITY * np.array(region.color, np.float32)
+        part[inside & ~binary_erosion(inside, iterations=max(2, size[0] // 600))] = region.color
     picture = Image.fromarray(np.rint(canvas).astype(np.uint8))
     draw, taken = ImageDraw.Draw(picture), list[Box]()
     for region, mask in zip(regions, masks, strict=True):
@@ -73,9 +74,10 @@ def _label(draw: ImageDraw.ImageDraw, region: Region, mask: NDArray[np.bool_], t
     """Write the region's text where the mask is widest, or the nearest free line below or above; returns its box."""
     height = max(13, draw.im.size[0] // 80)
     font = ImageFont.load_default(height)
+    rows, columns = window(mask)
     # The border of the picture ends a mask as well.
-    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    depth = distance_transform_edt(np.pad(mask[rows, columns], 1))[1:-1, 1:-1]
+    y, x = np.add(np.unravel_index(depth.argmax(), depth.shape), (rows.start, columns.start))
     size = (font.getlength(region.text), height)
     shifts = [0, *(sign * lines * (height + 3 * _PAD) for lines in range(1, 4) for sign in (1, -1))]
     boxes = [_box(size, (float(x), float(y) + shift), draw.im.size) for shift in shifts]

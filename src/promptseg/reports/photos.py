@@ -6,9 +6,9 @@ from typing import Any
 
 from promptseg.data.photo_pixels import PhotoPixels
 from promptseg.label_space import LabelSpace
-from promptseg.reports.outlines import LARGEST_OVERLAY, drawn
+from promptseg.reports.outlines import drawn
 from promptseg.reports.pictures import write_picture
-from promptseg.tasks.base import Task
+from promptseg.tasks.base import SHOWN_PIXELS, Task
 from promptseg.tasks.registry import TASKS, build_task
 
 
@@ -41,7 +41,7 @@ class PhotoWriter:
         drawing = self._task.drawing(answer, self._space)
         told = self._answers.add(name, file_name, answer, photo.place)
         if self._with_overlays:
-            write_picture(self._overlays / f"{name}.jpg", drawn(photo.picture(LARGEST_OVERLAY), drawing, self._space))
+            write_picture(self._overlays / f"{name}.jpg", drawn(photo.picture(SHOWN_PIXELS), drawing, self._space))
         return drawing.summary, told
 
     def merge(self, told: Mapping[str, Any]) -> None:

@@ -22,6 +22,8 @@ ItemT = TypeVar("ItemT")
 
 BLOCK_PIXELS = 2**22
 """Pixels that are counted together: what is made of them on the way has eight bytes for each."""
+SHOWN_PIXELS = 4_000_000
+"""Larger photos are shown to people with about so many pixels: memory and time must not grow with photos."""
 SUMMARY_ITEMS = 3
 """How many classes the line about an answer names."""
 
@@ -72,7 +74,7 @@ class Region:
     """A mask with the colour and the text it is shown by.
 
     Attributes:
-        mask: gives it, (H, W) bool; all of a large photo at once would not fit into memory.
+        mask: gives it, (H, W) bool, or thinned out; all of a large photo at once would not fit into memory.
         color: what it is tinted and outlined with.
         text: what is written on it.
     """

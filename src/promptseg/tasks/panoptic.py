@@ -6,6 +6,7 @@ Loss: that of predictions matched with the labelled segments, objects and stuff 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from promptseg.tasks.answer_files import (
     write_segment_ids,
     written_map,
 )
-from promptseg.tasks.base import Columns, Drawing, Region, Scores, TaskKind, counted, mean, row_blocks
+from promptseg.tasks.base import SHOWN_PIXELS, Columns, Drawing, Region, Scores, TaskKind, counted, mean, row_blocks
 from promptseg.tasks.masks import image_masks, query_logits, strips
 from promptseg.tasks.matched_loss import (
     MatchedSettings,
@@ -202,9 +203,11 @@ class PanopticTask:
     def drawing(self, answer: PanopticLabels, label_space: LabelSpace) -> Drawing:
         """Stuff in the colour of its class, every object in a colour of its own."""
         things, names = set(label_space.thing_ids), label_space.names
+        step = ceil(sqrt(answer.map.size / SHOWN_PIXELS))
+        shown = answer.map[::step, ::step]
         regions = tuple(
             Region(
-                partial(np.equal, answer.map, segment.id),
+                partial(np.equal, shown, segment.id),
                 color if segment.class_id in things else label_space.colors[segment.class_id],
                 names[segment.class_id],
             )
