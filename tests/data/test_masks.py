@@ -250,6 +250,11 @@ BROKEN = [
     ),
     ({"labels/a.png": coloured(IDS)}, [*ROWS, ROWS[0] | {"name": "bus"}], "gives 'road' and 'bus' one color"),
     ({"labels/a_bus.png": black_white(1)}, NAMES, "none of 1 photos has labels"),
+    (
+        {"labels/a_car.jpg": black_white(1)},
+        NAMES,
+        "a_car.jpg: ignored, as only .png, .tif, .tiff, .bmp, .gif are read here",
+    ),
 ]
 
 

@@ -59,13 +59,12 @@ def load_folder(spec: Spec) -> Dataset:
     table, background, said = _with_background(root, spec, table, files)
     samples = {id_: _sample(files, id_, table, background, overlap) for id_ in files.images if id_ in files.labels}
     if not samples:
-        if files.defects:
-            first = files.defects[0]
-            raise DefectError(first.file, first.reason, first.mend)
+        if told := [*files.defects, *files.strays]:
+            raise DefectError(told[0].file, told[0].reason, told[0].mend)
         reason = f"none of {len(files.images)} photos has labels"
         raise DefectError(root / "labels", reason, f"name them as the photos: {next(iter(files.images))}.png")
     left = [i for i in files.images if i not in files.labels]
-    warnings = [*table.said, *said, *files.warnings, *unlabelled(root, left, len(files.images))]
+    warnings = [*table.said, *said, *files.orphans, *files.strays, *unlabelled(root, left, len(files.images))]
     dataset = open_own("folder", root, spec, samples, table.label_space, warnings, aside=left)
     if files.defects:
         raise DatasetError(files.defects, dataset)

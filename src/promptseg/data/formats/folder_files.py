@@ -44,8 +44,10 @@ class FolderFiles:
     labels: dict[str, PhotoLabels] = field(default_factory=dict)
     defects: list[Defect] = field(default_factory=list)
     """Two files of one id, and labels that could mean several things."""
-    warnings: list[Defect] = field(default_factory=list)
-    """Labels without a photo, and files of other formats."""
+    strays: list[Defect] = field(default_factory=list)
+    """Warnings of files of other formats."""
+    orphans: list[Defect] = field(default_factory=list)
+    """Warnings of labels without a photo."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _by_id(
             mend = "save it as PNG where it was drawn: this format blurs ids" if blurred else "convert or move it"
             reason = f"ignored, as only {', '.join(suffixes)} are read here"
             if place.photos != place.labels:
-                found.warnings.append(Defect(str(path), reason, mend, "warning"))
+                found.strays.append(Defect(str(path), reason, mend, "warning"))
             continue
         id_ = _id_of(place, path, folder or place.photos)
         if id_ in by_id:
@@ -203,7 +205,7 @@ def _match(
             (own.maps if class_id is None else own.masks[class_id]).append(path)
         else:
             reason = "no photo belongs to it"
-            found.warnings.append(Defect(str(path), reason, "add the photo, or rename it", "warning"))
+            found.orphans.append(Defect(str(path), reason, "add the photo, or rename it", "warning"))
 
 
 def _words(id_: str, class_id: int | None, classes: Mapping[str, Sequence[int]]) -> str:
