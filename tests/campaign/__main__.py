@@ -150,8 +150,8 @@ def kills(place: Place, target: Target, dice: random.Random, long: bool) -> None
         for what in (signal.SIGINT, signal.SIGTERM) if target.command.signals else ():
             case = f"{what.name} after {at:.2f} s"
             interrupted(place, "signals at random", target, case, after_seconds(at, what))
-    if target.command.trains:
-        for number, times in itertools.product(range(1, 24, 2 if long else 22), (1, 2)):
+    if steps := target.command.steps:
+        for number, times in itertools.product(range(1, steps, 2 if long else steps - 2), (1, 2)):
             case = f"{times} ctrl-C in step {number}"
             interrupted(place, "signals in an update", target, case, in_update(number, times=times))
 
@@ -160,8 +160,8 @@ def shortages(place: Place, target: Target, dice: random.Random, long: bool) -> 
     """A full disk, few open files, no home, an odd clock, closed streams."""
     for most in SIZES if long else dice.sample(SIZES, 2):
         refused(place, "full disk", target, f"at {most} bytes", limited(resource.RLIMIT_FSIZE, most))
-    if target.command.kept:
-        return  # where the cache is the home's, these are cases of the others
+    if (target.command.alike and not long) or target.command.kept:
+        return
     refused(place, "64 open files", target, "", limited(resource.RLIMIT_NOFILE, 64))
     refused(place, "no home", target, "", without_home)
     refused(place, "a clock that runs backwards", target, "", clock_backwards)

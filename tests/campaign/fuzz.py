@@ -13,13 +13,13 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # loaded before seconds are counted
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "support")]
 
@@ -28,6 +28,7 @@ from targets import TARGETS, Target  # noqa: E402
 import promptseg  # noqa: E402
 
 SECONDS, GIGABYTES = 20, 4
+"""Of the processor, as other programs may be busy; ten times as long by the clock."""
 STRANGE = (
     None,
     True,
@@ -91,8 +92,8 @@ def change_value(tree: Any, dice: random.Random) -> None:
 
 def verdict(target: Target, root: Path) -> str:
     """What is wrong with how a file was read; empty if nothing."""
-    began = time.monotonic()
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(10 * SECONDS)
     try:
         target.read(root)
     except promptseg.PromptsegError as error:
@@ -101,8 +102,9 @@ def verdict(target: Target, root: Path) -> str:
     except BaseException as error:
         return f"{type(error).__name__}: {str(error)[:160]}"
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-    return f"took {time.monotonic() - began:.0f} s" if time.monotonic() - began > SECONDS else ""
+    return ""
 
 
 def too_long(number: int, frame: object) -> None:
@@ -138,7 +140,8 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of Pillow, about odd photos
-    signal.signal(signal.SIGALRM, too_long)
+    for alarm in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(alarm, too_long)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + GIGABYTES * 2**30,) * 2)

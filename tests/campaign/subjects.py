@@ -32,20 +32,22 @@ class Command:
         words: the command line; none for the saves of the page.
         again: what is added to it when it is to go on.
         given: a folder that the folder is a copy of at the start.
-        trains: whether it makes steps of an optimiser, 24 of them.
+        steps: how many steps of an optimiser it makes.
         kept: whether image features are kept on disk, in the folder too.
         signals: whether it answers to ctrl-C and SIGTERM as commands do.
         short: whether the short form has it.
+        alike: whether it takes the same way as another where it lacks more than room on the disk.
     """
 
     name: str
     words: tuple[object, ...] = ()
     again: tuple[object, ...] = ()
     given: Path | None = None
-    trains: bool = False
+    steps: int = 0
     kept: bool = False
     signals: bool = True
     short: bool = True
+    alike: bool = False
 
     def work(self, out: Path, again: bool = False) -> Work:
         """What a child process does."""
@@ -95,24 +97,27 @@ def commands(sources: Sources) -> list[Command]:
     """The commands of the campaign; those that need prompts come after a fit, which makes them."""
     root = sources.root
     given = ("--model", root / "model", "--data", sources.data, "--shots", 2)
-    fit = ("fit", *given, "--set", "batch_size=1", "--steps", 24)
+    fit = ("fit", *given, "--set", "batch_size=1")
     pixels = ("--set", "pixels=500")
     several = ("--methods", "zero-shot,semprompt,ssprompt", "--seeds", "0,1", "--steps", 3, "--set", "batch_size=1")
+    # A checkpoint is written after 20 steps. Those of ssf go through the image encoder and take long.
+    steps = dict.fromkeys(FITS, 24) | {"zero-shot": 0, "pixprompt": 0, "ssf": 6}
     own = {"pixprompt": ("fit", *given, *pixels), "ssf-pixprompt": (*fit, *pixels)}
     fits = [
         Command(
             f"fit {method}",
-            (*own.get(method, fit), "--method", method),
+            (*own.get(method, fit), "--method", method, *(("--steps", steps[method]) if steps[method] else ())),
             ("--resume",),
-            trains=method not in ("zero-shot", "pixprompt"),
+            steps=steps[method],
             short=method in FITS[:4],
+            alike=method != FITS[0],
         )
         for method in FITS
     ]
-    disk = (*fit, "--method", "semprompt", "--set", "features=disk")
+    disk = (*fit, "--steps", 24, "--method", "semprompt", "--set", "features=disk")
     return [
         *fits,
-        Command("fit, features on disk", disk, ("--resume",), kept=True),
+        Command("fit, features on disk", disk, ("--resume",), kept=True, alike=True),
         Command("compare", ("compare", *given, *several)),
         Command("predict", ("predict", sources.data / "images", "--prompts", root / "prompts")),
         Command("import", ("models", "import", root / "official.pt", "--config", "tiny", "--tokenizer", TOKENIZER)),
