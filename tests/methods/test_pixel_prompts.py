@@ -17,9 +17,9 @@ from promptseg.engine.trainer import Trainer
 from promptseg.errors import PromptsegError
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import IGNORE
-from promptseg.methods.pixel.choice import FEW, FOLD_PIXELS, FOLDS, choose, folds, mean_iou
+from promptseg.methods.pixel.choice import FEW, FOLDS, PIXELS, choose, compared, folds, mean_iou
 from promptseg.methods.pixel.samples import PixelSampler, PixelSamples, draw_pixels, look_up, own_evidence
-from promptseg.methods.pixel.solver import HOLD, PixelProblem, Recipe
+from promptseg.methods.pixel.solver import AXES, HOLD, PixelProblem, Recipe
 from promptseg.models.base import Prediction
 from promptseg.models.evidence import FLOOR, Evidence
 from promptseg.tasks.label_maps import label_map
@@ -138,7 +138,7 @@ def test_the_solution_is_that_of_another_solver(recipe) -> None:
     samples = problem()
     size = 3 * 7 + (3 if recipe.trust == "learned" else 0)
     expected = minimize(lambda v: objective(samples, recipe, v), np.ones(size) * 0.1, method="BFGS", tol=1e-9)
-    solver = PixelProblem(clone(samples), 3)
+    solver = PixelProblem.of(clone(samples))
     solution = solver.solve(recipe, steps=200)
     assert abs(solution.value - expected.fun) < 1e-5
     embedding, bias, trust = solver.folded(solution)
@@ -153,7 +153,7 @@ def test_the_solution_is_that_of_another_solver(recipe) -> None:
     for size_ in (1e-2, 1e-1):
         neighbour = numbers + size_ * random_.normal(size=numbers.shape)
         assert objective(samples, recipe, neighbour) > expected.fun
-    assert torch.equal(scores.argmax(1), solver.classes_at(solution, torch.arange(len(samples))))
+    assert torch.equal(scores.argmax(1), solver.answered(solution))
 
 
 def clone(samples: PixelSamples) -> PixelSamples:
@@ -168,7 +168,7 @@ def moments(samples: PixelSamples) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_a_start_changes_the_way_but_not_the_end() -> None:
     samples = problem()
-    solver = PixelProblem(clone(samples), 3)
+    solver = PixelProblem.of(clone(samples))
     cold = solver.solve(Recipe(1e-2), steps=200)
     for other in RECIPES:
         warm = solver.solve(Recipe(1e-2), start=solver.solve(other, steps=200), steps=200)
@@ -176,10 +176,21 @@ def test_a_start_changes_the_way_but_not_the_end() -> None:
         torch.testing.assert_close(warm.axes, cold.axes, rtol=0, atol=2e-2)
 
 
+def test_few_axes_and_samples_are_a_start_for_all_of_them() -> None:
+    samples = problem(3000, dim=300)
+    solver = PixelProblem.of(clone(samples))
+    few = solver.at(torch.arange(0, 3000, 2)).leading()
+    assert few.x.shape == (1500, AXES)
+    for recipe in RECIPES[:2]:
+        best = solver.solve(recipe, steps=300)
+        assert solver.solve_from_leading(recipe, 60).value - best.value < 1e-4
+        assert solver.solve_from_leading(recipe, 8).value <= solver.solve(recipe, steps=8).value + 1e-5
+
+
 def test_channels_that_never_change_have_no_part_in_the_answer() -> None:
     samples = problem()
     samples.features[:, 2] = 5.0
-    solver = PixelProblem(clone(samples), 3)
+    solver = PixelProblem.of(clone(samples))
     embedding, bias, trust = solver.folded(solver.solve(Recipe(1e-2)))
     assert (embedding[:, 2] == 0).all()
     assert all(torch.isfinite(one).all() for one in (embedding, bias, trust))
@@ -195,7 +206,8 @@ def test_whole_shots_are_held_out_each_once() -> None:
         for (rows, _), one in zip(found, held_out, strict=True):
             assert not one & set(shots[rows].tolist())
     many = torch.arange(10).repeat_interleave(4000)
-    assert all(len(rows) == len(held_out) == FOLD_PIXELS for rows, held_out in folds(many, 10, seed=0))
+    rows = compared(many, seed=0)
+    assert len(set(rows.tolist())) == len(rows) == PIXELS and set(many[rows].tolist()) == set(range(10))
 
 
 def test_mean_iou_is_that_of_the_task() -> None:
@@ -207,7 +219,7 @@ def test_mean_iou_is_that_of_the_task() -> None:
 
 def test_what_helps_on_held_out_shots_is_chosen_and_its_gain_is_told() -> None:
     samples = problem(1200)
-    choice = choose(PixelProblem(clone(samples), 3), samples, 3, seed=0)
+    choice = choose(PixelProblem.of(clone(samples)), samples.shots, seed=0)
     assert choice.recipe is not None and choice.gain > choice.deviation > 0
     assert choice.trials[0].recipe is None
     assert choice.gain == pytest.approx(max(t.miou for t in choice.trials[1:]) - choice.trials[0].miou)
@@ -218,7 +230,7 @@ def test_the_models_own_answer_stays_where_it_cannot_be_beaten(shots) -> None:
     samples = problem(1200)
     truth = F.one_hot(samples.labels, 3).float() * 0.9 + 0.05
     samples = replace(samples, answers=truth, features=random(1200, 6), shots=torch.arange(1200) % shots)
-    choice = choose(PixelProblem(clone(samples), 3), samples, 3, seed=0)
+    choice = choose(PixelProblem.of(clone(samples)), samples.shots, seed=0)
     assert choice.recipe is None and choice.trials[0].miou == 1
 
 

@@ -40,7 +40,7 @@ PIXELS = 8_000
 """Labelled pixels that are solved on, of all photos together."""
 _PHOTO_PIXELS = 4_000
 """Of one photo, at most."""
-_STEPS = 30
+_STEPS = 10
 _GLANCE = 192
 """Longest side of a glance, pixels."""
 
@@ -69,9 +69,9 @@ class Learner:
             key: self._samples[key] if key in self._samples else self._sampled(shot, zero_shot)
             for key, shot in zip(keys, shots, strict=True)
         }
-        problem = PixelProblem(self._joined(), len(shots[0].label_space))
+        problem = PixelProblem.of(self._joined())
         recipe = Recipe(ridge=1 / len(shots))
-        solution = problem.solve(recipe, steps=_STEPS)
+        solution = problem.solve_from_leading(recipe, _STEPS)
         kinds = dict(zip((EMBEDDING, BIAS, TRUST), problem.folded(solution), strict=True))
         return replace(zero_shot.updated(kinds), record=self._record(shots, recipe))
 

@@ -1,18 +1,18 @@
 """Ridge, weighting and trust by cross-validation over whole shots; the model's own answer is one of the choices.
 
 Pixels of one photo are never on both sides. What is compared is the mean IoU over the held-out pixels, so nothing is
-encoded or decoded again. A solution starts from that of its neighbour, which makes the comparison cost seconds.
+encoded or decoded again. Solutions are compared in the leading axes of some of the samples, each from that of its
+neighbour, so that the comparison costs less than a second.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from promptseg.methods.pixel.samples import PixelSamples
 from promptseg.methods.pixel.solver import PixelProblem, Recipe, Solution
 from promptseg.record import Setting
 
@@ -20,11 +20,13 @@ FOLDS = 3
 FEW = 6
 """Up to so many shots, each is held out on its own."""
 RIDGES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
+_FIRST = 1
+"""Place of the ridge that is tried first."""
 BALANCES = (0.0, -0.5)
 TRUSTS: tuple[float | str, ...] = ("learned", 1.0, 0.0)
-FOLD_PIXELS = 10_000
-"""Most pixels of a fold that are solved on, and most that are held out."""
-STEPS = 12
+PIXELS = 12_000
+"""Most samples that recipes are compared on, all folds together."""
+STEPS = 10
 """Of each solution: it need not be exact to be judged."""
 _RESAMPLES = 200
 
@@ -66,37 +68,25 @@ class Choice:
     deviation: float
 
 
-def choose(
-    problem: PixelProblem,
-    samples: PixelSamples,
-    classes: int,
-    seed: int,
-    trusts: tuple[float | str, ...] = TRUSTS,
-) -> Choice:
+def choose(problem: PixelProblem, shots: Tensor, seed: int, trusts: tuple[float | str, ...] = TRUSTS) -> Choice:
     """Compare recipes and the model's own answer on shots that they were not solved on.
 
-    First ridges, from the strongest down; then the other weighting at the best of them and its neighbours; then the
-    other kinds of trust. A recipe is taken only where it gains more than the standard error of the gain.
+    First ridges, upwards or downwards for as long as that helps; then the other weighting, likewise; then the other
+    kinds of trust. A recipe is taken only where it gains more than the standard error of the gain.
 
     Args:
-        problem: the samples as the solver sees them.
-        samples: whose labels, weights and shots count.
-        classes: C.
-        seed: of folds and resampling.
+        problem: all samples.
+        shots: (n,) int64, the photo of each sample, from 0.
+        seed: of folds, samples and resampling.
         trusts: the kinds of trust to choose from, that for the comparison of ridges first.
     """
-    trials = _Trials(problem, samples, classes, seed)
+    trials = _Trials(problem, shots, seed)
     own = trials.own()
-    previous = None
-    for ridge in RIDGES:
-        trials.add(recipe := Recipe(ridge, trust=trusts[0]), previous)
-        previous = recipe
-    at = RIDGES.index(trials.best().ridge)
-    for ridge in RIDGES[max(0, at - 1) : at + 2]:
-        trials.add(Recipe(ridge, BALANCES[1], trusts[0]), Recipe(ridge, trust=trusts[0]))
+    start = trials.climb(Recipe(RIDGES[_FIRST], trust=trusts[0]), None)
+    trials.climb(replace(start, balance=BALANCES[1]), start)
     start = trials.best()
     for trust in trusts[1:]:
-        trials.add(Recipe(start.ridge, start.balance, trust), start)
+        trials.add(replace(start, trust=trust), start)
     best = trials.best()
     found = trials.found[best]
     gain, deviation = found.miou - own.miou, _deviation(found, own, seed)
@@ -106,59 +96,79 @@ def choose(
 class _Trials:
     """Recipes on the same folds."""
 
-    def __init__(self, problem: PixelProblem, samples: PixelSamples, classes: int, seed: int) -> None:
-        self._problem, self._samples, self._classes = problem, samples, classes
-        self._count = int(samples.shots.max()) + 1
-        self._folds = list(folds(samples.shots, self._count, seed))
+    def __init__(self, problem: PixelProblem, shots: Tensor, seed: int) -> None:
+        self._classes, self._count = problem.classes, int(shots.max()) + 1
+        rows = compared(shots, seed)
+        kept, some = shots[rows], problem.at(rows).leading()
+        self._folds = [
+            (some.at(others), some.at(held_out), kept[held_out]) for others, held_out in folds(kept, self._count, seed)
+        ]
         self._solutions: list[dict[Recipe, Solution]] = [{} for _ in self._folds]
         self.found: dict[Recipe, Trial] = {}
 
     def own(self) -> Trial:
         """The model's own answer on the same pixels."""
-        confusion = self._empty()
-        for _, held_out in self._folds:
-            self._add_up(confusion, held_out, self._samples.answers[held_out].argmax(1))
-        return Trial(None, confusion)
+        counts = [self._confusion(part, shots, part.answers.argmax(0)) for _, part, shots in self._folds]
+        return Trial(None, np.sum(counts, axis=0))
+
+    def climb(self, recipe: Recipe, start: Recipe | None) -> Recipe:
+        """Try a recipe, then with ever larger or ever smaller ridges for as long as that helps; the best of them."""
+        best, at = recipe, RIDGES.index(recipe.ridge)
+        self.add(recipe, start)
+        if start is not None and self.best() != recipe:
+            return start
+        for step in (1, -1):
+            for ridge in RIDGES[at + 1 :] if step == 1 else RIDGES[:at][::-1]:
+                self.add(other := replace(recipe, ridge=ridge), best)
+                if self.best() != other:
+                    break
+                best = other
+            if best != recipe:
+                break
+        return best
 
     def add(self, recipe: Recipe, start: Recipe | None) -> None:
         """Try a recipe, starting from the solutions of another."""
-        confusion = self._empty()
-        for (rows, held_out), known in zip(self._folds, self._solutions, strict=True):
-            known[recipe] = self._problem.solve(recipe, rows, known[start] if start else None, STEPS)
-            self._add_up(confusion, held_out, self._problem.classes_at(known[recipe], held_out))
+        confusion = np.zeros((self._count, self._classes, self._classes))
+        for (others, held_out, shots), known in zip(self._folds, self._solutions, strict=True):
+            known[recipe] = others.solve(recipe, known[start] if start else None, STEPS)
+            confusion += self._confusion(held_out, shots, held_out.answered(known[recipe]))
         self.found[recipe] = Trial(recipe, confusion)
 
     def best(self) -> Recipe:
         """That of the largest mean IoU; of equals the first."""
         return max(self.found, key=lambda recipe: self.found[recipe].miou)
 
-    def _empty(self) -> NDArray[np.float64]:
-        return np.zeros((self._count, self._classes, self._classes))
+    def _confusion(self, held_out: PixelProblem, shots: Tensor, answers: Tensor) -> NDArray[np.float64]:
+        """Pixels of each shot, truth by answer, (S, C, C)."""
+        shape = (self._count, self._classes, self._classes)
+        places = (shots * self._classes + held_out.labels) * self._classes + answers
+        counts = torch.bincount(places, held_out.weights.double(), int(np.prod(shape)))
+        return counts.view(shape).cpu().numpy()
 
-    def _add_up(self, confusion: NDArray[np.float64], rows: Tensor, answers: Tensor) -> None:
-        samples, size = self._samples, confusion.size
-        places = (samples.shots[rows] * self._classes + samples.labels[rows]) * self._classes + answers
-        confusion += torch.bincount(places, samples.weights[rows].double(), size).view(confusion.shape).cpu().numpy()
+
+def compared(shots: Tensor, seed: int) -> Tensor:
+    """The samples that recipes are compared on, at most `PIXELS`, by index; `shots` (n,) is the photo of each."""
+    order = torch.randperm(len(shots), generator=torch.Generator().manual_seed(seed))
+    return order[:PIXELS].sort().values.to(shots.device)
 
 
 def folds(shots: Tensor, count: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each fold the samples to solve on and those held out, at most `FOLD_PIXELS` of each, by index.
+    """For each fold the samples to solve on and those held out, by index.
 
     Args:
         shots: (n,) int64, the shot of each sample.
         count: shots.
-        seed: of who is held out together, and of the samples.
+        seed: of who is held out together.
     """
-    generator = torch.Generator().manual_seed(seed)
     number = count if count <= FEW else FOLDS
     fold = torch.empty(count, dtype=torch.long)
-    fold[torch.randperm(count, generator=generator)] = torch.arange(count) % number
-    order = torch.randperm(len(shots), generator=generator).to(shots.device)
+    fold[torch.randperm(count, generator=torch.Generator().manual_seed(seed))] = torch.arange(count) % number
     of_sample = fold.to(shots.device)[shots]
     for index in range(number):
-        others, held_out = order[of_sample[order] != index], order[of_sample[order] == index]
+        others, held_out = ((of_sample != index).nonzero()[:, 0], (of_sample == index).nonzero()[:, 0])
         if len(others) and len(held_out):
-            yield others[:FOLD_PIXELS].sort().values, held_out[:FOLD_PIXELS].sort().values
+            yield others, held_out
 
 
 def mean_iou(confusion: NDArray[np.float64]) -> float:

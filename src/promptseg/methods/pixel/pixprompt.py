@@ -22,11 +22,11 @@ class PixelSettings:
     Attributes:
         pixels: labelled pixels that are sampled of all shots together. They take this times the channels of all dense
             maps times 4 bytes.
-        solver_steps: of the last solution, at most.
+        solver_steps: of the last solution, at most, which starts from one in few axes.
     """
 
     pixels: int = 48_000
-    solver_steps: int = 40
+    solver_steps: int = 10
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
@@ -74,11 +74,11 @@ class PixelPrompts(PromptSolver):
         and the standard error of the difference over shots.
         """
         samples = self._sampler.samples()
-        problem = PixelProblem(samples, self._classes)
-        choice = choose(problem, samples, self._classes, self._seed)
+        problem = PixelProblem.of(samples)
+        choice = choose(problem, samples.shots, self._seed)
         kinds: dict[str, Tensor] = {}
         if choice.recipe is not None:
-            solution = problem.solve(choice.recipe, steps=self._settings.solver_steps)
+            solution = problem.solve_from_leading(choice.recipe, self._settings.solver_steps)
             kinds = dict(zip((EMBEDDING, BIAS, TRUST), problem.folded(solution), strict=True))
         return Solved(kinds, sum(one.numel() for one in kinds.values()), _measured(choice), table(choice.trials))
 

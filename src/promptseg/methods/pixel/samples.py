@@ -8,6 +8,7 @@ that it was taken, which makes weighted sums over the samples unbiased estimates
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -99,12 +100,12 @@ def draw_pixels(labels: Tensor, count: int, generator: torch.Generator) -> tuple
     Pixels in the order of their classes, then row by row, are taken at equal steps of probability from a random
     start (systematic sampling), so they spread over each class's area, and the probability of each is known.
     """
-    flat = labels.flatten()
-    places = (flat != IGNORE).nonzero()[:, 0]
-    found = flat[places].long()
-    places, order = places[found.argsort(stable=True)], found.sort(stable=True).values
-    counts = torch.bincount(order, minlength=IGNORE).double()
-    chance = (_shared_out(counts, min(count, len(places))) / counts.clamp(min=1))[order]
+    # NumPy sorts bytes by counting them; what is ignored comes last.
+    order = torch.from_numpy(np.argsort(labels.flatten().numpy(), kind="stable"))
+    counts = torch.bincount(labels.flatten(), minlength=IGNORE + 1)[:IGNORE]
+    places = order[: counts.sum()]
+    chance = _shared_out(counts.double(), min(count, len(places))) / counts.clamp(min=1)
+    chance = chance.repeat_interleave(counts)
     reach = chance.cumsum(0) + torch.rand((), generator=generator, dtype=torch.float64)
     steps = reach.floor().diff(prepend=torch.zeros(1, dtype=torch.float64))
     taken = (steps > 0).nonzero()[:count, 0]

@@ -10,13 +10,15 @@ variance 1. Solved by L-BFGS in the principal axes of the channels, each axis sc
 about, which needs a third of the steps; the result is turned back into plain P, b and t.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
+from torch.nn import functional
 
 from promptseg.methods.pixel.samples import PixelSamples
 from promptseg.models.evidence import FLOOR
@@ -26,7 +28,16 @@ HOLD = 1e-3
 _SPREAD = 0.05
 """p (1 - p) of a typical pixel: curvature along an axis is about this times the axis's variance."""
 _MEMORY = 20
-_ROWS = 4096
+_VALUES = 2**19
+"""Values that a CPU works on together: few enough that its cache still holds them on the way back."""
+_FEW = 4096
+"""Samples that are scaled together."""
+AXES = 256
+"""Most axes in which solutions are compared and started: the ridge leaves little of what lies along the others."""
+_LEADING_ROWS, _LEADING_STEPS = 16_384, 24
+"""Samples, at most, and steps of the solution that the last one starts from."""
+_AXES_ROWS = 8192
+"""Samples that the axes come from, at most. Any axes give the same solution; these only save steps."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ class Solution:
     """Numbers of one solution in the axes of its problem.
 
     Attributes:
-        axes: W (C, D).
+        axes: W (C, K).
         bias: (C,).
         trust: (C,).
         value: of what is minimised.
@@ -63,42 +74,77 @@ class Solution:
     evaluations: int
 
 
+@dataclass(frozen=True, eq=False)
 class PixelProblem:
-    """Samples in their principal axes; takes the memory of the features over and leaves them changed."""
+    """n samples over scaled channels, and the axes that solutions are found in.
 
-    def __init__(self, samples: PixelSamples, classes: int) -> None:
-        self._labels, self._weights, self._classes = samples.labels, samples.weights, classes
-        self._axes = samples.features
-        parts = samples.weights / samples.weights.sum()
-        self._mean = parts @ samples.features
-        self._scale = (parts @ samples.features.square() - self._mean.square()).clamp(min=0).sqrt()
-        self._scale = torch.where(self._scale > 1e-6 * self._scale.max(), self._scale, torch.inf)
-        covariance = torch.zeros_like(self._scale.diag())
-        for rows in self._chunks():
-            rows.sub_(self._mean).div_(self._scale)
-        for rows, some in zip(self._chunks(), parts.split(_ROWS), strict=True):
-            covariance += (rows * some[:, None]).mT @ rows
-        variances, self._turn = torch.linalg.eigh(covariance.double())
-        self._turn = self._turn.float()
-        self.variances: Tensor = variances.clamp(min=0).float()
-        """Of the axes, (D,)."""
-        for rows in self._chunks():
-            rows.copy_(rows @ self._turn)
-        self._answers = (samples.answers + FLOOR).log()
+    Attributes:
+        x: (n, D) channels scaled to mean 0 and variance 1, or (n, K) places along the axes.
+        labels: (n,) int64.
+        weights: (n,), how many labelled pixels each stands for.
+        answers: (C, n), log of the model's own evidence.
+        mean: (D,), of the channels before they were scaled.
+        scale: (D,), what they were divided by.
+        variances: (K,), of the axes, ascending.
+        turn: (D, K), the axes as columns.
+        turned: whether `x` is along the axes. Samples solved on once stay channels: turning them costs more than
+            turning the weights to them and the slopes back at every step.
+    """
 
-    def solve(
-        self, recipe: Recipe, rows: Tensor | None = None, start: Solution | None = None, steps: int = 60
-    ) -> Solution:
-        """The minimum over some of the samples.
+    x: Tensor
+    labels: Tensor
+    weights: Tensor
+    answers: Tensor
+    mean: Tensor
+    scale: Tensor
+    variances: Tensor
+    turn: Tensor
+    turned: bool = False
+
+    @staticmethod
+    def of(samples: PixelSamples) -> "PixelProblem":
+        """The problem of samples; takes the memory of the features over and leaves them scaled."""
+        x, parts = samples.features, samples.weights / samples.weights.sum()
+        mean = parts @ x
+        variance = x.new_zeros(x.shape[1])
+        for rows, some in zip(x.split(_FEW), parts.split(_FEW), strict=True):
+            variance += some @ rows.sub_(mean).square()
+        scale = variance.sqrt()
+        scale = torch.where(scale > 1e-6 * scale.max(), scale, torch.inf)
+        for rows in x.split(_FEW):
+            rows.div_(scale)
+        answers = (samples.answers.mT + FLOOR).log()
+        return PixelProblem(x, samples.labels, samples.weights, answers, mean, scale, *_principal(x, parts))
+
+    @property
+    def classes(self) -> int:
+        """C."""
+        return len(self.answers)
+
+    def at(self, rows: Tensor) -> "PixelProblem":
+        """Some of the samples, by index."""
+        return replace(
+            self,
+            x=self.x[rows],
+            labels=self.labels[rows],
+            weights=self.weights[rows],
+            answers=self.answers[:, rows].contiguous(),
+        )
+
+    def leading(self) -> "PixelProblem":
+        """The same samples in the `AXES` of largest variance alone."""
+        turn = self.turn[:, -AXES:]
+        return replace(self, x=self.x @ turn, variances=self.variances[-AXES:], turn=turn, turned=True)
+
+    def solve(self, recipe: Recipe, start: Solution | None = None, steps: int = 60) -> Solution:
+        """The minimum.
 
         Args:
             recipe: penalty, weighting and trust.
-            rows: indices of the samples; none = all.
-            start: where to begin; none = the model's own answer.
+            start: where to begin, of this problem or of one of its leading axes; none = the model's own answer.
             steps: of L-BFGS at most; it stops earlier where nothing is gained any more.
         """
-        part = self._all() if rows is None else rows
-        descent = _Descent(self._axes[part] if rows is not None else self._axes, self, recipe, part)
+        descent = _Descent(self, recipe)
         found = minimize(
             descent.value_and_slope,
             descent.packed(start),
@@ -108,68 +154,87 @@ class PixelProblem:
         )
         return Solution(*descent.unpacked(found.x), float(found.fun), int(found.nfev))
 
-    def classes_at(self, solution: Solution, rows: Tensor) -> Tensor:
-        """The likeliest class of some of the samples: (n,) int64."""
-        return (self._axes[rows] @ solution.axes.mT + solution.bias + solution.trust * self._answers[rows]).argmax(1)
+    def solve_from_leading(self, recipe: Recipe, steps: int) -> Solution:
+        """As `solve`, from the solution in the leading axes of some of the samples, at a small part of the price."""
+        some = torch.arange(0, len(self.x), -(-len(self.x) // _LEADING_ROWS), device=self.x.device)
+        return self.solve(recipe, self.at(some).leading().solve(recipe, steps=_LEADING_STEPS), steps)
+
+    def answered(self, solution: Solution) -> Tensor:
+        """The likeliest class of each sample: (n,) int64."""
+        channels = self.to_x(solution.axes)
+        scores = ((channels @ x.mT).addcmul_(answers, solution.trust[:, None]) for x, answers in self._chunks())
+        return torch.cat([one.add_(solution.bias[:, None]).argmax(0) for one in scores])
 
     def folded(self, solution: Solution) -> tuple[Tensor, Tensor, Tensor]:
         """P (C, D), b (C, 1) and t (C, 1) over the dense maps as they are."""
-        embeddings: Tensor = (solution.axes @ self._turn.mT) / self._scale
-        bias = solution.bias - embeddings @ self._mean
+        embeddings: Tensor = (solution.axes @ self.turn.mT) / self.scale
+        bias = solution.bias - embeddings @ self.mean
         return embeddings, bias[:, None], solution.trust[:, None]
 
-    def _chunks(self) -> tuple[Tensor, ...]:
-        chunks: tuple[Tensor, ...] = self._axes.split(_ROWS)
-        return chunks
+    def to_x(self, axes: Tensor) -> Tensor:
+        """Weights (C, K) of axes as weights of what `x` holds."""
+        return axes if self.turned else axes @ self.turn.mT
 
-    def _all(self) -> Tensor:
-        return torch.arange(len(self._labels), device=self._labels.device)
+    def to_axes(self, slopes: Tensor) -> Tensor:
+        """Slopes along what `x` holds as slopes along the axes (C, K)."""
+        return slopes if self.turned else slopes @ self.turn
 
-    def parts_of(self, rows: Tensor, balance: float) -> Tensor:
-        """Weights of some samples (n,), which add up to 1."""
-        labels, weights = self._labels[rows], self._weights[rows]
-        totals = weights.new_zeros(self._classes).index_add_(0, labels, weights)
-        weights = weights * (totals / totals.sum()).clamp(min=1e-12).pow(balance)[labels]
+    def parts(self, balance: float) -> Tensor:
+        """Weights of the samples (n,), which add up to 1."""
+        totals = self.weights.new_zeros(self.classes).index_add_(0, self.labels, self.weights)
+        weights = self.weights * (totals / totals.sum()).clamp(min=1e-12).pow(balance)[self.labels]
         parts: Tensor = weights / weights.sum()
         return parts
 
-    def of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Labels (n,) and log evidence (n, C) of some samples."""
-        return self._labels[rows], self._answers[rows]
+    def _chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        rows = chunk_rows(self.x)
+        return zip(self.x.split(rows), self.answers.split(rows, dim=1), strict=True)
+
+
+def chunk_rows(x: Tensor) -> int:
+    """How many samples are worked on together."""
+    return max(1, _VALUES // x.shape[1] if x.device.type == "cpu" else len(x))
+
+
+def _principal(x: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
+    """Variances (D,), ascending, and directions (D, D) of the principal axes of some of the samples."""
+    some = slice(None, None, -(-len(x) // _AXES_ROWS))
+    x, parts = x[some], parts[some] / parts[some].sum()
+    variances, turn = torch.linalg.eigh(((x * parts[:, None]).mT @ x).double())
+    return variances.clamp(min=0).float(), turn.float()
 
 
 class _Descent:
     """Value and slope of the problem in scaled numbers: W, b and t - 1, one after the other."""
 
-    def __init__(self, axes: Tensor, problem: PixelProblem, recipe: Recipe, rows: Tensor) -> None:
-        self._x, self._recipe = axes, recipe
-        self._labels, answers = problem.of(rows)
-        self._parts = problem.parts_of(rows, recipe.balance)
-        self._middle = self._parts @ answers
-        self._answers = answers - self._middle
+    def __init__(self, problem: PixelProblem, recipe: Recipe) -> None:
+        self._problem, self._recipe = problem, recipe
+        self._parts = problem.parts(recipe.balance)
+        self._middle = problem.answers @ self._parts
+        self._answers = problem.answers - self._middle[:, None]
         self._learns_trust = recipe.trust == "learned"
-        spread = self._parts @ self._answers.square()
+        spread = self._answers.square() @ self._parts
         self._by_axis = (_SPREAD * problem.variances + recipe.ridge).rsqrt()
         self._by_bias = _SPREAD**-0.5
         self._by_trust = (_SPREAD * spread + HOLD).rsqrt()
-        self._shape = (answers.shape[1], axes.shape[1])
+        self._shape = (problem.classes, len(problem.variances))
 
     def packed(self, start: Solution | None) -> NDArray[np.float64]:
         """Scaled numbers of a solution, or of the model's own answer."""
         classes, dim = self._shape
         if start is None:
-            numbers = [self._x.new_zeros(classes * dim), self._x.new_zeros(classes)]
-            numbers[1] = self._middle / self._by_bias * self._fixed()
-            trust = self._x.new_zeros(classes)
+            numbers = [self._parts.new_zeros(classes * dim), self._middle / self._by_bias * self._fixed()]
+            trust = self._parts.new_zeros(classes)
         else:
+            axes = functional.pad(start.axes, (dim - start.axes.shape[1], 0))
             bias = start.bias + self._middle * start.trust
-            numbers = [(start.axes / self._by_axis).flatten(), bias / self._by_bias]
+            numbers = [(axes / self._by_axis).flatten(), bias / self._by_bias]
             trust = (start.trust - 1) / self._by_trust
         packed = torch.cat([*numbers, trust] if self._learns_trust else numbers)
         return np.asarray(packed.double().cpu().numpy(), np.float64)
 
     def unpacked(self, packed: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor]:
-        """W (C, D), b (C,) and t (C,)."""
+        """W (C, K), b (C,) and t (C,)."""
         axes, bias, trust = self._numbers(packed)
         return axes, bias - self._middle * trust, trust
 
@@ -178,7 +243,7 @@ class _Descent:
 
     def _numbers(self, packed: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor]:
         classes, dim = self._shape
-        numbers = torch.from_numpy(packed).to(self._x)
+        numbers = torch.from_numpy(packed).to(self._parts)
         axes, bias, trust = numbers.split((classes * dim, classes, len(numbers) - classes * (dim + 1)))
         fixed = bias.new_full((classes,), self._fixed())
         trust = fixed + self._by_trust * trust if self._learns_trust else fixed
@@ -187,16 +252,35 @@ class _Descent:
     def value_and_slope(self, packed: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """What is minimised, and its gradient."""
         axes, bias, trust = self._numbers(packed)
-        scores = torch.addmm(bias, self._x, axes.mT).addcmul_(self._answers, trust)
-        logs = scores.log_softmax(1)
-        value = -(self._parts @ logs.gather(1, self._labels[:, None])[:, 0])
-        value += (
-            self._recipe.ridge / 2 * axes.square().sum() + HOLD / 2 * self._learns_trust * (trust - 1).square().sum()
-        )
-        slope = logs.exp_()
-        slope.scatter_add_(1, self._labels[:, None], slope.new_full((len(slope), 1), -1.0)).mul_(self._parts[:, None])
-        by_axes = ((slope.mT @ self._x) + self._recipe.ridge * axes) * self._by_axis
-        slopes = [by_axes.flatten(), slope.sum(0) * self._by_bias]
+        value, by_x, by_bias, by_trust = self._entropy(self._problem.to_x(axes), bias, trust)
+        value = value + self._recipe.ridge / 2 * axes.square().sum()
+        by_axes = self._problem.to_axes(by_x) + self._recipe.ridge * axes
+        slopes = [(by_axes * self._by_axis).flatten(), by_bias * self._by_bias]
         if self._learns_trust:
-            slopes.append(((slope * self._answers).sum(0) + HOLD * (trust - 1)) * self._by_trust)
+            value = value + HOLD / 2 * (trust - 1).square().sum()
+            slopes.append((by_trust + HOLD * (trust - 1)) * self._by_trust)
         return value.item(), np.asarray(torch.cat(slopes).double().cpu().numpy(), np.float64)
+
+    def _entropy(self, weights: Tensor, bias: Tensor, trust: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Cross-entropy, and its slopes along weights, bias and trust.
+
+        Classes come first in all that is (C, n): that is the fast way round for products with so few of them.
+        """
+        problem, rows = self._problem, chunk_rows(self._problem.x)
+        columns = (problem.x, problem.labels, self._parts)
+        value, by_weights = self._parts.new_zeros(()), torch.zeros_like(weights)
+        by_bias, by_trust = torch.zeros_like(bias), torch.zeros_like(trust)
+        chunks = zip(*(one.split(rows) for one in columns), self._answers.split(rows, dim=1), strict=True)
+        for x, labels, parts, answers in chunks:
+            scores = (weights @ x.mT).addcmul_(answers, trust[:, None]).add_(bias[:, None])
+            scores -= scores.amax(0)
+            at = scores.gather(0, labels[None])[0]
+            total = scores.exp_().sum(0)
+            value += parts @ (total.log() - at)
+            slopes = scores.mul_(parts / total)
+            slopes.scatter_add_(0, labels[None], -parts[None])
+            by_weights.addmm_(slopes, x)
+            by_bias += slopes.sum(1)
+            if self._learns_trust:
+                by_trust += (slopes * answers).sum(1)
+        return value, by_weights, by_bias, by_trust

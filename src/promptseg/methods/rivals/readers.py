@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from promptseg.checks import check_flag, check_number
 from promptseg.methods.module import Method, Solved
-from promptseg.methods.pixel.choice import choose, folds, table
+from promptseg.methods.pixel.choice import choose, compared, folds, table
 from promptseg.methods.pixel.pixprompt import PixelPrompts, PixelSettings
 from promptseg.methods.pixel.samples import PixelSamples
 from promptseg.methods.pixel.solver import PixelProblem
@@ -36,9 +36,9 @@ class LinearReader(PixelPrompts):
     def solve(self) -> Solved:
         """`pixel`, `pixel_bias`, and `pixel_trust` = 0, whether or not they beat the model's own answer."""
         samples = self._sampler.samples()
-        problem = PixelProblem(samples, self._classes)
-        choice = choose(problem, samples, self._classes, self._seed, trusts=(0.0,))
-        solution = problem.solve(choice.best, steps=self._settings.solver_steps)
+        problem = PixelProblem.of(samples)
+        choice = choose(problem, samples.shots, self._seed, trusts=(0.0,))
+        solution = problem.solve_from_leading(choice.best, self._settings.solver_steps)
         kinds = dict(zip((EMBEDDING, BIAS, TRUST), problem.folded(solution), strict=True))
         numbers = kinds[EMBEDDING].numel() + kinds[BIAS].numel()
         return Solved(kinds, numbers, {"held_out_miou": choice.trials[0].miou + choice.gain}, table(choice.trials))
@@ -104,7 +104,7 @@ class PrototypesAndText(PixelPrompts):
 
     def _held_out(self, samples: PixelSamples) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Of each fold: scores (n, C) by the means of the other shots, log of own answers, labels and weights."""
-        found = []
+        found, samples = [], samples.at(compared(samples.shots, self._seed))
         for others, rows in folds(samples.shots, int(samples.shots.max()) + 1, self._seed):
             embeddings, bias = class_means(samples.at(others), self._classes, self._settings)
             scores = samples.features[rows] @ embeddings.mT + bias[:, 0]
