@@ -14,7 +14,7 @@ from promptseg.engine.defaults import default_prompts
 from promptseg.features.memory import PeakMemory
 from promptseg.label_space import ClassInfo, LabelSpace
 from promptseg.models.base import Prediction
-from promptseg.tasks import masks
+from promptseg.tasks import enlarge, masks
 from promptseg.tasks.base import row_blocks
 from promptseg.tasks.instances import Instances, RunLengths
 from promptseg.tasks.masks import image_masks, masks_at, strips
@@ -34,9 +34,10 @@ def prediction(seed: int = 0) -> Prediction:
 
 @pytest.fixture
 def narrow(monkeypatch):
-    """Strips of few columns, and panels of few strips."""
+    """Strips of few columns, panels of few strips, and tiles of few pixels."""
     monkeypatch.setattr(masks, "STRIP_VALUES", 9 * 97 * 5)
     monkeypatch.setattr(masks, "PANEL_VALUES", 9 * 20 * 14)
+    monkeypatch.setitem(enlarge.VALUES, "cpu", 9 * 5 * 11)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -96,6 +96,8 @@ def likeliest(own: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
         evidence: e, (C, H, W).
         trust: t, (C,).
     """
+    if not trust.any():  # nothing of the model's own answer is left in p
+        return evidence.argmax(0)
     rows = max(1, _STRIP // (own.shape[0] * own.shape[2]))
     strips = zip(own.split(rows, dim=1), evidence.split(rows, dim=1), strict=True)
     return torch.cat([log_odds(m, e, trust).argmax(0) for m, e in strips])

@@ -17,7 +17,7 @@ from promptseg.data.photo_maps import new_map
 from promptseg.data.tiles import Stretch, Tile, shifted
 from promptseg.models.base import Prediction, Size
 from promptseg.models.evidence import likeliest, log_odds
-from promptseg.tasks.masks import image_evidence, image_masks, semantic_map, strips
+from promptseg.tasks.enlarge import BILINEAR, Enlarging, bands
 
 _TINY = 1e-8
 
@@ -56,14 +56,21 @@ class PixelScores:
 
 def pixel_scores(prediction: Prediction, index: int, size: Size) -> Iterator[tuple[slice, PixelScores]]:
     """What is said of image `index` at `size` (H, W), some columns at a time: the columns, and their scores."""
-    logits, masks, evidence = prediction.class_logits[index], image_masks(prediction, index), prediction.evidence
-    if evidence is None:
-        for columns, part in strips(masks, size):
-            yield columns, PixelScores(semantic_map(logits, part))
-        return
-    found = image_evidence(prediction, index)
-    for columns, part in strips(torch.cat((masks, found)), size):
-        yield columns, PixelScores(semantic_map(logits, part[: len(masks)]), part[len(masks) :], evidence.trust)
+    probabilities, evidence = prediction.class_logits[index].softmax(-1)[:, :-1].mT, prediction.evidence
+    found = [] if evidence is None else evidence.image(index).maps
+    sources = [(prediction.mask_logits[index], prediction.upsampling), *((one[0], BILINEAR) for one in found)]
+    enlarged = [
+        Enlarging.of(maps, prediction.canvas, prediction.image_sizes[index], size, rule) for maps, rule in sources
+    ]
+    classes = len(probabilities)
+    for columns, tiles in bands(enlarged, classes if evidence is None else 2 * classes):
+        shape = (classes, size[0], columns.stop - columns.start)
+        own, added = probabilities.new_empty(shape), None if evidence is None else probabilities.new_empty(shape)
+        for rows, (masks, *levels) in tiles:
+            own[:, rows] = (probabilities @ masks.sigmoid_()).transpose(0, 1)
+            if added is not None and evidence is not None:
+                added[:, rows] = torch.stack(levels).sum(0).add_(evidence.bias[:, None]).transpose(0, 1)
+        yield columns, PixelScores(own, added, None if evidence is None else evidence.trust)
 
 
 @torch.no_grad()

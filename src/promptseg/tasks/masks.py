@@ -171,7 +171,7 @@ def resize_matrix(old: int, new: int, upsampling: Upsampling, dtype: torch.dtype
     """
     if upsampling not in get_args(Upsampling):
         raise unknown_name("upsampling of masks", upsampling, get_args(Upsampling))
-    if upsampling == "bicubic":
+    if upsampling == "bicubic" and old > 1:  # a single sample goes everywhere, and PyTorch enlarges it wrongly
         columns = torch.eye(old, dtype=torch.float64)[None, None]
         weights = F.interpolate(columns, (new, old), mode="bicubic", align_corners=False, antialias=True)[0, 0]
         return weights.to(device, dtype)

@@ -1,8 +1,8 @@
 """Ridge, weighting and trust by cross-validation over whole shots; the model's own answer is one of the choices.
 
 Pixels of one photo are never on both sides. What is compared is the mean IoU over the held-out pixels, so nothing is
-encoded or decoded again. Solutions are compared in the leading axes of some of the samples, each from that of its
-neighbour, so that the comparison costs less than a second.
+encoded or decoded again. Solutions start from those of a neighbour, in the leading axes of some of the samples first,
+which makes the comparison cost a second or two.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,10 +24,12 @@ _FIRST = 1
 """Place of the ridge that is tried first."""
 BALANCES = (0.0, -0.5)
 TRUSTS: tuple[float | str, ...] = ("learned", 1.0, 0.0)
-PIXELS = 12_000
+PIXELS = 15_000
 """Most samples that recipes are compared on, all folds together."""
-STEPS = 10
+STEPS = 8
 """Of each solution: it need not be exact to be judged."""
+SHORT_LIST = 3
+"""Recipes that are compared in all axes."""
 _RESAMPLES = 200
 
 
@@ -71,8 +73,9 @@ class Choice:
 def choose(problem: PixelProblem, shots: Tensor, seed: int, trusts: tuple[float | str, ...] = TRUSTS) -> Choice:
     """Compare recipes and the model's own answer on shots that they were not solved on.
 
-    First ridges, upwards or downwards for as long as that helps; then the other weighting, likewise; then the other
-    kinds of trust. A recipe is taken only where it gains more than the standard error of the gain.
+    In the leading axes first ridges, upwards or downwards for as long as that helps; then the other weighting at the
+    best of them and its neighbours; then the other kinds of trust. The few best of these are compared again in all
+    axes. A recipe is taken only where it gains more than the standard error of the gain.
 
     Args:
         problem: all samples.
@@ -80,70 +83,76 @@ def choose(problem: PixelProblem, shots: Tensor, seed: int, trusts: tuple[float 
         seed: of folds, samples and resampling.
         trusts: the kinds of trust to choose from, that for the comparison of ridges first.
     """
-    trials = _Trials(problem, shots, seed)
-    own = trials.own()
-    start = trials.climb(Recipe(RIDGES[_FIRST], trust=trusts[0]), None)
-    trials.climb(replace(start, balance=BALANCES[1]), start)
-    start = trials.best()
+    rows = compared(shots, seed)
+    some, shots = problem.at(rows), shots[rows]
+    coarse, fine = _Trials(some.leading(), shots, seed), _Trials(some, shots, seed)
+    best = coarse.climb(Recipe(RIDGES[_FIRST], trust=trusts[0]))
+    at = RIDGES.index(best.ridge)
+    for ridge in RIDGES[max(0, at - 1) : at + 2]:
+        coarse.add(Recipe(ridge, BALANCES[1], trusts[0]), coarse.solutions(best))
+    best = coarse.ranked()[0]
     for trust in trusts[1:]:
-        trials.add(replace(start, trust=trust), start)
-    best = trials.best()
-    found = trials.found[best]
+        coarse.add(replace(best, trust=trust), coarse.solutions(best))
+    for recipe in coarse.ranked()[:SHORT_LIST]:
+        fine.add(recipe, coarse.solutions(recipe))
+    own, best = fine.own(), fine.ranked()[0]
+    found = fine.found[best]
     gain, deviation = found.miou - own.miou, _deviation(found, own, seed)
-    return Choice(best if gain > deviation else None, best, (own, *trials.found.values()), gain, deviation)
+    tried = (own, *(coarse.found | fine.found).values())
+    return Choice(best if gain > deviation else None, best, tried, gain, deviation)
 
 
 class _Trials:
-    """Recipes on the same folds."""
+    """Recipes on the same folds of some samples."""
 
     def __init__(self, problem: PixelProblem, shots: Tensor, seed: int) -> None:
-        self._classes, self._count = problem.classes, int(shots.max()) + 1
-        rows = compared(shots, seed)
-        kept, some = shots[rows], problem.at(rows).leading()
-        self._folds = [
-            (some.at(others), some.at(held_out), kept[held_out]) for others, held_out in folds(kept, self._count, seed)
-        ]
-        self._solutions: list[dict[Recipe, Solution]] = [{} for _ in self._folds]
+        self._problem, self._shots, self._count = problem, shots, int(shots.max()) + 1
+        self._folds = list(folds(shots, self._count, seed))
+        self._solutions: dict[Recipe, list[Solution]] = {}
         self.found: dict[Recipe, Trial] = {}
 
     def own(self) -> Trial:
         """The model's own answer on the same pixels."""
-        counts = [self._confusion(part, shots, part.answers.argmax(0)) for _, part, shots in self._folds]
-        return Trial(None, np.sum(counts, axis=0))
+        answers = self._problem.answers.argmax(0)
+        return Trial(
+            None, np.sum([self._confusion(held_out, answers[held_out]) for _, held_out in self._folds], axis=0)
+        )
 
-    def climb(self, recipe: Recipe, start: Recipe | None) -> Recipe:
-        """Try a recipe, then with ever larger or ever smaller ridges for as long as that helps; the best of them."""
+    def climb(self, recipe: Recipe) -> Recipe:
+        """Try a recipe, then with ever smaller or ever larger ridges for as long as that helps; the best of them."""
+        self.add(recipe, None)
         best, at = recipe, RIDGES.index(recipe.ridge)
-        self.add(recipe, start)
-        if start is not None and self.best() != recipe:
-            return start
-        for step in (1, -1):
-            for ridge in RIDGES[at + 1 :] if step == 1 else RIDGES[:at][::-1]:
-                self.add(other := replace(recipe, ridge=ridge), best)
-                if self.best() != other:
+        for ridges in (RIDGES[at + 1 :], RIDGES[:at][::-1]):
+            for ridge in ridges if best == recipe else ():
+                self.add(other := replace(recipe, ridge=ridge), self.solutions(best))
+                if self.ranked()[0] != other:
                     break
                 best = other
-            if best != recipe:
-                break
         return best
 
-    def add(self, recipe: Recipe, start: Recipe | None) -> None:
-        """Try a recipe, starting from the solutions of another."""
-        confusion = np.zeros((self._count, self._classes, self._classes))
-        for (others, held_out, shots), known in zip(self._folds, self._solutions, strict=True):
-            known[recipe] = others.solve(recipe, known[start] if start else None, STEPS)
-            confusion += self._confusion(held_out, shots, held_out.answered(known[recipe]))
-        self.found[recipe] = Trial(recipe, confusion)
+    def add(self, recipe: Recipe, starts: Sequence[Solution] | None) -> None:
+        """Try a recipe; `starts` are solutions of the folds to start from."""
+        confusion = np.zeros((self._count, self._problem.classes, self._problem.classes))
+        found = []
+        for fold, (others, held_out) in enumerate(self._folds):
+            found.append(self._problem.at(others).solve(recipe, starts[fold] if starts else None, STEPS))
+            confusion += self._confusion(held_out, self._problem.at(held_out).answered(found[-1]))
+        self._solutions[recipe], self.found[recipe] = found, Trial(recipe, confusion)
 
-    def best(self) -> Recipe:
-        """That of the largest mean IoU; of equals the first."""
-        return max(self.found, key=lambda recipe: self.found[recipe].miou)
+    def solutions(self, recipe: Recipe) -> list[Solution]:
+        """Those of the folds, of a recipe that was tried."""
+        return self._solutions[recipe]
 
-    def _confusion(self, held_out: PixelProblem, shots: Tensor, answers: Tensor) -> NDArray[np.float64]:
+    def ranked(self) -> list[Recipe]:
+        """By mean IoU, the best first; of equals the one tried first."""
+        return sorted(self.found, key=lambda recipe: -self.found[recipe].miou)
+
+    def _confusion(self, held_out: Tensor, answers: Tensor) -> NDArray[np.float64]:
         """Pixels of each shot, truth by answer, (S, C, C)."""
-        shape = (self._count, self._classes, self._classes)
-        places = (shots * self._classes + held_out.labels) * self._classes + answers
-        counts = torch.bincount(places, held_out.weights.double(), int(np.prod(shape)))
+        problem = self._problem
+        shape = (self._count, problem.classes, problem.classes)
+        places = (self._shots[held_out] * problem.classes + problem.labels[held_out]) * problem.classes + answers
+        counts = torch.bincount(places, problem.weights[held_out].double(), int(np.prod(shape)))
         return counts.view(shape).cpu().numpy()
 
 
