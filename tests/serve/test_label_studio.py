@@ -226,6 +226,15 @@ def test_it_learns_from_annotations_and_labels_better(backend, tmp_path):
         assert (sample.image() == SAMPLES[int(sample.id) - 1].image()).all()
 
 
+def test_one_photo_is_kept_and_nothing_learned_yet(backend, tmp_path, caplog):
+    client, teacher = backend
+    client.post("/webhook", json=event(0))
+    wait(teacher)
+    assert client.post("/setup", json={"project": "7"}).json() == {"model_version": "zero-shot"}
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [sample.id for sample in promptseg.load_dataset(str(tmp_path / "studio/7")).train] == ["1"]
+
+
 def test_changed_and_deleted_annotations_are_followed(backend, tmp_path, monkeypatch):
     client, teacher = backend
     fits = []

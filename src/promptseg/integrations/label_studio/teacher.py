@@ -23,6 +23,8 @@ ResultT = TypeVar("ResultT")
 _LOG = logging.getLogger(__name__)
 METHOD = "pixprompt"
 """What learns: it is solved within seconds, so the next photo's proposal knows of the last one."""
+LEAST = 2
+"""Photos to learn from: how strongly is chosen on photos that are held out."""
 
 
 class Teacher:
@@ -131,7 +133,8 @@ class Teacher:
 
     def _learn(self, project: str) -> None:
         folder = self._folder(project)
-        if not (samples := folder.samples()):
+        if len(samples := folder.samples()) < LEAST:
+            _LOG.info("project %s: %s annotated photos; learning begins with %s", project, len(samples), LEAST)
             return
         out = folder.next_run()
         fit(self._model(), samples, METHOD, seed=self._seed, out=out, progress=False)
