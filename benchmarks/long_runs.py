@@ -73,7 +73,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         tiny_folder(root / "model")
-        run = promptseg.fit(tiny_segmenter(), SHAPES[:2], steps=2, batch_size=1, progress=False)
+        run = promptseg.fit(tiny_segmenter(), SHAPES[:2], "ssprompt", steps=2, batch_size=1, progress=False)
         run.prompts.save(root / "prompts")
         dice = np.random.default_rng(0)
         for name in ("images/val", "labels/val"):

@@ -62,7 +62,7 @@ def measure_runs(package: Path) -> dict[str, str]:
     photo = Photo.of(data.train[0])
     shots = promptseg.draw_shots([photo], k=1)
     model, loading = files_that_run(lambda: promptseg.load_model("seem-lite"), package)
-    run, fitting = files_that_run(lambda: promptseg.fit(model, shots, steps=2), package)
+    run, fitting = files_that_run(lambda: promptseg.fit(model, shots, "ssprompt", steps=2), package)
     _, predicting = files_that_run(lambda: promptseg.predict(model, run.prompts, photo.pixels), package)
     return {
         "files that run in one load_model": f"{len(loading)}",

@@ -93,7 +93,7 @@ def make_cvat(root: Path) -> None:
 
 def make_run(root: Path) -> None:
     """A finished run."""
-    promptseg.fit(tiny_segmenter(), SHAPES[:2], steps=2, batch_size=1, out=root, progress=False)
+    promptseg.fit(tiny_segmenter(), SHAPES[:2], "ssprompt", steps=2, batch_size=1, out=root, progress=False)
 
 
 def make_checkpoint(root: Path) -> None:
@@ -116,7 +116,7 @@ def make_checkpoint(root: Path) -> None:
 def resume(root: Path) -> object:
     """Go on from the checkpoint."""
     read_header(root / "checkpoint.safetensors")
-    return promptseg.fit(MODEL, SHAPES[:2], steps=2, batch_size=1, out=root, progress=False, resume=True)
+    return promptseg.fit(MODEL, SHAPES[:2], "ssprompt", steps=2, batch_size=1, out=root, progress=False, resume=True)
 
 
 MODEL = tiny_segmenter()

@@ -120,7 +120,7 @@ def test_a_fit_without_an_object_is_refused(tmp_path):
     with pytest.raises(PromptsegError, match="none of 1 samples has an object that is no crowd"):
         draw_shots(data.train, 1, task="instance")
     with pytest.raises(PromptsegError, match="the shots show no object or segment but crowds"):
-        fit(tiny_segmenter(), [data.train[0]], task="instance", steps=1, progress=False)
+        fit(tiny_segmenter(), [data.train[0]], "ssprompt", task="instance", steps=1, progress=False)
 
 
 # 2. One pixel, one owner: only where labels are painted
@@ -147,7 +147,7 @@ def test_thin_objects_are_taught_where_they_are(tmp_path, width):
     image = {"id": 1, "file_name": "0.png", "height": 128, "width": 128}
     data = load_dataset(coco(tmp_path, [image], [annotation(1, segmentation=box(61, 4, 61 + width, 124))], ("wire",)))
     for task in ("instance", "panoptic"):
-        run = fit(tiny_segmenter(), draw_shots(data.train, 1), task=task, steps=2, progress=False)
+        run = fit(tiny_segmenter(), draw_shots(data.train, 1), "ssprompt", task=task, steps=2, progress=False)
         assert all(np.isfinite(run.losses))
 
 

@@ -193,7 +193,7 @@ def test_a_score_that_cannot_be_wrong_is_refused(tmp_path):
     data, model = load_dataset(spec), tiny_segmenter()
     prompts = default_prompts(model, data.label_space)
     for attempt in (
-        lambda: fit(model, [data.train[0]], steps=1, progress=False),
+        lambda: fit(model, [data.train[0]], "ssprompt", steps=1, progress=False),
         lambda: evaluate(model, prompts, data.train),
     ):
         with pytest.raises(PromptsegError, match="'crack' is the only class, so every pixel would be of it"):

@@ -138,7 +138,7 @@ def test_semantic_prompts_start_as_the_mean_embeddings_of_their_pixels(model: Se
     wanted = mean_embeddings(model) * lengths
     torch.testing.assert_close(prompts.kinds["semantic"], wanted, rtol=1e-3, atol=1e-4)
     with pytest.raises(PromptsegError, match="start is 'prototype': shots show classes, not spatial prompts"):
-        promptseg.fit(model, SHAPES[:3], start="prototype", progress=False)
+        promptseg.fit(model, SHAPES[:3], "ssprompt", start="prototype", progress=False)
 
 
 def test_pixel_prompts_over_scale_and_shift_are_solved_on_the_adapted_maps(

@@ -24,7 +24,15 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("predicted")
     model = promptseg.load_model(str(tiny_folder(root / "model")))
     run = promptseg.fit(
-        model, CARS[:2], task="panoptic", progress=False, background_weight=0, rate=0.1, steps=2, batch_size=2
+        model,
+        CARS[:2],
+        "ssprompt",
+        task="panoptic",
+        progress=False,
+        background_weight=0,
+        rate=0.1,
+        steps=2,
+        batch_size=2,
     )
     run.prompts.save(root / "prompts")
     for sample in CARS[:2]:

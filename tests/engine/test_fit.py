@@ -23,7 +23,7 @@ from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.files import locked
 from promptseg.label_space import ClassInfo, LabelSpace
-from promptseg.methods.registry import METHODS
+from promptseg.methods.registry import DEFAULT_METHOD, EFFORTS, METHODS
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.progress import Progress
 from promptseg.record import FitSettings
@@ -56,7 +56,7 @@ def test_frozen_means_frozen(method: str) -> None:
 
 def test_training_lowers_the_loss_and_raises_miou(model: SeemSegmenter) -> None:
     zero_shot = promptseg.fit(model, SHAPES, method="zero-shot", progress=False)
-    run = promptseg.fit(model, SHAPES, steps=120, batch_size=3, progress=False)
+    run = promptseg.fit(model, SHAPES, "ssprompt", steps=120, batch_size=3, progress=False)
     assert zero_shot.losses == []
     assert sum(run.losses[-10:]) < 0.98 * sum(run.losses[:10])
     scores = [promptseg.evaluate(model, r.prompts, SHAPES).miou for r in (zero_shot, run)]
@@ -107,7 +107,7 @@ def test_cached_features_are_those_of_the_image_as_it_is_and_mirrored(model: See
 
 
 def test_same_seed_same_prompts_other_seed_other_prompts(model: SeemSegmenter) -> None:
-    runs = [promptseg.fit(model, SHAPES, seed=seed, progress=False, **FEW) for seed in (0, 0, 1)]
+    runs = [promptseg.fit(model, SHAPES, "ssprompt", seed=seed, progress=False, **FEW) for seed in (0, 0, 1)]
     assert same(runs[0].prompts, runs[1].prompts)
     assert not same(runs[0].prompts, runs[2].prompts)
     assert runs[0].losses == runs[1].losses
@@ -115,13 +115,13 @@ def test_same_seed_same_prompts_other_seed_other_prompts(model: SeemSegmenter) -
 
 def test_photos_of_different_sizes_train_together(model: SeemSegmenter) -> None:
     mixed = [SHAPES[0], ShapeSample(1, height=80, width=48), ShapeSample(2, height=64, width=150)]
-    run = promptseg.fit(model, mixed, steps=4, batch_size=3, progress=False)
+    run = promptseg.fit(model, mixed, "ssprompt", steps=4, batch_size=3, progress=False)
     assert len(run.losses) == 4
 
 
 def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_segmenter()
-    whole = promptseg.fit(model, SHAPES, out=tmp_path / "whole", progress=False, **FEW)
+    whole = promptseg.fit(model, SHAPES, "ssprompt", out=tmp_path / "whole", progress=False, **FEW)
     decode, calls = model.decode_all, []
 
     def interrupted(*args: object) -> object:
@@ -132,14 +132,14 @@ def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_prompts(tmp_path: Path, mo
 
     monkeypatch.setattr(model, "decode_all", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        promptseg.fit(model, SHAPES, out=tmp_path / "cut", progress=False, **FEW)
+        promptseg.fit(model, SHAPES, "ssprompt", out=tmp_path / "cut", progress=False, **FEW)
     monkeypatch.undo()
     assert not (tmp_path / "cut" / "prompts").exists()
     with pytest.raises(PromptsegError, match="holds an unfinished run; resume it"):
-        promptseg.fit(model, SHAPES, out=tmp_path / "cut", progress=False, **FEW)
+        promptseg.fit(model, SHAPES, "ssprompt", out=tmp_path / "cut", progress=False, **FEW)
     with pytest.raises(PromptsegError, match="belongs to a run with other seed"):
-        promptseg.fit(model, SHAPES, seed=5, out=tmp_path / "cut", resume=True, progress=False, **FEW)
-    resumed = promptseg.fit(model, SHAPES, out=tmp_path / "cut", resume=True, progress=False, **FEW)
+        promptseg.fit(model, SHAPES, "ssprompt", seed=5, out=tmp_path / "cut", resume=True, progress=False, **FEW)
+    resumed = promptseg.fit(model, SHAPES, "ssprompt", out=tmp_path / "cut", resume=True, progress=False, **FEW)
     assert same(whole.prompts, resumed.prompts)
     assert resumed.losses == whole.losses
     assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == ["prompts", "run.json"]
@@ -149,7 +149,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_no_half_step_is_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny_segmenter()
-    whole = promptseg.fit(model, SHAPES, progress=False, **FEW)
+    whole = promptseg.fit(model, SHAPES, "ssprompt", progress=False, **FEW)
     update, calls = torch.optim.AdamW.step, []
 
     def interrupted(*args: object) -> object:
@@ -163,9 +163,10 @@ def test_a_second_ctrl_c_leaves_at_once_and_no_half_step_is_saved(
     monkeypatch.setattr(torch.optim.AdamW, "step", interrupted)
     for steps in (2, 2):
         with pytest.raises(KeyboardInterrupt):
-            promptseg.fit(model, SHAPES, out=tmp_path, resume=True, progress=False, **FEW)
+            promptseg.fit(model, SHAPES, "ssprompt", out=tmp_path, resume=True, progress=False, **FEW)
         assert len(read_header(tmp_path / "checkpoint.safetensors")["losses"]) == steps
-    assert same(whole.prompts, promptseg.fit(model, SHAPES, out=tmp_path, resume=True, progress=False, **FEW).prompts)
+    resumed = promptseg.fit(model, SHAPES, "ssprompt", out=tmp_path, resume=True, progress=False, **FEW)
+    assert same(whole.prompts, resumed.prompts)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -175,7 +176,7 @@ def test_a_folder_that_another_process_fits_in_is_refused(model: SeemSegmenter, 
         pytest.raises(PromptsegError, match="in use by another process: wait for it, or choose another folder"),
     ):
         promptseg.fit(model, SHAPES, method="semprompt", out=tmp_path, progress=False, **FEW)
-    promptseg.fit(model, SHAPES, out=tmp_path, progress=False, **FEW)
+    promptseg.fit(model, SHAPES, "ssprompt", out=tmp_path, progress=False, **FEW)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["prompts", "run.json"]
 
 
@@ -192,7 +193,7 @@ def dying(*args):
         os.kill(os.getpid(), signal.SIGKILL)
     return decode(*args)
 model.decode_all = dying
-promptseg.fit(model, SHAPES, steps=40, batch_size=1, out={out!r}, progress=False)
+promptseg.fit(model, SHAPES, "ssprompt", steps=40, batch_size=1, out={out!r}, progress=False)
 """
 
 
@@ -204,16 +205,16 @@ def test_a_killed_run_resumes_to_the_same_prompts(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "run.json").exists()
     model = promptseg.load_model(str(folder), device="cpu")
     few = {"steps": 40, "batch_size": 1, "progress": False}
-    resumed = promptseg.fit(model, SHAPES, out=tmp_path / "run", resume=True, **few)
-    assert same(resumed.prompts, promptseg.fit(model, SHAPES, **few).prompts)
+    resumed = promptseg.fit(model, SHAPES, "ssprompt", out=tmp_path / "run", resume=True, **few)
+    assert same(resumed.prompts, promptseg.fit(model, SHAPES, "ssprompt", **few).prompts)
 
 
 def test_a_finished_run_is_kept_and_read_back(tmp_path: Path, model: SeemSegmenter) -> None:
-    first = promptseg.fit(model, SHAPES, out=tmp_path, progress=False, **FEW)
+    first = promptseg.fit(model, SHAPES, "ssprompt", out=tmp_path, progress=False, **FEW)
     with pytest.raises(PromptsegError, match="holds a finished run"):
-        promptseg.fit(model, SHAPES, out=tmp_path, progress=False, **FEW)
+        promptseg.fit(model, SHAPES, "ssprompt", out=tmp_path, progress=False, **FEW)
     (tmp_path / "checkpoint.safetensors").write_bytes(b"left by a process that was killed at its last moment")
-    again = promptseg.fit(model, SHAPES, out=tmp_path, resume=True, progress=False, **FEW)
+    again = promptseg.fit(model, SHAPES, "ssprompt", out=tmp_path, resume=True, progress=False, **FEW)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["prompts", "run.json"]
     assert same(first.prompts, again.prompts)
     assert same(first.prompts, promptseg.Prompts.load(tmp_path / "prompts"))
@@ -240,7 +241,7 @@ def test_contents_and_positions_are_learned_at_once(model: SeemSegmenter) -> Non
 
 
 def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
-    run = promptseg.fit(model, SHAPES, progress=False, **FEW)
+    run = promptseg.fit(model, SHAPES, "ssprompt", progress=False, **FEW)
     expected = promptseg.predict(model, run.prompts, SHAPES[0].image())
     mute = tiny_segmenter()
     mute.network.text.lang_encoder.register_forward_pre_hook(lambda *_: pytest.fail("a text was encoded"))
@@ -271,17 +272,22 @@ def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
 )
 def test_what_is_unknown_or_out_of_range_is_one_line(model: SeemSegmenter, settings: dict, message: str) -> None:
     with pytest.raises(PromptsegError) as error:
-        promptseg.fit(model, SHAPES, progress=False, **settings)
+        promptseg.fit(model, SHAPES, progress=False, **{"method": "ssprompt", **settings})
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
 
 
+def test_what_is_learned_where_no_method_is_named_is_what_the_command_line_does(model: SeemSegmenter) -> None:
+    record = promptseg.fit(model, SHAPES, progress=False, pixels=300).record
+    assert record.method == DEFAULT_METHOD == EFFORTS["seconds"]
+
+
 def test_no_shots_and_mixed_data_are_refused(model: SeemSegmenter) -> None:
     with pytest.raises(PromptsegError, match="there are no shots"):
-        promptseg.fit(model, [], progress=False)
+        promptseg.fit(model, [], "ssprompt", progress=False)
     other = ShapeSample(0, label_space=LabelSpace("other", (ClassInfo("a", (0, 0, 0)),)))
     with pytest.raises(PromptsegError, match="mix label spaces"):
-        promptseg.fit(model, [SHAPES[0], other], progress=False)
+        promptseg.fit(model, [SHAPES[0], other], "ssprompt", progress=False)
 
 
 def test_evaluate_refuses_foreign_prompts_and_classes(model: SeemSegmenter) -> None:

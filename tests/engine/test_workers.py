@@ -57,5 +57,5 @@ def test_a_traced_decoder_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     """Traced whole, forward and backward; making C++ of it would take minutes and is PyTorch's business."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
     model = tiny_segmenter()
-    runs = [promptseg.fit(model, SHAPES, compile=compiled, **FEW) for compiled in (False, True)]
+    runs = [promptseg.fit(model, SHAPES, "ssprompt", compile=compiled, **FEW) for compiled in (False, True)]
     assert runs[1].losses == pytest.approx(runs[0].losses, rel=1e-4)

@@ -172,7 +172,7 @@ def test_figure_3_shows_what_the_weights_keep_of_the_default(model: SeemSegmente
     expected: dict[str, list[float]] = {name: [] for name in SPACE.names}
     for seed in (0, 1):
         shots = promptseg.draw_shots(shapes("a").train, k=16, seed=seed)
-        run = promptseg.fit(model, shots, seed=seed, progress=False, **FEW, rate=0.2)
+        run = promptseg.fit(model, shots, "ssprompt", seed=seed, progress=False, **FEW, rate=0.2)
         for name, weight in zip(SPACE.names, run.prompts.parts["semantic.weight"].flatten().tolist(), strict=True):
             expected[name].append(1 - weight)
     read = list(csv.DictReader((tmp_path / "fig3.csv").read_text().splitlines()))

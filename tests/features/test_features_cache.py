@@ -147,7 +147,9 @@ def test_two_processes_write_the_same_file_at_once(tmp_path: Path) -> None:
 def test_prompts_do_not_depend_on_the_place(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMPTSEG_CACHE", str(tmp_path))
     model = tiny_segmenter()
-    runs = [promptseg.fit(model, SHAPES, steps=3, progress=False, features=where) for where in ("memory", place)]
+    runs = [
+        promptseg.fit(model, SHAPES, "ssprompt", steps=3, progress=False, features=where) for where in ("memory", place)
+    ]
     assert torch.equal(runs[0].prompts.kinds["spatial"], runs[1].prompts.kinds["spatial"])
     assert torch.equal(runs[0].prompts.kinds["semantic"], runs[1].prompts.kinds["semantic"])
 
@@ -205,7 +207,7 @@ def test_images_are_encoded_as_precisely_as_the_fit_was(model: Counting) -> None
     assert equal(cache.features(model, IMAGE), expected.to(CPU, torch.float32))
     assert cache.key(model, IMAGE) != FeaturesCache(CPU).key(model, IMAGE)
     exact, short = (
-        promptseg.fit(model, SHAPES, steps=2, progress=False, precision=precision).prompts
+        promptseg.fit(model, SHAPES, "ssprompt", steps=2, progress=False, precision=precision).prompts
         for precision in ("float32", "bfloat16")
     )
     scores = [promptseg.evaluate(model, short, SHAPES, cache=kept).per_class for kept in (None, cache)]

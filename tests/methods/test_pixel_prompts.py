@@ -179,7 +179,7 @@ def test_a_start_changes_the_way_but_not_the_end() -> None:
 def test_few_axes_and_samples_are_a_start_for_all_of_them() -> None:
     samples = problem(3000, dim=300)
     solver = PixelProblem.of(clone(samples))
-    few = solver.at(torch.arange(0, 3000, 2)).leading()
+    few = solver.leading(torch.arange(0, 3000, 2))
     assert few.x.shape == (1500, AXES)
     for recipe in RECIPES[:2]:
         best = solver.solve(recipe, steps=300)

@@ -55,7 +55,7 @@ def test_no_learning_reaches_what_is_fixed(specs, settings):
     """SAM 3 knows the padding of its texts by truth values beside the numbers that are learned."""
     model = promptseg.load_model(specs["sam3"], "cpu")
     defaults = promptseg.fit(model, SHAPES, method="zero-shot", progress=False).prompts
-    prompts = promptseg.fit(model, SHAPES, **FEW, **settings).prompts
+    prompts = promptseg.fit(model, SHAPES, "ssprompt", **FEW, **settings).prompts
     assert not torch.allclose(prompts.kinds["semantic"], defaults.kinds["semantic"], atol=0.1)
     assert defaults.fixed.keys() == {"tokens"} and torch.equal(prompts.fixed["tokens"], defaults.fixed["tokens"])
 

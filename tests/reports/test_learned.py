@@ -131,7 +131,7 @@ def test_words_are_those_of_the_model_or_a_vocabulary() -> None:
 def test_the_command_writes_one_page_for_a_run_and_for_prompts(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     folder = tiny_folder(tmp_path / "model")
     model = promptseg.load_model(folder)
-    promptseg.fit(model, SHAPES[:3], steps=4, out=tmp_path / "run", progress=False)
+    promptseg.fit(model, SHAPES[:3], "ssprompt", steps=4, out=tmp_path / "run", progress=False)
     write_picture(tmp_path / "photos" / "a.png", SHAPES[0].image())
     (tmp_path / "words.txt").write_text("tree\nbus & coach\n")
     out = tmp_path / "page"

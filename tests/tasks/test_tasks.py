@@ -176,12 +176,14 @@ def test_every_method_learns_every_task(model: SeemSegmenter, task: str, method:
 @pytest.mark.slow
 @BOTH
 def test_training_lowers_the_loss(model: SeemSegmenter, task: str) -> None:
-    run = promptseg.fit(model, CARS, task=task, steps=60, batch_size=4, progress=False)
+    run = promptseg.fit(model, CARS, "ssprompt", task=task, steps=60, batch_size=4, progress=False)
     assert sum(run.losses[-10:]) < 0.85 * sum(run.losses[:10])
 
 
 def test_settings_of_the_fit_hold_until_others_are_given(model: SeemSegmenter) -> None:
-    run = promptseg.fit(model, CARS, task="instance", progress=False, max_detections=3, rules="cityscapes", **FEW)
+    run = promptseg.fit(
+        model, CARS, "ssprompt", task="instance", progress=False, max_detections=3, rules="cityscapes", **FEW
+    )
     assert len(promptseg.predict(model, run.prompts, CARS[0].image(), "instance")) <= 3
     assert len(promptseg.predict(model, run.prompts, CARS[0].image(), "instance", max_detections=16)) > 3
     assert promptseg.predict(model, run.prompts, CARS[0].image(), "semantic").shape == (48, 80)
@@ -205,7 +207,7 @@ def test_settings_of_the_fit_hold_until_others_are_given(model: SeemSegmenter) -
 )  # fmt: skip
 def test_a_bad_setting_is_one_line(model: SeemSegmenter, task: str, settings: dict[str, object], message: str) -> None:
     with pytest.raises(PromptsegError) as error:
-        promptseg.fit(model, CARS, task=task, progress=False, **settings)
+        promptseg.fit(model, CARS, "ssprompt", task=task, progress=False, **settings)
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
@@ -216,7 +218,7 @@ def test_data_without_instance_labels_are_refused_in_one_line(model: SeemSegment
         "shapes", SPACE, Split(SHAPES[:3], "s", "train"), Split(SHAPES[3:], "s", "val"), Split([], "s", "test")
     )
     for refused in (
-        lambda: promptseg.fit(model, SHAPES, task=task, progress=False),
+        lambda: promptseg.fit(model, SHAPES, "ssprompt", task=task, progress=False),
         lambda: promptseg.evaluate(model, prompts, SHAPES, task),
         lambda: compare(model, [shapes], Plan((Variant("ssprompt"),), task=task), tmp_path, lambda line: None),
     ):
@@ -228,7 +230,7 @@ def test_classes_without_things_have_no_instances(model: SeemSegmenter) -> None:
     stuff = LabelSpace("flat", tuple(replace(info, is_thing=False) for info in SPACE.classes))
     samples = [replace(sample, label_space=stuff) for sample in CARS]
     with pytest.raises(PromptsegError, match="flat: none of its classes is a thing"):
-        promptseg.fit(model, samples, task="instance", progress=False)
+        promptseg.fit(model, samples, "ssprompt", task="instance", progress=False)
     with pytest.raises(PromptsegError, match="flat: none of its classes is a thing"):
         promptseg.predict(model, default_prompts(model, stuff), CARS[0].image(), "instance")
 
@@ -326,7 +328,7 @@ def test_the_commands_take_a_task(
 def test_real_photos_with_objects(model: SeemSegmenter, folder: str, task: str, tmp_path: Path) -> None:
     data = load_dataset(f"coco_panoptic:{SAMPLES / folder}")
     photos = [*data.train, *data.val][:2]
-    run = promptseg.fit(model, photos, task=task, progress=False, **FEW)
+    run = promptseg.fit(model, photos, "ssprompt", task=task, progress=False, **FEW)
     result = promptseg.evaluate(model, run.prompts, photos)
     assert result.headline is not None and result.num_images == len(photos)
     assert InstanceTask(InstanceSettings()).labels(photos[0]).segments

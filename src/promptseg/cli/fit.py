@@ -30,7 +30,7 @@ from promptseg.cli.options import (
 )
 from promptseg.cli.output import Interrupted, file_size, open_data, print_table, program, quoted, say
 from promptseg.errors import PromptsegError
-from promptseg.methods.registry import EFFORTS, METHODS
+from promptseg.methods.registry import DEFAULT_METHOD, EFFORTS, METHODS
 
 EFFORT_HELP = ", ".join(f"{effort} ({method})" for effort, method in EFFORTS.items())
 
@@ -104,7 +104,7 @@ def _method(method: str | None, effort: str | None) -> str:
         raise PromptsegError(f"--method {method} and --effort {effort}: give one of them")
     if effort is not None:
         check_choice("effort", effort, EFFORTS)
-    return method or EFFORTS[effort or "seconds"]
+    return method or (DEFAULT_METHOD if effort is None else EFFORTS[effort])
 
 
 def gain_estimate(metrics: Mapping[str, float | None]) -> str | None:

@@ -35,4 +35,5 @@ METHODS: "Registry[Method]" = Registry(
 )
 
 EFFORTS = {"seconds": "pixprompt", "minutes": "ssf-pixprompt"}
-"""What `promptseg fit` does where no method is named, by how long it may learn."""
+"""What `fit` does where no method is named, by how long it may learn."""
+DEFAULT_METHOD = EFFORTS["seconds"]

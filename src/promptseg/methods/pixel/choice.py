@@ -83,9 +83,10 @@ def choose(problem: PixelProblem, shots: Tensor, seed: int, trusts: tuple[float 
         seed: of folds, samples and resampling.
         trusts: the kinds of trust to choose from, that for the comparison of ridges first.
     """
-    rows = compared(shots, seed)
-    some, shots = problem.at(rows), shots[rows]
-    coarse, fine = _Trials(some.leading(), shots, seed), _Trials(some, shots, seed)
+    rows, count = compared(shots, seed), int(shots.max()) + 1
+    split = list(folds(shots[rows], count, seed))
+    coarse = _Trials(problem.leading(rows), shots[rows], count, split)
+    fine = _Trials(problem, shots, count, [(rows[others], rows[held_out]) for others, held_out in split])
     best = coarse.climb(Recipe(RIDGES[_FIRST], trust=trusts[0]))
     at = RIDGES.index(best.ridge)
     for ridge in RIDGES[max(0, at - 1) : at + 2]:
@@ -103,11 +104,12 @@ def choose(problem: PixelProblem, shots: Tensor, seed: int, trusts: tuple[float 
 
 
 class _Trials:
-    """Recipes on the same folds of some samples."""
+    """Recipes on the same folds, each the samples to solve on and those held out, by index."""
 
-    def __init__(self, problem: PixelProblem, shots: Tensor, seed: int) -> None:
-        self._problem, self._shots, self._count = problem, shots, int(shots.max()) + 1
-        self._folds = list(folds(shots, self._count, seed))
+    def __init__(
+        self, problem: PixelProblem, shots: Tensor, count: int, split: Sequence[tuple[Tensor, Tensor]]
+    ) -> None:
+        self._problem, self._shots, self._count, self._folds = problem, shots, count, split
         self._solutions: dict[Recipe, list[Solution]] = {}
         self.found: dict[Recipe, Trial] = {}
 

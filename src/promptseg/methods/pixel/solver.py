@@ -131,10 +131,12 @@ class PixelProblem:
             answers=self.answers[:, rows].contiguous(),
         )
 
-    def leading(self) -> "PixelProblem":
-        """The same samples in the `AXES` of largest variance alone."""
+    def leading(self, rows: Tensor) -> "PixelProblem":
+        """Some of the samples, by index, in the `AXES` of largest variance alone."""
         turn = self.turn[:, -AXES:]
-        return replace(self, x=self.x @ turn, variances=self.variances[-AXES:], turn=turn, turned=True)
+        x = torch.cat([self.x[some] @ turn for some in rows.split(_FEW)])
+        others = replace(self, x=self.x[:, :0]).at(rows)
+        return replace(others, x=x, variances=self.variances[-AXES:], turn=turn, turned=True)
 
     def solve(self, recipe: Recipe, start: Solution | None = None, steps: int = 60) -> Solution:
         """The minimum.
@@ -157,7 +159,7 @@ class PixelProblem:
     def solve_from_leading(self, recipe: Recipe, steps: int) -> Solution:
         """As `solve`, from the solution in the leading axes of some of the samples, at a small part of the price."""
         some = torch.arange(0, len(self.x), -(-len(self.x) // _LEADING_ROWS), device=self.x.device)
-        return self.solve(recipe, self.at(some).leading().solve(recipe, steps=_LEADING_STEPS), steps)
+        return self.solve(recipe, self.leading(some).solve(recipe, steps=_LEADING_STEPS), steps)
 
     def answered(self, solution: Solution) -> Tensor:
         """The likeliest class of each sample: (n,) int64."""
