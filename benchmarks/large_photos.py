@@ -1,7 +1,7 @@
 """Memory and time of `promptseg predict` and `evaluate` by the size of the photo, each in a process of its own.
 
     python benchmarks/large_photos.py --task semantic --model seem-lite
-    python benchmarks/large_photos.py --kind raster --tile 1024 --megapixels 200
+    python benchmarks/large_photos.py --kind raster --tile 1024 --megapixels 100
 
 Photos are scenes of the drawn streets, enlarged; rasters are GeoTIFF files full of such scenes, whose label maps are
 written too. Memory is the peak of the process above that with the loaded model.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SIZES = {0.3: (480, 640), 3: (1500, 2000), 12: (3000, 4000), 48: (6000, 8000), 200: (12_500, 16_000)}
+SIZES = {0.3: (480, 640), 3: (1500, 2000), 12: (3000, 4000), 48: (6000, 8000), 100: (10_000, 10_000)}
 """Height and width by megapixels."""
 
 
