@@ -297,3 +297,9 @@ def test_records_that_were_changed_by_hand_are_refused_in_a_line(idle, root, rec
     (root / ".promptseg").mkdir()
     (root / ".promptseg/photos.json").write_text(json.dumps(records))
     assert "photos.json" in told(idle.get("/api/folder"), 422)
+
+
+def test_a_list_of_confirmed_photos_that_is_no_text_is_refused_in_a_line(idle, root):
+    (root / "splits").mkdir()
+    (root / "splits/confirmed.txt").write_bytes(b"\xff\xfe0\n")
+    assert "confirmed.txt: not UTF-8 text" in told(idle.get("/api/folder"), 422)

@@ -86,10 +86,18 @@ class Records:
         return record
 
     def confirmed(self) -> tuple[str, ...]:
-        """Ids of the confirmed photos, in the order of the list."""
+        """Ids of the confirmed photos, in the order of the list.
+
+        Raises:
+            PromptsegError: the list is no text.
+        """
         if not self._list.is_file():
             return ()
-        return tuple(filter(None, map(str.strip, self._list.read_text(encoding="utf-8-sig").splitlines())))
+        try:
+            lines = self._list.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise PromptsegError(f"{self._list}: not UTF-8 text; save it as such, or delete it") from None
+        return tuple(filter(None, map(str.strip, lines)))
 
     def confirm(self, id_: str, confirmed: bool) -> None:
         """Put a photo on the list of the confirmed ones, or take it off."""
