@@ -5,9 +5,11 @@ import runpy
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -198,9 +200,19 @@ def make_official(root: Path) -> None:
     torch.save({"model": dict(tiny_network().state_dict()), "epoch": 3}, root / "official.pt")
 
 
+@cache
+def graph_files() -> dict[str, bytes]:
+    """The files of an exported graph, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(MODEL, default_prompts(MODEL, SPACE), Path(folder))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
 def make_graph(root: Path) -> None:
     """An exported graph, beside a photo."""
-    export_onnx(MODEL, default_prompts(MODEL, SPACE), root)
+    root.mkdir(parents=True)
+    for name, content in graph_files().items():
+        (root / name).write_bytes(content)
     Image.fromarray(SHAPES[0].image()).save(root / "photo.png")
 
 
