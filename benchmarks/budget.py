@@ -138,7 +138,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    shots = list(draw_shots(load_dataset(options.data).train, 1))[: options.shots]
+    shots = list(draw_shots(load_dataset(options.data).train, options.shots))[: options.shots]
     about = {"machine": platform.processor() or platform.machine(), "torch": torch.__version__, "data": options.data}
     rows = []
     for name in options.models:
