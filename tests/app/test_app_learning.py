@@ -133,7 +133,7 @@ def test_exports_go_to_a_folder_of_their_own_each_time(alive, form):
         answer = client.post("/api/export", json={"to": form, "photos": "all"}).json()
         assert answer["path"] == str(session.folder.root / "exports" / name) and answer["words"]
     assert any((session.folder.root / "exports" / form).iterdir())
-    assert "unknown form 'voc'" in told(client.post("/api/export", json={"to": "voc"}), 422)
+    assert "unknown form 'pdf'" in told(client.post("/api/export", json={"to": "pdf"}), 422)
     told(client.post("/api/export", json={"to": form, "photos": "mine"}), 422)
 
 
