@@ -282,6 +282,13 @@ def test_fit_learns_pixel_prompts_and_says_what_they_are_worth(run, tmp_path) ->
     assert promptseg.evaluate(model, again, SHAPES).miou == score
 
 
+@pytest.mark.parametrize("method", ["pixprompt", "linear"])
+def test_a_single_shot_is_learned_from_without_an_estimate(method) -> None:
+    run = promptseg.fit(tiny_segmenter(), SHAPES[:1], method, progress=False)
+    assert run.record.tried == () and run.record.metrics == {}
+    assert run.prompts.kinds["pixel"].isfinite().all() and run.prompts.kinds["pixel"].any()
+
+
 def test_the_same_seed_gives_the_same_prompts_and_another_others(run) -> None:
     again = promptseg.fit(tiny_segmenter(), SHAPES, "pixprompt", progress=False, pixels=3000)
     other = promptseg.fit(tiny_segmenter(), SHAPES, "pixprompt", progress=False, pixels=3000, seed=1)

@@ -5,6 +5,7 @@ encoded or decoded again. Solutions start from those of a neighbour, in the lead
 which makes the comparison cost a second or two.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -22,6 +23,8 @@ FEW = 6
 RIDGES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
 _FIRST = 1
 """Place of the ridge that is tried first."""
+RIDGE_ALONE = 1.0
+"""Of a single shot, of which nothing can be held out: stronger than any of those that had to prove themselves."""
 BALANCES = (0.0, -0.5)
 TRUSTS: tuple[float | str, ...] = ("learned", 1.0, 0.0)
 PIXELS = 15_000
@@ -58,7 +61,7 @@ class Choice:
     Attributes:
         recipe: to solve all shots by; none where nothing beat the model's own answer.
         best: the best recipe all the same.
-        trials: all that were compared, the model's own answer first.
+        trials: all that were compared, the model's own answer first; empty where there was a single shot.
         gain: of the best recipe's mean IoU over that of the model's own answer.
         deviation: standard error of the gain, over resampled shots.
     """
@@ -75,7 +78,8 @@ def choose(problem: PixelProblem, shots: Tensor, seed: int, trusts: tuple[float 
 
     In the leading axes first ridges, upwards or downwards for as long as that helps; then the other weighting at the
     best of them and its neighbours; then the other kinds of trust. The few best of these are compared again in all
-    axes. A recipe is taken only where it gains more than the standard error of the gain.
+    axes. A recipe is taken only where it gains more than the standard error of the gain. A single shot leaves nothing
+    to compare on: it gets a strong ridge, and no estimate.
 
     Args:
         problem: all samples.
@@ -84,6 +88,9 @@ def choose(problem: PixelProblem, shots: Tensor, seed: int, trusts: tuple[float 
         trusts: the kinds of trust to choose from, that for the comparison of ridges first.
     """
     rows, count = compared(shots, seed), int(shots.max()) + 1
+    if count == 1:
+        alone = Recipe(RIDGE_ALONE, trust=trusts[0])
+        return Choice(alone, alone, (), math.nan, math.nan)
     split = list(folds(shots[rows], count, seed))
     coarse = _Trials(problem.leading(rows), shots[rows], count, split)
     fine = _Trials(problem, shots, count, [(rows[others], rows[held_out]) for others, held_out in split])

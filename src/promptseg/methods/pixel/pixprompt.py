@@ -84,7 +84,9 @@ class PixelPrompts(PromptSolver):
 
 
 def _measured(choice: Choice) -> dict[str, float]:
-    """Scores on held-out shots, by name."""
+    """Scores on held-out shots, by name; none where no shot could be held out."""
+    if not choice.trials:
+        return {}
     own = choice.trials[0].miou
     return {
         "held_out_miou": own + choice.gain,

@@ -41,7 +41,8 @@ class LinearReader(PixelPrompts):
         solution = problem.solve_from_leading(choice.best, self._settings.solver_steps)
         kinds = dict(zip((EMBEDDING, BIAS, TRUST), problem.folded(solution), strict=True))
         numbers = kinds[EMBEDDING].numel() + kinds[BIAS].numel()
-        return Solved(kinds, numbers, {"held_out_miou": choice.trials[0].miou + choice.gain}, table(choice.trials))
+        metrics = {"held_out_miou": choice.trials[0].miou + choice.gain} if choice.trials else {}
+        return Solved(kinds, numbers, metrics, table(choice.trials))
 
 
 @dataclass(frozen=True)
