@@ -93,7 +93,7 @@ def fit(
     typer.echo(f"prompts: {prompts} ({file_size(prompts)}, learned in {run.seconds:.0f} s)")
     if estimate := gain_estimate(run.record.metrics):
         typer.echo(estimate)
-    elif len(drawn) == 1 and METHODS[method].solver is not None:
+    elif len(drawn) == 1 and METHODS.find(method).solver is not None:
         typer.echo("gain:    not known: a single labelled image leaves none to hold out; label a second one")
     there = next((name for name, split in (("val", dataset.val), ("test", dataset.test)) if len(split)), "train")
     split = "" if there == "val" else f" --split {there}"
