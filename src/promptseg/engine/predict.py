@@ -9,6 +9,7 @@ import torch
 
 from promptseg.checks import check_choice
 from promptseg.data.images import Photo
+from promptseg.data.images import photo_pixels as photo_pixels  # programs that call `predict` read photos as it does
 from promptseg.data.photo_pixels import PhotoPixels, open_photo
 from promptseg.engine.answers import Answering, at_once, tiling_of
 from promptseg.engine.evaluate import encoding_precision, input_short_side, task_of

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from promptseg.data.photo_pixels import PhotoPixels
+from promptseg.data.images import Photo
+from promptseg.data.photo_pixels import PhotoPixels, open_photo
 from promptseg.label_space import LabelSpace
 from promptseg.reports.outlines import drawn
 from promptseg.reports.pictures import write_picture
@@ -29,19 +30,23 @@ class PhotoWriter:
         overlay = (self._overlays / f"{name}.jpg",) if self._with_overlays else ()
         return (*self._answers.files_of(name), *overlay)
 
-    def add(self, name: str, file_name: str, photo: PhotoPixels, answer: Any) -> tuple[str, Any]:
+    def add(self, name: str, file_name: str, photo: Photo | PhotoPixels, answer: Any) -> tuple[str, Any]:
         """Write the files of a photo, and return a line about it and what `merge` needs of it, as JSON.
 
         Args:
             name: what its files are called, without suffix.
             file_name: what the photo is called.
-            photo: its pixels.
+            photo: its pixels, or what they can be read from.
             answer: of the writer's task.
+
+        Raises:
+            PromptsegError: the photo cannot be read.
         """
+        pixels = open_photo(photo, tiled=True)
         drawing = self._task.drawing(answer, self._space)
-        told = self._answers.add(name, file_name, answer, photo.place)
+        told = self._answers.add(name, file_name, answer, pixels.place)
         if self._with_overlays:
-            write_picture(self._overlays / f"{name}.jpg", drawn(photo.picture(SHOWN_PIXELS), drawing, self._space))
+            write_picture(self._overlays / f"{name}.jpg", drawn(pixels.picture(SHOWN_PIXELS), drawing, self._space))
         return drawing.summary, told
 
     def merge(self, told: Mapping[str, Any]) -> None:
@@ -56,7 +61,7 @@ class WholeWriter(PhotoWriter):
         super().__init__(out, label_space, task, overlays)
         self._told: dict[str, Any] = {}
 
-    def add(self, name: str, file_name: str, photo: PhotoPixels, answer: Any) -> tuple[str, Any]:
+    def add(self, name: str, file_name: str, photo: Photo | PhotoPixels, answer: Any) -> tuple[str, Any]:
         """As of any writer."""
         line, self._told[name] = super().add(name, file_name, photo, answer)
         return line, self._told[name]
