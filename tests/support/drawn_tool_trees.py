@@ -5,8 +5,8 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
-from drawn_objects import IGNORE, NAMES, Picture, check_sample, painted, pictures, write_json, write_photo
-from drawn_trees import class_map, folder, in_splits, samples_of
+from drawn_objects import IGNORE, NAMES, Picture, painted, pictures, write_json, write_photo
+from drawn_trees import Drawn, check_objects, class_map, folder, in_splits, samples_of
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -14,7 +14,6 @@ from promptseg import load_dataset
 
 COLORS = ((128, 64, 128), (0, 0, 142), (250, 170, 30), (70, 70, 70), (0, 0, 1), (255, 255, 255))
 VOID = (224, 224, 192)
-Drawn = tuple[list[Picture], int, dict[str, Any]]
 
 
 def save(path: Path, array: np.ndarray, palette: np.ndarray | None = None) -> None:
@@ -25,15 +24,21 @@ def save(path: Path, array: np.ndarray, palette: np.ndarray | None = None) -> No
     picture.save(path)
 
 
+def without_crowds(draw: Any) -> tuple[list[Picture], int]:
+    """Pictures, none of whose objects is a crowd, which these forms have no word for; and the number of classes."""
+    classes = draw(st.integers(1, len(NAMES)))
+    found = draw(pictures(classes))
+    for thing in (t for picture in found for t in picture.things):
+        thing.crowd = False
+    return found, classes
+
+
 # Pascal VOC
 
 
 @st.composite
 def voc_trees(draw: Any) -> Drawn:
-    classes = draw(st.integers(1, len(NAMES)))
-    found = draw(pictures(classes))
-    for thing in (t for picture in found for t in picture.things):
-        thing.crowd = False
+    found, classes = without_crowds(draw)
     options = {
         "form": draw(st.sampled_from(("palette", "grey", "colours"))),
         "objects": draw(st.booleans()),
@@ -102,10 +107,7 @@ def check_voc(drawn: Drawn) -> None:
 
 @st.composite
 def cvat_trees(draw: Any) -> Drawn:
-    classes = draw(st.integers(1, len(NAMES)))
-    found = draw(pictures(classes))
-    for thing in (t for picture in found for t in picture.things):
-        thing.crowd = False
+    found, classes = without_crowds(draw)
     options = {
         "labels": draw(st.booleans()),
         "background": draw(st.sampled_from((None, "rest"))),
@@ -156,15 +158,7 @@ def write_cvat(root: Path, drawn: Drawn) -> str:
 
 
 def check_cvat(drawn: Drawn) -> None:
-    found, classes, options = drawn
-    with folder() as root:
-        data = load_dataset(write_cvat(root, drawn))
-        extra = options["background"] or ("background" if classes == 1 else None)
-        assert data.label_space.names == (*NAMES[:classes], *((extra,) if extra else ()))
-        read = samples_of(data)
-        assert set(read) == in_splits(data, found)
-        for picture in (p for p in found if p.name in read):
-            check_sample(read[picture.name], picture, classes if extra else None)
+    check_objects(write_cvat, drawn)
 
 
 # Folders of colours, and of masks

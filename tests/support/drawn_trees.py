@@ -3,7 +3,7 @@
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from pycocotools import mask as coco_mask
 
 from promptseg import PromptsegError, load_dataset
 from promptseg.data.sample import Dataset, Sample
+
+Drawn = tuple[list[Picture], int, dict[str, Any]]
+"""Pictures, the number of classes, and how the tree is written."""
 
 
 @contextmanager
@@ -77,7 +80,7 @@ def segmentation(thing: Thing, size: tuple[int, int]) -> Any:
 
 
 @st.composite
-def coco_trees(draw: Any) -> tuple[list[Picture], int, dict[str, Any]]:
+def coco_trees(draw: Any) -> Drawn:
     classes = draw(st.integers(1, len(NAMES)))
     options = {
         "ids": draw(st.sampled_from(("number", "text", "mixed"))),
@@ -95,7 +98,7 @@ def coco_trees(draw: Any) -> tuple[list[Picture], int, dict[str, Any]]:
     return draw(pictures(classes)), classes, options
 
 
-def write_coco(root: Path, drawn: tuple[list[Picture], int, dict[str, Any]]) -> str:
+def write_coco(root: Path, drawn: Drawn) -> str:
     found, classes, options = drawn
     images, annotations = [], []
     for number, picture in enumerate(found):
@@ -119,16 +122,21 @@ def write_coco(root: Path, drawn: tuple[list[Picture], int, dict[str, Any]]) -> 
     return f"coco:{root}" + (f"?background={options['background']}" if options["background"] else "")
 
 
-def check_coco(drawn: tuple[list[Picture], int, dict[str, Any]]) -> None:
+def check_objects(write: Callable[[Path, Drawn], str], drawn: Drawn) -> None:
+    """What `write` wrote is read back: classes, photos by split, and every object."""
     found, classes, options = drawn
     with folder() as root:
-        data = load_dataset(write_coco(root, drawn))
+        data = load_dataset(write(root, drawn))
         extra = options["background"] or ("background" if classes == 1 else None)
         assert data.label_space.names == (*NAMES[:classes], *((extra,) if extra else ()))
         read = samples_of(data)
         assert set(read) == in_splits(data, found)
         for picture in (p for p in found if p.name in read):
             check_sample(read[picture.name], picture, classes if extra else None)
+
+
+def check_coco(drawn: Drawn) -> None:
+    check_objects(write_coco, drawn)
 
 
 # LabelMe
@@ -141,7 +149,7 @@ def spelled(name: str, spelling: int) -> str:
 
 
 @st.composite
-def labelme_trees(draw: Any) -> tuple[list[Picture], int, dict[str, Any]]:
+def labelme_trees(draw: Any) -> Drawn:
     classes = draw(st.integers(1, 4))
     found = draw(pictures(classes + 1))  # the last class is void
     for thing in (t for picture in found for t in picture.things):
@@ -155,7 +163,7 @@ def labelme_trees(draw: Any) -> tuple[list[Picture], int, dict[str, Any]]:
     return found, classes, options
 
 
-def write_labelme(root: Path, drawn: tuple[list[Picture], int, dict[str, Any]]) -> str:
+def write_labelme(root: Path, drawn: Drawn) -> str:
     found, classes, options = drawn
     suffix = ".jpg" if options["path"] == "missing" else options["suffix"]
     for number, picture in enumerate(found):
@@ -187,7 +195,7 @@ def write_labelme(root: Path, drawn: tuple[list[Picture], int, dict[str, Any]]) 
     return f"labelme:{root}" + (f"?background={options['background']}" if options["background"] else "")
 
 
-def check_labelme(drawn: tuple[list[Picture], int, dict[str, Any]]) -> None:
+def check_labelme(drawn: Drawn) -> None:
     found, classes, options = drawn
     used = {t.class_id for picture in found for t in picture.things} - {classes}
     with folder() as root:
@@ -218,14 +226,14 @@ def check_labelme(drawn: tuple[list[Picture], int, dict[str, Any]]) -> None:
 
 
 @st.composite
-def panoptic_trees(draw: Any) -> tuple[list[Picture], int, dict[str, Any]]:
+def panoptic_trees(draw: Any) -> Drawn:
     classes = draw(st.integers(2, len(NAMES)))
     found = draw(pictures(classes))
     ids = draw(st.lists(st.integers(1, 2**24 - 1), min_size=20, max_size=20, unique=True))
     return found, classes, {"ids": ids, "things": draw(st.lists(st.booleans(), min_size=6, max_size=6))}
 
 
-def write_panoptic(root: Path, drawn: tuple[list[Picture], int, dict[str, Any]]) -> str:
+def write_panoptic(root: Path, drawn: Drawn) -> str:
     found, classes, options = drawn
     images, annotations = [], []
     for number, picture in enumerate(found):
@@ -255,7 +263,7 @@ def write_panoptic(root: Path, drawn: tuple[list[Picture], int, dict[str, Any]])
     return f"coco_panoptic:{root}"
 
 
-def check_panoptic(drawn: tuple[list[Picture], int, dict[str, Any]]) -> None:
+def check_panoptic(drawn: Drawn) -> None:
     found, _, options = drawn
     with folder() as root:
         data = load_dataset(write_panoptic(root, drawn))
@@ -280,7 +288,7 @@ def check_panoptic(drawn: tuple[list[Picture], int, dict[str, Any]]) -> None:
 
 
 @st.composite
-def folder_trees(draw: Any) -> tuple[list[Picture], int, dict[str, Any]]:
+def folder_trees(draw: Any) -> Drawn:
     classes = draw(st.integers(1, len(NAMES)))
     found = draw(pictures(classes))
     options = {
@@ -293,7 +301,7 @@ def folder_trees(draw: Any) -> tuple[list[Picture], int, dict[str, Any]]:
     return found, classes, options
 
 
-def write_folder(root: Path, drawn: tuple[list[Picture], int, dict[str, Any]]) -> str:
+def write_folder(root: Path, drawn: Drawn) -> str:
     found, classes, options = drawn
     for number, picture in enumerate(found):
         write_photo(root / "images" / f"{picture.name}.png", picture.size, number)
@@ -331,7 +339,7 @@ def write_values(path: Path, values: np.ndarray, mode: str) -> None:
         Image.fromarray(values.astype(np.uint8)).save(path)
 
 
-def check_folder(drawn: tuple[list[Picture], int, dict[str, Any]]) -> None:
+def check_folder(drawn: Drawn) -> None:
     found, classes, options = drawn
     with folder() as root:
         data = load_dataset(write_folder(root, drawn))

@@ -87,10 +87,11 @@ def choose(problem: PixelProblem, shots: Tensor, seed: int, trusts: tuple[float 
         seed: of folds, samples and resampling.
         trusts: the kinds of trust to choose from, that for the comparison of ridges first.
     """
-    rows, count = compared(shots, seed), int(shots.max()) + 1
+    count = int(shots.max()) + 1
     if count == 1:
         alone = Recipe(RIDGE_ALONE, trust=trusts[0])
         return Choice(alone, alone, (), math.nan, math.nan)
+    rows = compared(shots, seed)
     split = list(folds(shots[rows], count, seed))
     coarse = _Trials(problem.leading(rows), shots[rows], count, split)
     fine = _Trials(problem, shots, count, [(rows[others], rows[held_out]) for others, held_out in split])
