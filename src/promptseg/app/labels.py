@@ -5,7 +5,6 @@ if the file has changed since, it is refused. Steps for undo lie in `.promptseg/
 """
 
 import hashlib
-import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +14,10 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
-from PIL import Image
 
 from promptseg.app.photos import PhotoFolder
 from promptseg.data.formats.files import files_ending
-from promptseg.data.images import image_size, palette, read_labels
+from promptseg.data.images import image_size, label_picture, png, read_labels
 from promptseg.data.sample import ObjectLabels, PanopticLabels
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, read_json, write_json
@@ -156,7 +154,7 @@ class LabelStore:
         """
         path = self.path(id_)
         check_labels(labels, image_size(self._folder.find(id_).path), len(colors), path.name)
-        content = _png(labels, colors)
+        content = png(label_picture(labels, colors))
         with locked(self._folder.root):
             self.check(id_, expected)
             steps = self._present(id_)
@@ -249,11 +247,3 @@ def check_labels(labels: NDArray[np.uint8], size: tuple[int, int], classes: int,
     strange = labels[(labels >= classes) & (labels != IGNORE)]
     if strange.size:
         raise PromptsegError(f"{name}: id {int(strange[0])} is no class: there are 0..{classes - 1}, and {IGNORE}")
-
-
-def _png(labels: NDArray[np.uint8], colors: tuple[Color, ...]) -> bytes:
-    """A palette PNG: values are ids, viewers show the colours."""
-    image, buffer = Image.fromarray(labels), io.BytesIO()
-    image.putpalette(palette(colors).tobytes())
-    image.save(buffer, "PNG")
-    return buffer.getvalue()

@@ -1,7 +1,6 @@
 """The photos of a folder: which there are, where they lie, and small pictures of them for the list."""
 
 import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from promptseg.data.formats.folder_files import list_photos
-from promptseg.data.images import read_image
+from promptseg.data.images import jpeg, read_image
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, cache_folder
 
@@ -118,10 +117,3 @@ def shrunk(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     image = Image.fromarray(picture)
     image.thumbnail((longest, longest), Image.Resampling.BILINEAR)
     return np.asarray(image)
-
-
-def jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
-    """A picture (H, W, 3) as the bytes of a JPEG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()

@@ -15,8 +15,9 @@ from starlette.concurrency import run_in_threadpool
 from promptseg.app.export import export
 from promptseg.app.guard import PageGuard
 from promptseg.app.labels import ConflictError
-from promptseg.app.photos import UnknownPhotoError, jpeg
+from promptseg.app.photos import UnknownPhotoError
 from promptseg.app.session import Session
+from promptseg.data.images import jpeg
 from promptseg.serve.faults import add_errors
 
 PAGE = Path(__file__).parent / "page"

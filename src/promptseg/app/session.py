@@ -11,11 +11,11 @@ from promptseg.app.classes import ClassFile
 from promptseg.app.labels import LabelStore
 from promptseg.app.loop import Loop
 from promptseg.app.order import Offer, offers
-from promptseg.app.photos import THUMBNAIL, PhotoFolder, jpeg, shrunk
+from promptseg.app.photos import THUMBNAIL, PhotoFolder, shrunk
 from promptseg.app.record import PhotoRecord, Records, score
 from promptseg.app.regions import LARGEST, SMALLEST, regions
 from promptseg.data.formats.classes_json import class_rows
-from promptseg.data.images import resize_labels
+from promptseg.data.images import jpeg, resize_labels
 from promptseg.data.label_space import BACKGROUND
 from promptseg.errors import PromptsegError
 from promptseg.label_space import IGNORE

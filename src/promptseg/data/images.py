@@ -239,6 +239,20 @@ def label_picture(labels: NDArray[np.uint8], colors: Sequence[Color]) -> Image.I
     return picture
 
 
+def png(picture: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+    """A picture (H, W, 3) as the bytes of a JPEG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
 @contextmanager
 def _opened(path: Path, mend: str) -> Iterator[Image.Image]:
     """Open a picture, to be decoded inside; whatever Pillow raises becomes one line that names the file."""

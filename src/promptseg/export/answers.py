@@ -1,13 +1,12 @@
 """What prompts say of one photo, in the forms of other programs: COCO's JSON, and a PNG of ids."""
 
-import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promptseg.data.images import label_picture
+from promptseg.data.images import label_picture, png
 from promptseg.data.sample import PanopticLabels
 from promptseg.errors import PromptsegError
 from promptseg.export.parts import Part, part_of, parts
@@ -57,9 +56,7 @@ def png_answer(answer: Answer, label_space: LabelSpace) -> bytes:
         picture = segment_picture(answer)
     else:
         picture = label_picture(answer, label_space.colors)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
+    return png(picture)
 
 
 def objects_of(answer: Answer) -> Iterator[tuple[Part, float | None]]:

@@ -1,17 +1,16 @@
 """The page of what prompts have learned: one HTML file that needs no other."""
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from promptseg.data.images import jpeg
 from promptseg.engine.inspect import ClassChange, PixelReading
 from promptseg.extras import import_extra
 from promptseg.files import write_text
@@ -169,6 +168,4 @@ def _svg(body: str, across: tuple[float, float], up: tuple[float, float], label:
 
 
 def _data_uri(picture: Picture) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(picture, 88)).decode()}"
