@@ -31,7 +31,7 @@ from promptseg.engine.runs import load_run, read_header
 from promptseg.errors import PromptsegError
 from promptseg.experiments.plan import Score, read_score, write_score
 from promptseg.export.labels import export_labels
-from promptseg.export.onnx_graph import export_onnx
+from promptseg.export.onnx_folder import export_onnx
 from promptseg.features.feature_files import FeatureFiles
 from promptseg.models.seem.files import importing
 from promptseg.models.seem.files.model_folder import load_model_folder

@@ -13,6 +13,9 @@ def export(
     to: Annotated[str, typer.Option(metavar="FORM", help="coco, yolo, labelme, voc, csv, folder or onnx.")],
     out: OutFolder,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="For onnx: float32, or int8 for a smaller file.")
+    ] = "float32",
 ) -> None:
     """Write the labels of a data set in the form of another tool, with the photos beside them.
 
@@ -23,13 +26,15 @@ def export(
     object. folder: label maps, as fit reads them. DIR must be new or empty.
     """
     if to == "onnx":
-        _export_onnx(Path(source), out)
+        _export_onnx(Path(source), out, precision)
         return
-    from promptseg import load_dataset
+    from promptseg import PromptsegError, load_dataset
     from promptseg.data.formats.splits import SPLITS
     from promptseg.errors import unknown_name
     from promptseg.export.labels import export_labels
 
+    if precision != "float32":
+        raise PromptsegError(f"precision is {precision!r}: labels have none; leave it out, or export --to onnx")
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     done = export_labels(getattr(load_dataset(source), split), to, out)
@@ -38,12 +43,12 @@ def export(
         typer.echo(done.remark, err=True)
 
 
-def _export_onnx(run: Path, out: Path) -> None:
+def _export_onnx(run: Path, out: Path, precision: str) -> None:
     from promptseg import load_model
     from promptseg.engine.runs import load_prompts
-    from promptseg.export.onnx_graph import export_onnx
+    from promptseg.export.onnx_folder import export_onnx
 
     prompts = load_prompts(run)
-    check = export_onnx(load_model(prompts.model_id, device="cpu"), prompts, out)
+    check = export_onnx(load_model(prompts.model_id, device="cpu"), prompts, out, precision)
     found = f"largest difference {check.difference:.1e}, {100 * check.agreement:.2f} % of pixels of the same class"
     typer.echo(f"{out}: {found}; label photos with python {out / 'run.py'} OUT PHOTO")

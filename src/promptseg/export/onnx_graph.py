@@ -1,40 +1,92 @@
-"""Prompts and their model as one ONNX graph, which runs without PyTorch and without this package.
+"""Prompts and their model as one ONNX graph: from pixels to the score of each class, with the prompts as constants."""
 
-The graph takes pixels and gives the score of each class at each of them; the prompts are constants in it. Beside it the
-folder has what a program needs: the classes, an example with its answer, and `run.py`, which labels photos.
-"""
-
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptseg.errors import PromptsegError
-from promptseg.extras import import_extra
-from promptseg.files import atomic_path, write_json, write_text
+from promptseg.files import atomic_path
 from promptseg.models.adapted import adapted
-from promptseg.models.base import PromptableSegmenter
-from promptseg.models.evidence import FLOOR, Evidence, has_pixel_prompts
+from promptseg.models.base import ImageFeatures, PromptableSegmenter
+from promptseg.models.evidence import FLOOR, Evidence
+from promptseg.models.sam.points import PointSam, Sam
 from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.segmenter import MOST_ENLARGED, SeemSegmenter
 from promptseg.prompts import Prompts
 
 OPSET = 18
-GRAPH, ABOUT, EXAMPLE, PROGRAM = "model.onnx", "about.json", "example.npz", "run.py"
 OUTPUTS = ("scores", "class_logits", "mask_logits")
-LARGEST_DIFFERENCE, LEAST_AGREEMENT = 1e-3, 0.999
-"""How far scores and logits may be from PyTorch's, and how many pixels must have the same class."""
-_EXAMPLES = ((4, 6), (6, 4))
-"""Height and width, in units of the size divisor, of the pixels that the graph is traced and checked with."""
 _MOST = 128
-"""Largest height and width, in the same units."""
+"""Largest height and width, in units of the divisor."""
+_MOST_AT_ONCE = 1024
+"""Largest batch."""
+
+
+@dataclass(frozen=True)
+class GraphInput:
+    """What pixels (B, 3, H, W) the graph of a model takes, and how a photo becomes such.
+
+    Attributes:
+        divisor: of height and width, pixels.
+        fixed_canvas: height and width where there is one only, pixels.
+        any_batch: whether B may be any number; else it is 1.
+        own_short_side: what the shorter side of a photo is resized to unless a fit says otherwise, pixels.
+        most_enlarged: how much a photo is enlarged at most.
+        stretched: whether a photo fills the canvas whatever its proportions.
+        resampling: how photos are resized.
+        padding: red, green and blue, 0..255, of what a photo leaves of the canvas.
+    """
+
+    divisor: int
+    fixed_canvas: int | None
+    any_batch: bool
+    own_short_side: int
+    most_enlarged: int
+    stretched: bool
+    resampling: str
+    padding: tuple[float, ...]
+
+    @staticmethod
+    def of(model: PromptableSegmenter) -> "GraphInput":
+        """That of a model.
+
+        Raises:
+            PromptsegError: a kind of model that has no graph.
+        """
+        if isinstance(model, SeemSegmenter):
+            config = model.config
+            sizes = (config.size_divisor, config.backbone.fixed_canvas, True, config.short_side, MOST_ENLARGED)
+            return GraphInput(*sizes, False, model.resampling, PIXEL_MEAN)
+        if isinstance(model, PointSam):
+            padding = tuple(255 * value for value in model.mean)
+            # The canvas bounds the longer side, so a photo that may be enlarged without a bound fills it.
+            sizes = (model.size, model.size, False, model.size, model.size)
+            return GraphInput(*sizes, not isinstance(model, Sam), model.resampling, padding)
+        raise PromptsegError(
+            f"{model.id}: models of its kind ({type(model).__name__}) cannot be exported as ONNX; SEEM, X-Decoder, SAM"
+            " and SAM 2 can"
+        )
+
+    def example(self, batch: int, rows: int, columns: int) -> Tensor:
+        """Pixels (B, 3, H, W) of soft spots in all colours, always the same; sides in units of the divisor."""
+        generator = torch.Generator().manual_seed(0)
+        coarse = 255 * torch.rand(batch if self.any_batch else 1, 3, 2 * rows, 2 * columns, generator=generator)
+        size = [self.fixed_canvas or self.divisor * sides for sides in (rows, columns)]
+        return F.interpolate(coarse, size, mode="bicubic", align_corners=False).clamp(0, 255).round()
+
+    def dimensions(self) -> dict[int, Any]:
+        """The axes of the pixels whose lengths may differ, as the exporter wants to be told."""
+        found: dict[int, Any] = {}
+        if self.any_batch:
+            found[0] = torch.export.Dim("batch", min=1, max=_MOST_AT_ONCE)
+        if self.fixed_canvas is None:
+            rows, columns = (torch.export.Dim(name, min=1, max=_MOST) for name in ("rows", "columns"))
+            found |= {2: self.divisor * rows, 3: self.divisor * columns}
+        return found
 
 
 class LabelGraph(nn.Module):
@@ -43,31 +95,37 @@ class LabelGraph(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: SeemSegmenter, prompts: Prompts) -> None:
-        """Take the model as the prompts want it."""
+    def __init__(self, model: PromptableSegmenter, prompts: Prompts) -> None:
+        """Take the model as the prompts want it; it must have a `GraphInput`."""
         super().__init__()
         used = adapted(model, prompts)
-        assert isinstance(used.decoder, SeemSegmenter)
-        self._model, self._prompts = used.decoder, used.prompts
+        assert isinstance(used.decoder, SeemSegmenter | PointSam)
+        self.model, self.prompts = used.decoder, used.prompts
         self.network = used.decoder.network
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(PIXEL_STD)[:, None, None])
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores (1, C, H, W), class logits (1, N, C + 1) and mask logits (1, N, h, w).
+        """Scores (B, C, H, W), class logits (B, N, C + 1) and mask logits (B, N, h, w).
 
         Args:
-            pixels: (1, 3, H, W) RGB, 0..255, float32; both sides multiples of the size divisor.
+            pixels: (B, 3, H, W) RGB, 0..255, float32, as the `GraphInput` of the model says.
         """
-        features = self.network.encode((pixels - self.mean) / self.std, keep_backbone=self._model.maps == "all")
-        answer = self._model.classify(self._model.decoder_states(features, self._prompts, False), self._prompts)[-1]
-        size = (pixels.shape[2], pixels.shape[3])
-        masks = F.interpolate(answer.mask_logits, size, mode="bilinear", align_corners=False).sigmoid()
+        answer, size = self.model.decode(self._features(pixels), self.prompts), (pixels.shape[2], pixels.shape[3])
+        smooth = answer.upsampling == "bicubic"
+        masks = F.interpolate(answer.mask_logits, size, mode=answer.upsampling, align_corners=False, antialias=smooth)
         shares = answer.class_logits.softmax(-1)[..., :-1].mT
-        scores = (shares @ masks.flatten(2)).unflatten(2, size)
-        if has_pixel_prompts(self._prompts):
-            scores = self._with_evidence(scores, Evidence.of(self._model.dense_maps(features), self._prompts))
+        scores = (shares @ masks.sigmoid().flatten(2)).unflatten(2, size)
+        if answer.evidence is not None:
+            scores = self._with_evidence(scores, answer.evidence)
         return scores, answer.class_logits, answer.mask_logits
+
+    def _features(self, pixels: Tensor) -> ImageFeatures:
+        if not isinstance(self.model, SeemSegmenter):
+            return self.model.encode_image(pixels)
+        # Not `encode_image`, which goes from image to image: a graph for any batch cannot.
+        size, normed = (pixels.shape[2], pixels.shape[3]), (pixels - self.mean) / self.std
+        return self.model.network.encode(normed, (size,), keep_backbone=self.model.maps == "all")
 
     @staticmethod
     def _with_evidence(scores: Tensor, evidence: Evidence) -> Tensor:
@@ -78,120 +136,35 @@ class LabelGraph(nn.Module):
         return ((scores + FLOOR).log() * evidence.trust[:, None, None] + found).softmax(1)
 
 
-@dataclass(frozen=True)
-class Check:
-    """How the graph in onnxruntime differs from PyTorch.
-
-    Attributes:
-        difference: largest of scores and logits.
-        agreement: share of pixels with the same class.
-    """
-
-    difference: float
-    agreement: float
-
-
-def export_onnx(model: PromptableSegmenter, prompts: Prompts, out: Path) -> Check:
-    """Write the graph and what belongs to it into a new folder, and compare it with PyTorch.
+@torch.no_grad()
+def write_graph(graph: LabelGraph, pixels: Tensor, dimensions: dict[int, Any], path: Path) -> None:
+    """Trace a graph on pixels and write it.
 
     Args:
-        model: the model that the prompts belong to, on the CPU.
-        prompts: learned or default prompts.
-        out: a folder that is empty or does not exist.
+        graph: of the model and its prompts.
+        pixels: (B, 3, H, W); an axis that may differ is longer than 1.
+        dimensions: of `GraphInput`.
+        path: a file.
 
     Raises:
-        PromptsegError: another model or one that has no such graph, a folder that holds files, or a graph that does not
-            say what PyTorch says.
+        PromptsegError: this version of PyTorch cannot.
     """
-    prompts.check_model(model.id, model.fingerprint)
-    if not isinstance(model, SeemSegmenter):
-        raise PromptsegError(f"{model.id}: only SEEM models can be exported as ONNX so far")
-    if model.config.variant.upsampling != "bilinear":
-        raise PromptsegError(f"{model.id}: its masks are enlarged in a way that ONNX has no operator for")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise PromptsegError(f"{out} is not empty: choose a new folder")
-    import_extra("onnx", "onnx", "export --to onnx")
-    import_extra("onnxscript", "onnx", "export --to onnx")
-    import_extra("onnxruntime", "onnx", "export --to onnx")
-    graph, divisor = LabelGraph(model, prompts).eval(), model.config.size_divisor
-    fixed = model.config.backbone.fixed_canvas
-    examples = [_example(fixed or rows * divisor, fixed or columns * divisor) for rows, columns in _EXAMPLES]
-    _write_graph(graph, examples[1], divisor, fixed is not None, out / GRAPH)
-    write_json(out / ABOUT, _about(model, prompts, fixed))
-    check = _checked(graph, examples, out)
-    write_text(out / PROGRAM, (files("promptseg.export") / "onnx_run.py").read_text(encoding="utf-8"))
-    return check
-
-
-def _about(model: SeemSegmenter, prompts: Prompts, fixed: int | None) -> dict[str, Any]:
-    """What `run.py` and a reader need to know."""
-    return {
-        "classes": [{"name": info.name, "color": list(info.color)} for info in prompts.label_space.classes],
-        "short_side": None if prompts.record is None else prompts.record.settings.short_side,
-        "own_short_side": model.config.short_side,
-        "most_enlarged": MOST_ENLARGED,
-        "resampling": model.resampling,
-        "divisor": model.config.size_divisor,
-        "fixed_canvas": fixed,
-        "padding": list(PIXEL_MEAN),
-        "opset": OPSET,
-        "model": model.id,
-        "model_fingerprint": model.fingerprint,
-        "prompts": prompts.fingerprint,
-        "licence": model.licence,
-    }
-
-
-def _example(height: int, width: int) -> Tensor:
-    """Pixels (1, 3, H, W) of soft spots in all colours, always the same."""
-    generator = torch.Generator().manual_seed(0)
-    coarse = 255 * torch.rand(1, 3, 8, 8, generator=generator)
-    return F.interpolate(coarse, (height, width), mode="bicubic", align_corners=False).clamp(0, 255).round()
-
-
-@torch.no_grad()
-def _write_graph(graph: LabelGraph, pixels: Tensor, divisor: int, fixed: bool, path: Path) -> None:
-    rows, columns = (torch.export.Dim(name, min=1, max=_MOST) for name in ("rows", "columns"))
-    sizes: dict[int, Any] = {} if fixed else {2: divisor * rows, 3: divisor * columns}
-    program = torch.onnx.export(
-        graph,
-        (pixels,),
-        dynamo=True,
-        opset_version=OPSET,
-        dynamic_shapes=(sizes,),
-        input_names=["pixels"],
-        output_names=list(OUTPUTS),
-        verbose=False,
-    )
+    try:
+        program = torch.onnx.export(
+            graph,
+            (pixels,),
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=(dimensions,),
+            input_names=["pixels"],
+            output_names=list(OUTPUTS),
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise PromptsegError(
+            f"{path}: PyTorch {torch.__version__} does not export this model ({type(error).__name__}): take another"
+            " version of it, or another model"
+        ) from error
     assert program is not None, "an exporter that gives the program"
     with atomic_path(path) as temporary:
         program.save(str(temporary), external_data=False)
-
-
-@torch.no_grad()
-def _checked(graph: LabelGraph, examples: list[Tensor], out: Path) -> Check:
-    """Run the graph on pixels of several sizes; keep the first example with PyTorch's answer."""
-    run = _session(out / GRAPH)
-    differences, agreements = [], []
-    for number, pixels in enumerate(examples):
-        expected = [answer.numpy() for answer in graph(pixels)]
-        answers = run(pixels.numpy())
-        differences += [float(np.abs(a - b).max()) for a, b in zip(answers, expected, strict=True)]
-        agreements.append(float((answers[0].argmax(1) == expected[0].argmax(1)).mean()))
-        if not number:
-            with atomic_path(out / EXAMPLE) as temporary:
-                named = dict(zip(OUTPUTS, expected, strict=True))
-                np.savez_compressed(temporary, pixels=pixels.numpy().astype(np.uint8), **named)
-    check = Check(max(differences), min(agreements))
-    if check.difference > LARGEST_DIFFERENCE or check.agreement < LEAST_AGREEMENT:
-        raise PromptsegError(
-            f"{out / GRAPH}: differs from PyTorch by {check.difference:.2g}, and {100 * check.agreement:.2f} % of the "
-            "pixels have the same class: this version of PyTorch does not export this model correctly"
-        )
-    return check
-
-
-def _session(path: Path) -> Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]:
-    runtime = import_extra("onnxruntime", "onnx", "export --to onnx")
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda pixels: session.run(list(OUTPUTS), {"pixels": pixels})

@@ -30,6 +30,8 @@ def about() -> dict[str, Any]:
         value = content[name]
         if not is_whole(value, 1, LARGEST) and not (value is None and name in (SIZES[0], SIZES[-1])):
             raise ValueError(f"{name} is {value!r}"[:100])
+    if type(content["stretched"]) is not bool or (content["stretched"] and content["fixed_canvas"] is None):
+        raise ValueError(f"stretched is {content['stretched']!r}"[:100])
     if np.array(content["padding"], np.float32).shape != (3,) or not np.isfinite(content["padding"]).all():
         raise ValueError("padding is not three numbers")
     for entry in content["classes"]:
@@ -44,7 +46,9 @@ def is_whole(value: Any, low: int, high: int) -> bool:
 
 
 def input_size(height: int, width: int) -> tuple[int, int]:
-    """What a photo is resized to: its shorter side as the model wants it, halves rounded up."""
+    """What a photo is resized to: its shorter side as the model wants it, halves rounded up; or the whole canvas."""
+    if about()["stretched"]:
+        return about()["fixed_canvas"], about()["fixed_canvas"]
     of = min(height, width)
     side = about()["short_side"] or min(about()["own_short_side"], about()["most_enlarged"] * of)
     if max(height, width) > LONGEST * of:

@@ -206,7 +206,8 @@ class PointSam(FrozenSam):
     def _certain(masks: Tensor) -> Tensor:
         """Class logits (B, C, C + 1) that leave no doubt: row c is class c."""
         count = masks.shape[1]
-        logits = masks.new_full((count, count + 1), ABSENT).fill_diagonal_(0)
+        own = torch.eye(count, count + 1, dtype=torch.bool, device=masks.device)
+        logits = masks.new_full((count, count + 1), ABSENT).masked_fill(own, 0)
         return logits.expand(len(masks), -1, -1)
 
 

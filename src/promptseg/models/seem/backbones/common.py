@@ -113,7 +113,8 @@ def to_windows(x: Tensor, side: int) -> Tensor:
 def from_windows(windows: Tensor, height: int, width: int) -> Tensor:
     """The map (B, height, width, D) whose windows (B * n, side, side, D) these are, without its padding."""
     side = windows.shape[1]
-    rows, columns = -(-height // side), -(-width // side)
+    # Quotients of positive numbers: ONNX rounds those of negative ones to the other side.
+    rows, columns = (height + side - 1) // side, (width + side - 1) // side
     x: Tensor = windows.unflatten(0, (-1, rows, columns)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
     return x[:, :height, :width]
 

@@ -131,7 +131,7 @@ class DeformableAttention(nn.Module):
         levels = self.value_proj(values).split([height * width for height, width in sizes], dim=1)
         taken = torch.stack(
             [
-                self._sampled(level, size, centres[:, None, None] + offset / offset.new_tensor(size).flip(0), weight)
+                self._sampled(level, size, centres[:, None, None] + _in_fractions(offset, size), weight)
                 for level, size, offset, weight in zip(levels, sizes, offsets, weights, strict=True)
             ]
         ).sum(dim=0)
@@ -225,6 +225,13 @@ class DeformablePixelDecoder(nn.Module):
         finest = functional.interpolate(levels[-1], size=lateral.shape[2:], mode="bilinear", align_corners=False)
         fused = self.layer_1(lateral + finest).relu()
         return PixelFeatures(self.mask_features(fused), tuple(levels), levels[0])
+
+
+def _in_fractions(offset: Tensor, size: Size) -> Tensor:
+    """Offsets (..., 2), x and y in cells, as fractions of width and height."""
+    # Axis by axis: a tensor of both sides would be a constant in a graph that is traced for any size.
+    height, width = size
+    return torch.stack((offset[..., 0] / width, offset[..., 1] / height), dim=-1)
 
 
 def _centres(height: int, width: int, like: Tensor) -> Tensor:

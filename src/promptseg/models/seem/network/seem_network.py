@@ -138,7 +138,8 @@ class SeemNetwork(nn.Module):
         self, features: SeemFeatures | PreparedFeatures, queries: Tensor, positions: Tensor, all_heads: bool = True
     ) -> DecoderStates:
         """What every head, or the last one alone, knows before it hears of classes; arguments as for `decode`."""
-        rows = self.decoder.object_rows(queries, positions, len(features))
+        # A graph that is traced for any batch knows its number from tensors alone.
+        rows = self.decoder.object_rows(queries, positions, features.mask_features.shape[0])
         heads: list[Head] = self.decoder(rows, features, all_heads)
         kept = heads if all_heads else heads[-1:]
         return DecoderStates(
