@@ -1,4 +1,4 @@
-"""Benchmarks that cannot be tried where they matter are rehearsed here, so that they work the first time."""
+"""Benchmarks that take long, or cannot be tried where they matter, are rehearsed here: they work the first time."""
 
 import json
 import os
@@ -9,16 +9,29 @@ import pytest
 from places import ROOT
 
 SMALL = ["--device", "cpu", "--configs", "seem-lite", "--size", "64", "128", "--batches", "1", "2", "--eager"]
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 SMALL_SAM = ["--classes", "3", "--sam-side", "64", "--sam-classes", "2", "9"]
 
 
 @pytest.mark.slow
 def test_the_gpu_benchmark_runs_through_on_a_cpu(tmp_path):
     command = [str(ROOT / "benchmarks/gpu.sh"), str(tmp_path), *SMALL, *SMALL_SAM, "--seconds", "600"]
-    subprocess.run(command, check=True, env=os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1"})
+    subprocess.run(command, check=True, env=os.environ | ONE_THREAD | {"PYTHON": sys.executable})
     rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
     assert {"seem-lite: encode, bfloat16", "SAM ViT-B: SSPrompt step, 9 classes"} <= {row["name"] for row in rows}
     assert [row for row in rows if "error" in row or "left_out" in row] == []
     agreement = next(row for row in rows if row["name"] == "seem-lite: against the CPU, float32")
     assert max(agreement["relative error"].values()) < 1e-5  # the CPU against itself
     assert len((tmp_path / "gpu.md").read_text().splitlines()) == len(rows) + 4
+
+
+@pytest.mark.slow
+def test_graphs_are_measured_beside_pytorch(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks/onnx_against_torch.py"), "--size", "64", "128", "--rounds", "2"]
+    subprocess.run([*command, "--out", str(tmp_path / "onnx.json")], check=True, env=os.environ | ONE_THREAD)
+    (row,) = json.loads((tmp_path / "onnx.json").read_text())["rows"]
+    exact, small = (row["beside PyTorch"][f"onnxruntime, {precision}"] for precision in ("float32", "int8"))
+    assert max(exact["largest difference"].values()) < 1e-3 and exact["least equal"] >= 0.999
+    assert max(small["largest difference"].values()) > 1e-3 and small["least equal"] > 0.9
+    assert set(row["seconds"]) > set(row["peak memory, MB"]) > set(row["file, MB"]) == set(row["beside PyTorch"])
+    assert row["file, MB"]["onnxruntime, int8"] < row["file, MB"]["onnxruntime, float32"]
