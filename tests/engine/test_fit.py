@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,6 +62,23 @@ def test_training_lowers_the_loss_and_raises_miou(model: SeemSegmenter) -> None:
     assert sum(run.losses[-10:]) < 0.98 * sum(run.losses[:10])
     scores = [promptseg.evaluate(model, r.prompts, SHAPES).miou for r in (zero_shot, run)]
     assert scores[1] > scores[0] + 0.05
+
+
+def test_training_takes_subnormal_numbers_for_zero_and_leaves_others_theirs(
+    model: SeemSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny, loss, seen = torch.full((8,), 1e-39), SemanticTask.loss, []
+
+    def watched(self: SemanticTask, *given: Any) -> torch.Tensor:
+        value = loss(self, *given)
+        value.register_hook(lambda slope: seen.append((tiny * 0.5).count_nonzero().item()))
+        seen.append((tiny * 0.5).count_nonzero().item())
+        return value
+
+    monkeypatch.setattr(SemanticTask, "loss", watched)
+    promptseg.fit(model, SHAPES, "ssprompt", progress=False, **FEW)
+    assert seen and set(seen) == {0}
+    assert (tiny * 0.5).count_nonzero() == 8
 
 
 def test_zero_shot_is_the_default_prompts(model: SeemSegmenter) -> None:

@@ -94,6 +94,7 @@ def use_threads(count: int | None) -> None:
     import torch
 
     torch.set_num_threads(count or min(torch.get_num_threads(), _cores()))
+    torch.set_flush_denormal(True)  # as training has it; threads inherit it from the one that starts them
 
 
 def _cores() -> int:
