@@ -100,12 +100,12 @@ def test_class_table_as_markdown():
 
 
 def test_change_table_on_a_terminal():
-    results = [{"road": 0.5, "[car]": None}, {"road": 0.75, "[car]": 0.1}]
-    table = change_table(("zero-shot", "ssprompt"), results, (0.5, 0.425), "fog")
+    results = [{"road": 0.5, "[car]": None}, {"road": 0.6, "[car]": 0.2}, {"road": 0.75, "[car]": 0.1}]
+    table = change_table(("zero-shot", "ssprompt", "pixprompt"), results, (0.5, 0.4, 0.425), "fog")
     lines = [line.split() for line in table.to_text().splitlines()]
-    assert ["road", "50.0", "75.0", "+25.0"] in lines
-    assert ["[car]", "–", "10.0", "–"] in lines
-    assert ["mean", "50.0", "42.5", "-7.5"] in lines
+    assert ["road", "50.0", "60.0", "75.0", "+25.0"] in lines
+    assert ["[car]", "–", "20.0", "10.0", "–"] in lines
+    assert ["mean", "50.0", "40.0", "42.5", "-7.5"] in lines
 
 
 @pytest.mark.parametrize("width", [10, 40, 80])

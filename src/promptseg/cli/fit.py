@@ -135,7 +135,7 @@ def demo(
 ) -> None:
     """Show what learning prompts brings, offline.
 
-    Zero-shot against pixel prompts on generated streets in bad weather: a table, a picture, a prompt folder.
+    Zero-shot, SSPrompt and pixel prompts on generated streets in bad weather: a table, a picture, a prompt folder.
     """
     from promptseg.features.memory import keep_freed_memory
     from promptseg.recipes.demo import run_demo

@@ -19,8 +19,8 @@ from promptseg.reports.tables import Table, change_table, percent
 
 MODEL = "seem-lite"
 LEARNED = "pixprompt"
-METHODS = {"zero-shot": "zero-shot", LEARNED: "pixel prompts"}
-"""The methods compared, and how they are written in table and picture."""
+METHODS = {"zero-shot": "zero-shot", "ssprompt": "SSPrompt", LEARNED: "pixel prompts"}
+"""The methods compared, and how they are written in table and picture; the prompts of `LEARNED` are kept."""
 SHOTS = 16
 ROWS = 4
 """Rows of the picture: the first images of the split, whatever they show."""
@@ -33,7 +33,7 @@ class Outcome:
     Attributes:
         table: IoU per class and method, in percent.
         mious: mean IoU per method, as a fraction.
-        picture: file of photos, truth and both answers.
+        picture: file of photos, truth and all answers.
         prompts: folder of the learned prompts.
         photos: folder of the photos in the picture.
     """
@@ -62,17 +62,17 @@ def run_demo(out: Path, condition: str = "snow", seed: int = 0, say: Callable[[s
     say(f"drawing shots from {len(data.train)} scenes of streets:{condition} (generated on first use)")
     shots = draw_shots(data.train, k=SHOTS, seed=seed)
     say(f"learning prompts from {len(shots)} images: at least {SHOTS} of every class where there are")
-    prompts = {method: fit(model, shots, method=method, seed=seed).prompts for method in METHODS}
-    folder = prompts[LEARNED].save(out / "prompts")
-    say(f"evaluating both on {len(data.val)} images that no prompt has seen")
     cache = FeaturesCache(model.device, "auto")
+    prompts = {method: fit(model, shots, method=method, seed=seed, cache=cache).prompts for method in METHODS}
+    folder = prompts[LEARNED].save(out / "prompts")
+    say(f"evaluating on {len(data.val)} images that no prompt has seen")
     results = {method: evaluate(model, prompts[method], data.val, progress=True, cache=cache) for method in METHODS}
     shown = data.val[:ROWS]
     titles = [f"{METHODS[method]}, {percent(result.miou)} mIoU" for method, result in results.items()]
     write_picture(out / "grid.png", answers_picture(model, list(prompts.values()), shown, titles))
     for sample in shown:
         write_picture(out / "photos" / f"{sample.id.replace('/', '-')}.png", sample.image())
-    table = _table(results["zero-shot"], results[LEARNED], f"{MODEL} on streets:{condition}, IoU in percent")
+    table = _table(list(results.values()), f"{MODEL} on streets:{condition}, IoU in percent")
     mious = {method: result.miou for method, result in results.items()}
     return Outcome(table, mious, out / "grid.png", folder, out / "photos")
 
@@ -91,6 +91,6 @@ def answers_picture(
     return stack([picture, legend(space.names, space.colors, picture.shape[1])])
 
 
-def _table(before: Result, after: Result, title: str) -> Table:
-    names = (METHODS["zero-shot"], METHODS[LEARNED])
-    return change_table(names, (before.per_class, after.per_class), (before.miou, after.miou), title)
+def _table(results: Sequence[Result], title: str) -> Table:
+    names = tuple(METHODS.values())
+    return change_table(names, [one.per_class for one in results], [one.miou for one in results], title)

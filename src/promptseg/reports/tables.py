@@ -111,22 +111,22 @@ def class_table(
 
 
 def change_table(
-    names: tuple[str, str],
+    names: Sequence[str],
     per_class: Sequence[Mapping[str, float | None]],
-    mious: tuple[float | None, float | None],
+    mious: Sequence[float | None],
     title: str = "",
 ) -> Table:
-    """Two results side by side, per class and in the mean, with the change in points.
+    """Results side by side, per class and in the mean, with the change from the first to the last in points.
 
     Args:
-        names: headers of the two results.
-        per_class: for each result, IoU as a fraction by class name; the same classes in both.
+        names: headers of the results, two at least.
+        per_class: for each result, IoU as a fraction by class name; the same classes in all.
         mious: mean IoU of each result as a fraction.
         title: what the numbers are of.
     """
-    before, after = per_class
-    rows = tuple(
-        (name, percent(value), percent(after[name]), points(value, after[name])) for name, value in before.items()
-    )
-    total = ("mean", percent(mious[0]), percent(mious[1]), points(*mious))
-    return Table(("class", *names, "change"), rows, total, title)
+
+    def row(name: str, scores: Sequence[float | None]) -> tuple[str, ...]:
+        return (name, *map(percent, scores), points(scores[0], scores[-1]))
+
+    rows = tuple(row(name, [result[name] for result in per_class]) for name in per_class[0])
+    return Table(("class", *names, "change"), rows, row("mean", mious), title)
