@@ -148,7 +148,10 @@ class Trainer:
             match(one, mask.flatten(1), target, weights)
             for one, mask, target in zip(classes, masks, targets, strict=True)
         ]
-        losses = [matched_loss(one, mask.flatten(2), targets, matchings, weights) for one, mask in answers]
+        losses = []
+        for one, mask in answers:
+            found = [flat[m.predictions] for flat, m in zip(mask.flatten(2), matchings, strict=True)]
+            losses.append(matched_loss(one, found, targets, matchings, weights))
         size = (batch.pixels.shape[2], batch.pixels.shape[3])
         prediction = Prediction(classes, masks, size, (size,) * len(targets))
         semantic = SemanticTask().loss(prediction, list(batch.labels), LABEL_STRIDE)

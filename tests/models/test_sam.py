@@ -288,7 +288,7 @@ def test_sam3_instances_and_segments_follow_from_the_prediction(models):
     target = Segments(torch.tensor([1, 2]), (torch.rand(2, masks[0].numel()) > 0.5).float())
     weights = MatchingWeights()
     matching = match(classes, masks.flatten(1), target, weights)
-    loss = matched_loss(classes[None], masks.flatten(1)[None], [target], [matching], weights)
+    loss = matched_loss(classes[None], [masks.flatten(1)[matching.predictions]], [target], [matching], weights)
     loss.backward()
     assert torch.isfinite(loss) and all(torch.isfinite(leaf.grad).all() for leaf in leaves.values())
 

@@ -46,8 +46,8 @@ def test_perfect_predictions_cost_almost_nothing_and_swapped_ones_a_lot() -> Non
     mask_logits = torch.cat([masks * 80 - 40, torch.full((1, 100), -40.0)])
     order = torch.arange(2)
     weights = MatchingWeights()
-    right = matched_loss(class_logits[None], mask_logits[None], [target], [Matching(order, order)], weights)
-    wrong = matched_loss(class_logits[None], mask_logits[None], [target], [Matching(order, order.flip(0))], weights)
+    right = matched_loss(class_logits[None], [mask_logits[:2]], [target], [Matching(order, order)], weights)
+    wrong = matched_loss(class_logits[None], [mask_logits[:2]], [target], [Matching(order, order.flip(0))], weights)
     assert right < 1e-6
     assert wrong > 50
 
@@ -57,7 +57,7 @@ def test_an_image_without_segments_teaches_background_only() -> None:
     mask_logits = torch.zeros(1, 3, 10, requires_grad=True)
     empty = Segments(torch.zeros(0, dtype=torch.long), torch.zeros(0, 10))
     matching = match(class_logits[0], mask_logits[0], empty, MatchingWeights())
-    loss = matched_loss(class_logits, mask_logits, [empty], [matching], MatchingWeights())
+    loss = matched_loss(class_logits, [mask_logits[0, matching.predictions]], [empty], [matching], MatchingWeights())
     assert loss.item() == pytest.approx(2 * torch.tensor(3.0).log().item())
     loss.backward()
     assert mask_logits.grad is None

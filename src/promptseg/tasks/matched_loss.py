@@ -8,8 +8,8 @@ The costs and weights of the matching are those of SEEM's own training: class pr
 dice of the masks, weighted 2, 5, 5; unmatched predictions are background, weighted 0.1.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -82,6 +82,21 @@ class MatchedSettings:
 
 
 @dataclass(frozen=True, eq=False)
+class TargetCells:
+    """Segments over all cells of a grid, in which every head and step of a fit sees them.
+
+    Attributes:
+        classes: (T',) int64, of the segments that fill a cell at least: what is smaller, no mask can show.
+        shares: (T', cells), the part of a cell's labelled pixels that is the segment's.
+        counted: (cells,) bool, those on the grid of the stride that are not void for the greater part.
+    """
+
+    classes: Tensor
+    shares: Tensor
+    counted: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class SegmentTarget:
     """The T segments of an image at training size.
 
@@ -95,6 +110,21 @@ class SegmentTarget:
     classes: Tensor
     map: Tensor
     members: Tensor
+    _cells: dict[Hashable, TargetCells] = field(default_factory=dict, init=False, repr=False)
+
+    def cells(self, canvas: Size, grid: Size, stride: int, device: torch.device) -> TargetCells:
+        """The segments over the cells of a grid over the canvas, counted once for all heads and steps.
+
+        Args:
+            canvas: of the prediction, pixels.
+            grid: of its masks.
+            stride: pixels between the cells that count; that of the grid at least.
+            device: where they are wanted.
+        """
+        key = (canvas, grid, stride, device)
+        if key not in self._cells:
+            self._cells[key] = _target_cells(self, canvas, grid, stride, device)
+        return self._cells[key]
 
 
 def segment_numbers(labels: PanopticLabels, segments: Sequence[Segment]) -> NDArray[np.intp]:
@@ -161,34 +191,40 @@ def segments_loss(
     """
     losses = []
     for single, target in zip(prediction.split(), targets, strict=True):
-        segments, cells = _compared(single, target, stride, settings.points)
-        classes, masks = single.class_logits, single.mask_logits.flatten(2)[..., cells]
-        matching = match(classes[0], masks[0], segments, settings.weights)
-        losses.append(matched_loss(classes, masks, [segments], [matching], settings.weights))
+        masks = single.mask_logits[0]
+        grid = (masks.shape[1], masks.shape[2])
+        of_target = target.cells(single.canvas, grid, stride, masks.device)
+        cells = _compared(of_target, masks, settings.points)
+        segments = Segments(of_target.classes, of_target.shares[:, cells].to(masks.dtype))
+        flat = masks.flatten(1)
+        matching = match(single.class_logits[0], flat.detach()[:, cells], segments, settings.weights)
+        found = flat[matching.predictions][:, cells]
+        losses.append(matched_loss(single.class_logits, [found], [segments], [matching], settings.weights))
     return torch.stack(losses).mean()
 
 
-def _compared(single: Prediction, target: SegmentTarget, stride: int, points: int) -> tuple[Segments, Tensor]:
-    """The segments over the P cells that count, and the indices (P,) of those among the cells of a mask."""
-    logits = single.mask_logits[0]
-    counts = cell_counts(target, single.canvas, (logits.shape[1], logits.shape[2])).to(logits.device)
-    members = target.members.to(logits.device, torch.float32)
-    labelled, inside = counts[:-1].sum(0), members @ counts.float()
-    pixels = single.canvas[0] * single.canvas[1] / labelled.numel()
-    kept = (inside.sum(1) >= pixels).nonzero()[:, 0]  # what is smaller than a cell, no mask can show
+def _target_cells(target: SegmentTarget, canvas: Size, grid: Size, stride: int, device: torch.device) -> TargetCells:
+    counts = cell_counts(target, canvas, grid)
+    labelled, inside = counts[:-1].sum(0), target.members.float() @ counts.float()
+    pixels = canvas[0] * canvas[1] / labelled.numel()
+    kept = (inside.sum(1) >= pixels).nonzero()[:, 0]
     shares = _sharpened(inside[kept] / labelled.clamp(min=1))
-    step = max(1, stride * logits.shape[1] // single.canvas[0])
-    on_grid = torch.zeros(logits.shape[1:], dtype=torch.bool, device=logits.device)
+    step = max(1, stride * grid[0] // canvas[0])
+    on_grid = torch.zeros(grid, dtype=torch.bool)
     on_grid[step // 2 :: step, step // 2 :: step] = True
-    compared = on_grid.flatten() & (2 * labelled > pixels)
-    cells = compared.nonzero()[:, 0]
+    counted = on_grid.flatten() & (2 * labelled > pixels)
+    return TargetCells(target.classes[kept].to(device), shares.to(device), counted.to(device))
+
+
+def _compared(target: TargetCells, mask_logits: Tensor, points: int) -> Tensor:
+    """Indices (P,) of the cells that count at this step, among those of a mask."""
+    compared, cells = target.counted, target.counted.nonzero()[:, 0]
     if 0 < points < len(cells):
         compared = torch.zeros_like(compared)
-        compared[cells[_draw(logits, len(cells))[:points]]] = True
+        compared[cells[_draw(mask_logits, len(cells))[:points]]] = True
     # A segment of which no cell was taken, as most around it is void or between the points, would teach an empty mask.
-    missed = (shares[:, compared] < 0.5).all(1)
-    cells = (compared | (shares[missed] >= 0.5).any(0)).nonzero()[:, 0]
-    return Segments(target.classes.to(logits.device)[kept], shares[:, cells].to(logits.dtype)), cells
+    missed = (target.shares[:, compared] < 0.5).all(1)
+    return (compared | (target.shares[missed] >= 0.5).any(0)).nonzero()[:, 0]
 
 
 def _sharpened(shares: Tensor) -> Tensor:
@@ -236,7 +272,7 @@ def match(class_logits: Tensor, mask_logits: Tensor, target: Segments, weights: 
 
 def matched_loss(
     class_logits: Tensor,
-    mask_logits: Tensor,
+    mask_logits: Sequence[Tensor],
     targets: Sequence[Segments],
     matchings: Sequence[Matching],
     weights: MatchingWeights,
@@ -245,7 +281,7 @@ def matched_loss(
 
     Args:
         class_logits: (B, N, C + 1).
-        mask_logits: (B, N, P).
+        mask_logits: B times (T', P), of the predictions that are matched, in the order of the matching.
         targets: B sets of segments.
         matchings: B matchings.
         weights: how the parts of the loss are weighted.
@@ -257,7 +293,7 @@ def matched_loss(
     class_weights = class_logits.new_ones(background + 1)
     class_weights[background] = weights.background
     loss = weights.classes * F.cross_entropy(class_logits.flatten(0, 1), wanted, class_weights)
-    logits = mask_logits.flatten(0, 1)[rows]
+    logits = torch.cat(list(mask_logits))
     masks = torch.cat([t.masks[m.segments] for t, m in zip(targets, matchings, strict=True)])
     if len(logits) == 0:
         return loss
