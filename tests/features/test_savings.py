@@ -54,7 +54,7 @@ def views(model: SeemSegmenter, settings: Resolved) -> list[list[tuple[torch.Ten
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"zero-shot", *APART}))
 @pytest.mark.parametrize(
-    "overrides", [{"auxiliary": 0.0, "optimizer": "sgd", "loss": "cross-entropy"}, {}, {"loss_stride": 4}]
+    "overrides", [{"auxiliary": 0.0, "optimizer": "sgd", "loss": "cross-entropy"}, {}, {"loss_stride": 1}]
 )
 def test_prompts_are_those_of_the_plain_way(model: SeemSegmenter, method: str, overrides: dict[str, Any]) -> None:
     chosen = {"steps": 5, "batch_size": 3} | overrides
