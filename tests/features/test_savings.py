@@ -80,7 +80,7 @@ def test_gradients_are_those_of_the_plain_way(model: SeemSegmenter, auxiliary: f
     encoded = [row[0] for row in rows]
     *earlier, last = CachedDecoder(model, module.learned_kinds, auxiliary > 0)(encoded, defaults.updated(module()))
     task = SemanticTask()
-    loss = task.loss(last, targets) + sum(auxiliary * task.loss(head, targets, 4) for head in earlier)
+    loss = task.loss(last, targets, fit.loss_stride) + sum(auxiliary * task.loss(head, targets, 4) for head in earlier)
     found, expected = (torch.autograd.grad(value, list(module.parameters())) for value in (loss, plain))
     for one, other in zip(found, expected, strict=True):
         assert_close(one, other)
