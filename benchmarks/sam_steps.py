@@ -49,6 +49,7 @@ def measure(row: dict[str, Any], threads: int, send: Any) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
     model = build(row.get("chunk", 1))
     start = peak_bytes()
     work, held = encoding(model) if "classes" not in row else step(model, row["classes"])

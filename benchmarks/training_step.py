@@ -304,6 +304,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)  # for both sides alike; the plain one has no training loop to do it
     if options.child:
         return child(options)
     keep_freed_memory()
