@@ -10,12 +10,12 @@ With p[n, c] the probability of class c for query n and s[n, x] the sigmoid of i
     dice          = mean over the c present of 1 - (2 overlap[c] + 1) / (area[c] + pixels[c] + 1)
 
 Ignored pixels are in no sum. Nothing here needs the evidence for every class at every pixel, and masks are enlarged a
-tile at a time: once for the sums of dice, once for cross-entropy and the gradient. So memory grows neither with the
-number of classes nor with the size of the labels.
+tile at a time: once for the sums of dice, once for cross-entropy and the gradient, unless one tile holds all. So memory
+grows neither with the number of classes nor with the size of the labels.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ from promptseg.tasks.masks import Tile, tiles
 TINY = 1e-8
 """Added to evidence where it is divided by or its logarithm taken."""
 
-TILE_VALUES = {"cpu": 2**18, "cuda": 2**26}
+TILE_VALUES = {"cpu": 2**20, "cuda": 2**26}
 """How many mask values are at hand at a time: few enough for a CPU's cache, enough to keep a GPU busy."""
 
 _ROUND = 16
@@ -131,18 +131,25 @@ class _Images:
         """p (B, N, K) of the classes present."""
         self._places = torch.full((IGNORE + 1,), len(self.present), device=labels.device)
         self._places[self.present] = torch.arange(len(self.present), device=labels.device)
+        self._whole: _Pixels | None = None
 
     def weights(self, by_area: Tensor) -> Tensor:
         """(B, N, 1 + K + 1): what a mask counts for any class, for each class, and the given (B, N)."""
         return torch.cat((self.probabilities.sum(2, keepdim=True), self.chosen, by_area[..., None]), dim=2)
 
     def tiles(self, weights: Tensor) -> Iterator[_Pixels]:
-        """All pixels, with the evidence that the weights give."""
+        """All pixels, with the evidence that the weights give; a tile that holds them all serves again."""
+        if self._whole is not None:
+            yield replace(self._whole, area=(weights[..., -1:].mT @ self._whole.masks)[:, 0])
+            return
         masks = self.mask_logits
         budget = TILE_VALUES[masks.device.type] // (len(masks) * max(weights.shape[1:]))
         size = (self._labels.shape[1], self._labels.shape[2])
         for tile in tiles(masks, size, budget, self._upsampling):
-            yield self._at(tile, weights)
+            at = self._at(tile, weights)
+            yield at
+            if at.all.numel() == self._labels.numel():
+                self._whole = at
 
     def _at(self, tile: Tile, weights: Tensor) -> _Pixels:
         labels = tile.of(self._labels).long()
