@@ -28,7 +28,7 @@ class SSFSettings:
         norm_rate: learning rate of scales and shifts relative to the base rate.
     """
 
-    norm_rate: float = 0.1
+    norm_rate: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""

@@ -29,7 +29,7 @@ class LoRASettings:
     """
 
     rank: int = 4
-    lora_rate: float = 0.1
+    lora_rate: float = 0.3
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
