@@ -67,6 +67,7 @@ def test_training_lowers_the_loss_and_raises_miou(model: SeemSegmenter) -> None:
 def test_training_takes_subnormal_numbers_for_zero_and_leaves_others_theirs(
     model: SeemSegmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    torch.set_flush_denormal(False)  # commands that ran in this process have set it
     tiny, loss, seen = torch.full((8,), 1e-39), SemanticTask.loss, []
 
     def watched(self: SemanticTask, *given: Any) -> torch.Tensor:
