@@ -12,9 +12,12 @@ from tiny import tiny_segmenter
 from torch.nn import functional as F
 
 import promptseg
+from promptseg.data.keep_out import UnlabelledClasses
+from promptseg.engine.defaults import default_prompts
 from promptseg.engine.runs import Run
 from promptseg.engine.trainer import Trainer
 from promptseg.errors import PromptsegError
+from promptseg.features.encode import image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import IGNORE
 from promptseg.methods.pixel.choice import FEW, FOLDS, PIXELS, choose, compared, folds, mean_iou
@@ -22,7 +25,7 @@ from promptseg.methods.pixel.samples import PixelSampler, PixelSamples, draw_pix
 from promptseg.methods.pixel.solver import AXES, HOLD, PixelProblem, Recipe
 from promptseg.models.base import Prediction
 from promptseg.models.evidence import FLOOR, Evidence
-from promptseg.tasks.label_maps import label_map
+from promptseg.tasks.label_maps import label_map, pixel_scores
 from promptseg.tasks.masks import masks_at, query_logits, semantic_map
 from promptseg.tasks.semantic import MeanIoU
 
@@ -130,6 +133,7 @@ def objective(samples: PixelSamples, recipe: Recipe, numbers: np.ndarray) -> flo
     return float(value + (HOLD / 2 * ((t - 1) ** 2).sum() if recipe.trust == "learned" else 0.0))
 
 
+ALL = torch.ones(3, dtype=torch.bool)
 RECIPES = [Recipe(1e-2), Recipe(1e-3, -0.5), Recipe(1e-2, 0.0, 1.0), Recipe(3e-2, -0.5, 0.0)]
 
 
@@ -236,7 +240,7 @@ def test_the_models_own_answer_stays_where_it_cannot_be_beaten(shots) -> None:
 
 def test_query_logits_gain_the_mean_evidence_under_the_mask() -> None:
     logits, masks = random(1, 3, 3), random(1, 3, 4, 6, seed=1)
-    evidence = Evidence((random(1, 2, 4, 6, seed=2),), torch.tensor([0.5, -1.0]), torch.tensor([1.0, 0.25]))
+    evidence = Evidence((random(1, 2, 4, 6, seed=2),), torch.tensor([0.5, -1.0]), torch.tensor([1.0, 0.25]), ALL[:2])
     prediction = Prediction(logits, masks, (16, 24), ((16, 16),), evidence=evidence)
     found = query_logits(prediction, 0)
     share = masks[0].sigmoid()[:, :, :4]  # the image covers 4 of the 6 columns
@@ -250,13 +254,44 @@ def test_query_logits_gain_the_mean_evidence_under_the_mask() -> None:
 
 def test_an_answer_is_the_argmax_of_the_stated_distribution() -> None:
     evidence = Evidence(
-        (random(1, 3, 4, 6, seed=2), random(1, 3, 2, 3, seed=3)), random(3), torch.tensor([1, 0.3, 0.0])
+        (random(1, 3, 4, 6, seed=2), random(1, 3, 2, 3, seed=3)), random(3), torch.tensor([1, 0.3, 0.0]), ALL
     )
     prediction = Prediction(random(1, 5, 4), random(1, 5, 4, 6, seed=1), (16, 24), ((16, 24),), evidence=evidence)
     own = semantic_map(prediction.class_logits[0], masks_at(prediction, 0, (16, 24)))
     e = sum(F.interpolate(one, (16, 24), mode="bilinear", align_corners=False)[0] for one in evidence.maps)
     p = (own + FLOOR) ** evidence.trust[:, None, None] * (e + evidence.bias[:, None, None]).exp()
     assert np.array_equal(label_map(prediction, 0, (16, 24)), p.argmax(0).numpy())
+
+
+def test_classes_that_were_not_taught_keep_their_share_beside_the_others() -> None:
+    taught, trust = torch.tensor([True, False, True]), torch.tensor([0.5, 1.0, 0.0])
+    maps, bias = random(1, 3, 4, 6, seed=2) * taught[:, None, None], random(3) * taught
+    evidence = Evidence((maps,), bias, trust, taught)
+    prediction = Prediction(random(1, 5, 4), random(1, 5, 4, 6, seed=1), (4, 6), ((4, 6),), evidence=evidence)
+    own = semantic_map(prediction.class_logits[0], prediction.mask_logits[0]).double() + FLOOR
+    among = own[taught] ** trust[taught, None, None] * (maps[0] + bias[:, None, None])[taught].exp()
+    p = own.clone()
+    p[taught] = own[taught].sum(0) * among / among.sum(0)
+    (_, scores), *_ = pixel_scores(prediction, 0, (4, 6))
+    torch.testing.assert_close(scores.probabilities().double(), p / p.sum(0), atol=1e-6, rtol=1e-5)
+    assert np.array_equal(label_map(prediction, 0, (4, 6)), p.argmax(0).numpy())
+    shares, before = query_logits(prediction, 0).softmax(1), prediction.class_logits[0].softmax(1)
+    torch.testing.assert_close(shares[:, [1, 3]], before[:, [1, 3]])  # the class and the background
+
+
+def test_a_class_that_no_shot_shows_is_left_to_the_model() -> None:
+    model, shots = tiny_segmenter(), [UnlabelledClasses(sample, (1,)) for sample in SHAPES]
+    prompts = promptseg.fit(model, shots, "pixprompt", progress=False, pixels=3000).prompts
+    assert not prompts.kinds["pixel"][1].any() and prompts.kinds["pixel"][[0, 2]].any()
+    assert prompts.kinds["pixel_bias"][1] == 0 and prompts.kinds["pixel_trust"][1] == 1
+    zero_shot = default_prompts(model, SPACE)
+    for sample in SHAPES[:3]:
+        features = model.encode_image([image_tensor(model, sample.image())])
+        own, learned = (
+            next(pixel_scores(model.decode(features, one), 0, (16, 16)))[1].probabilities()
+            for one in (zero_shot, prompts)
+        )
+        torch.testing.assert_close(learned[1], own[1], atol=1e-4, rtol=1e-3)
 
 
 @pytest.fixture(scope="module")

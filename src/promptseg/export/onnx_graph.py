@@ -12,7 +12,7 @@ from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path
 from promptseg.models.adapted import adapted
 from promptseg.models.base import ImageFeatures, PromptableSegmenter
-from promptseg.models.evidence import FLOOR, Evidence
+from promptseg.models.evidence import FLOOR, Evidence, balanced
 from promptseg.models.sam.points import PointSam, Sam
 from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
 from promptseg.models.seem.segmenter import MOST_ENLARGED, SeemSegmenter
@@ -133,7 +133,9 @@ class LabelGraph(nn.Module):
         size = (scores.shape[2], scores.shape[3])
         maps = [F.interpolate(one, size, mode="bilinear", align_corners=False) for one in evidence.maps]
         found = torch.stack(maps).sum(0) + evidence.bias[:, None, None]
-        return ((scores + FLOOR).log() * evidence.trust[:, None, None] + found).softmax(1)
+        own = (scores + FLOOR).log()
+        odds = (own * evidence.trust[:, None, None] + found).transpose(0, 1)
+        return balanced(odds, own.transpose(0, 1), evidence.taught).transpose(0, 1).softmax(1)
 
 
 @torch.no_grad()

@@ -6,10 +6,15 @@ With dense maps f_l of a model, pixel prompts P_c = (P_c^1, .., P_c^L), bias b_c
     p_c(x) proportional to (m_c(x) + eps)^(t_c) exp(e_c(x)),  m the model's own semantic map
 
 A resize is linear, so the product comes first, at each map's own resolution, and C small maps are resized.
+
+Classes of which no pixel was labelled keep P_c = 0, b_c = 0, t_c = 1. What is learned tells the others, the taught
+ones T, from each other; between T and the rest the shares stay those that the model gives them:
+
+    sum over T of p_c(x) / p_k(x) = sum over T of (m_c(x) + eps) / (m_k(x) + eps)    for every other class k
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -52,22 +57,26 @@ class Evidence:
         maps: <P_c^l, f_l>, each (B, C, h, w) over the canvas.
         bias: (C,).
         trust: (C,).
+        taught: (C,) bool, False for classes that the pixel prompts leave alone.
     """
 
     maps: tuple[Tensor, ...]
     bias: Tensor
     trust: Tensor
+    taught: Tensor
 
     @staticmethod
     def of(maps: Sequence[Tensor], prompts: Prompts) -> "Evidence":
         """What the pixel prompts of `prompts` find in dense maps, each (B, D_l, h, w); differentiable in them."""
         parts = prompts.kinds[EMBEDDING].split([one.shape[1] for one in maps], dim=1)
         products = tuple(torch.einsum("cd,bdhw->bchw", p, m.to(p.dtype)) for p, m in zip(parts, maps, strict=True))
-        return Evidence(products, prompts.kinds[BIAS][:, 0], prompts.kinds[TRUST][:, 0])
+        bias, trust = prompts.kinds[BIAS][:, 0], prompts.kinds[TRUST][:, 0]
+        taught = prompts.kinds[EMBEDDING].ne(0).any(1) | bias.ne(0) | trust.ne(1)
+        return Evidence(products, bias, trust, taught)
 
     def image(self, index: int) -> "Evidence":
         """That of one image, B = 1."""
-        return Evidence(tuple(one[index : index + 1] for one in self.maps), self.bias, self.trust)
+        return replace(self, maps=tuple(one[index : index + 1] for one in self.maps))
 
 
 def has_pixel_prompts(prompts: Prompts) -> bool:
@@ -75,18 +84,35 @@ def has_pixel_prompts(prompts: Prompts) -> bool:
     return EMBEDDING in prompts.kinds
 
 
-def log_odds(own: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
+def balanced(scores: Tensor, own: Tensor, taught: Tensor) -> Tensor:
+    """Scores (C, ...) of classes, those that were not taught moved so that both groups keep their shares.
+
+    Args:
+        scores: log p, but for a number that the classes share, (C, ...); those not taught have that of `own`.
+        own: log of what the model gives each class, (C, ...).
+        taught: (C,) bool.
+    """
+    others = ~taught.view(-1, *(1,) * (scores.ndim - 1))
+    of_taught, of_own = (one.masked_fill(others, -torch.inf).logsumexp(0) for one in (scores, own))
+    return torch.where(others, scores + torch.where(taught.any(), of_taught - of_own, 0), scores)
+
+
+def log_odds(own: Tensor, evidence: Tensor, trust: Tensor, taught: Tensor) -> Tensor:
     """Log p of every pixel and class, but for a number that the classes of a pixel share: (C, H, W) float64.
 
     Args:
         own: the model's semantic map m, (C, H, W).
         evidence: e, (C, H, W).
         trust: t, (C,).
+        taught: (C,) bool.
     """
-    return (own.double() + FLOOR).log_().mul_(trust.double()[:, None, None]).add_(evidence)
+    logs = (own.double() + FLOOR).log_()
+    if taught.all():
+        return logs.mul_(trust.double()[:, None, None]).add_(evidence)
+    return balanced(logs * trust.double()[:, None, None] + evidence, logs, taught)
 
 
-def likeliest(own: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
+def likeliest(own: Tensor, evidence: Tensor, trust: Tensor, taught: Tensor) -> Tensor:
     """The class of every pixel, argmax of p: (H, W) int64.
 
     In float64, so that with e = 0 and t = 1 it is the argmax of `own` to the last bit.
@@ -95,9 +121,10 @@ def likeliest(own: Tensor, evidence: Tensor, trust: Tensor) -> Tensor:
         own: the model's semantic map m, (C, H, W).
         evidence: e, (C, H, W).
         trust: t, (C,).
+        taught: (C,) bool.
     """
     if not trust.any():  # nothing of the model's own answer is left in p
         return evidence.argmax(0)
     rows = max(1, _STRIP // (own.shape[0] * own.shape[2]))
     strips = zip(own.split(rows, dim=1), evidence.split(rows, dim=1), strict=True)
-    return torch.cat([log_odds(m, e, trust).argmax(0) for m, e in strips])
+    return torch.cat([log_odds(m, e, trust, taught).argmax(0) for m, e in strips])

@@ -16,7 +16,7 @@ from torch import Tensor
 from promptseg.data.photo_maps import new_map
 from promptseg.data.tiles import Stretch, Tile, shifted
 from promptseg.models.base import Prediction, Size
-from promptseg.models.evidence import likeliest, log_odds
+from promptseg.models.evidence import Evidence, likeliest, log_odds
 from promptseg.tasks.enlarge import BILINEAR, Enlarging, bands
 
 _TINY = 1e-8
@@ -28,30 +28,31 @@ class PixelScores:
 
     Attributes:
         own: the model's semantic map m, (C, h, w).
-        evidence: e of pixel prompts, (C, h, w); none without.
-        trust: t of pixel prompts, (C,); none without.
+        found: e of pixel prompts, (C, h, w); none without.
+        evidence: which pixel prompts that comes from; none without.
     """
 
     own: Tensor
-    evidence: Tensor | None = None
-    trust: Tensor | None = None
+    found: Tensor | None = None
+    evidence: Evidence | None = None
 
     def labels(self) -> Tensor:
         """The likeliest class of each pixel, (h, w) int64."""
-        if self.evidence is None or self.trust is None:
+        if self.found is None or self.evidence is None:
             return self.own.argmax(0)
-        return likeliest(self.own, self.evidence, self.trust)
+        return likeliest(self.own, self.found, self.evidence.trust, self.evidence.taught)
 
     def probabilities(self) -> Tensor:
         """The distribution over the classes at each pixel, (C, h, w)."""
-        if self.evidence is None or self.trust is None:
+        if self.found is None or self.evidence is None:
             return self.own / (self.own.sum(0) + _TINY)
-        return log_odds(self.own, self.evidence, self.trust).softmax(0).to(self.own)
+        odds = log_odds(self.own, self.found, self.evidence.trust, self.evidence.taught)
+        return odds.softmax(0).to(self.own)
 
     def part(self, rows: slice, columns: slice) -> "PixelScores":
         """Those of some of the pixels."""
-        evidence = None if self.evidence is None else self.evidence[:, rows, columns]
-        return PixelScores(self.own[:, rows, columns], evidence, self.trust)
+        found = None if self.found is None else self.found[:, rows, columns]
+        return PixelScores(self.own[:, rows, columns], found, self.evidence)
 
 
 def pixel_scores(prediction: Prediction, index: int, size: Size) -> Iterator[tuple[slice, PixelScores]]:
@@ -70,7 +71,7 @@ def pixel_scores(prediction: Prediction, index: int, size: Size) -> Iterator[tup
             own[:, rows] = (probabilities @ masks.sigmoid_()).transpose(0, 1)
             if added is not None and evidence is not None:
                 added[:, rows] = torch.stack(levels).sum(0).add_(evidence.bias[:, None]).transpose(0, 1)
-        yield columns, PixelScores(own, added, None if evidence is None else evidence.trust)
+        yield columns, PixelScores(own, added, evidence)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from promptseg.errors import unknown_name
 from promptseg.models.base import Prediction, Size, Upsampling
+from promptseg.models.evidence import balanced
 
 
 def masks_at(prediction: Prediction, index: int, size: Size) -> Tensor:
@@ -102,7 +103,8 @@ def query_logits(prediction: Prediction, index: int) -> Tensor:
 
     The logit of class c gains (t_c - 1) log p_qc + the mean of e_c under the mask of q,
     sum over x of sigmoid(mask_q(x)) e_c(x) / sum over x of sigmoid(mask_q(x)), at the masks' own resolution and over
-    the image alone; the background gains nothing.
+    the image alone; the background gains nothing. Where some classes were not taught, these and the background keep
+    the share that the model gives them.
     """
     logits = prediction.class_logits[index]
     if prediction.evidence is None:
@@ -117,7 +119,10 @@ def query_logits(prediction: Prediction, index: int) -> Tensor:
     found, masks = (one[..., : inside[0], : inside[1]].flatten(1) for one in (found, masks))
     means = masks @ found.mT / masks.sum(1, keepdim=True).clamp(min=1e-6) + evidence.bias
     own = logits.log_softmax(-1)[:, :-1]
-    return torch.cat((logits[:, :-1] + (evidence.trust - 1) * own + means, logits[:, -1:]), dim=1)
+    found = torch.cat((logits[:, :-1] + (evidence.trust - 1) * own + means, logits[:, -1:]), dim=1)
+    if evidence.taught.all():
+        return found
+    return balanced(found.mT, logits.mT, F.pad(evidence.taught, (0, 1))).mT
 
 
 def _resized(prediction: Prediction, masks: Tensor, size: Size) -> Tensor:

@@ -70,17 +70,22 @@ class PixelPrompts(PromptSolver):
     def solve(self) -> Solved:
         """`pixel` (C, sum of D_l), `pixel_bias` (C, 1), `pixel_trust` (C, 1); nothing if nothing beat the model's own.
 
-        Metrics are of held-out shots: the mean IoU of what was chosen and of the model's own answer, the difference,
-        and the standard error of the difference over shots.
+        What is learned tells the classes that the shots show from each other; the others are left to the model. Metrics
+        are of held-out shots: the mean IoU of what was chosen and of the model's own answer, both among the classes
+        shown, the difference, and the standard error of the difference over shots.
         """
         samples = self._sampler.samples()
-        problem = PixelProblem.of(samples)
+        shown = samples.classes()
+        problem = PixelProblem.of(samples.among(shown))
         choice = choose(problem, samples.shots, self._seed)
         kinds: dict[str, Tensor] = {}
+        numbers = 0
         if choice.recipe is not None:
-            solution = problem.solve_from_leading(choice.recipe, self._settings.solver_steps)
-            kinds = dict(zip((EMBEDDING, BIAS, TRUST), problem.folded(solution), strict=True))
-        return Solved(kinds, sum(one.numel() for one in kinds.values()), _measured(choice), table(choice.trials))
+            solved = problem.folded(problem.solve_from_leading(choice.recipe, self._settings.solver_steps))
+            numbers = sum(one.numel() for one in solved)
+            for name, rows, left in zip((EMBEDDING, BIAS, TRUST), solved, (0.0, 0.0, 1.0), strict=True):
+                kinds[name] = rows.new_full((self._classes, rows.shape[1]), left).index_copy(0, shown, rows)
+        return Solved(kinds, numbers, _measured(choice), table(choice.trials))
 
 
 def _measured(choice: Choice) -> dict[str, float]:

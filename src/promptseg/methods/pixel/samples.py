@@ -6,7 +6,7 @@ that it was taken, which makes weighted sums over the samples unbiased estimates
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -39,6 +39,14 @@ class PixelSamples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def classes(self) -> Tensor:
+        """The classes that are there, ascending: (T,) int64."""
+        return self.labels.unique()
+
+    def among(self, classes: Tensor) -> "PixelSamples":
+        """The same pixels for the classes (T,) alone, ascending, all that are there: labels are places in them."""
+        return replace(self, labels=torch.searchsorted(classes, self.labels), answers=self.answers[:, classes])
 
     def at(self, rows: Tensor) -> "PixelSamples":
         """Some of them, by index."""
