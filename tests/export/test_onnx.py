@@ -38,13 +38,27 @@ def with_pixel_prompts(prompts: Prompts) -> Prompts:
     )
 
 
-@pytest.fixture(scope="module", params=["default", "pixel"])
+def leaving_one_out(prompts: Prompts) -> Prompts:
+    """Pixel prompts that leave the second class to the model."""
+    left = {"pixel": 0.0, "pixel_bias": 0.0, "pixel_trust": 1.0}
+    second = torch.tensor([1])
+    return prompts.updated({name: prompts.kinds[name].index_fill(0, second, value) for name, value in left.items()})
+
+
+CASES = {
+    "default": lambda prompts: prompts,
+    "pixel": with_pixel_prompts,
+    "some pixel": lambda prompts: leaving_one_out(with_pixel_prompts(prompts)),
+}
+
+
+@pytest.fixture(scope="module", params=list(CASES))
 def exported(request, tmp_path_factory) -> Path:
     """The folder of `promptseg export`, beside the `prompts` it was made of."""
     root = tmp_path_factory.mktemp("onnx")
     model = promptseg.load_model(str(tiny_folder(root / "model")), device="cpu")
     prompts = default_prompts(model, SPACE)
-    (with_pixel_prompts(prompts) if request.param == "pixel" else prompts).save(root / "run" / "prompts")
+    CASES[request.param](prompts).save(root / "run" / "prompts")
     assert run(["export", str(root / "run"), "--to", "onnx", "--out", str(root / "out")]) == 0
     return root / "out"
 

@@ -42,7 +42,8 @@ class PixelSamples:
 
     def classes(self) -> Tensor:
         """The classes that are there, ascending: (T,) int64."""
-        return self.labels.unique()
+        found: Tensor = self.labels.unique()
+        return found
 
     def among(self, classes: Tensor) -> "PixelSamples":
         """The same pixels for the classes (T,) alone, ascending, all that are there: labels are places in them."""
