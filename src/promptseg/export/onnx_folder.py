@@ -74,8 +74,9 @@ def export_onnx(model: PromptableSegmenter, prompts: Prompts, out: Path, precisi
     taken = GraphInput.of(model)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PromptsegError(f"{out} is not empty: choose a new folder")
-    for module in ("onnx", "onnxscript", "onnxruntime"):
-        import_extra(module, "onnx", "export --to onnx")
+    import_extra("onnx", "onnx", "export --to onnx")
+    import_extra("onnxscript", "onnx", "export --to onnx")
+    import_extra("onnxruntime", "onnx", "export --to onnx")
     graph = LabelGraph(model, prompts).eval()
     examples = [taken.example(*shape) for shape in _EXAMPLES]
     write_graph(graph, examples[-1], taken.dimensions(), out / GRAPH)

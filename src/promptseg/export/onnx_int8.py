@@ -9,13 +9,11 @@ from tempfile import TemporaryDirectory
 
 from promptseg.extras import import_extra
 
-_USER = "export --precision int8"
-
 
 def to_int8(path: Path) -> None:
     """Put a smaller graph in the place of one, in its file."""
-    quantization = import_extra("onnxruntime.quantization", "onnx", _USER)
-    shapes = import_extra("onnxruntime.quantization.shape_inference", "onnx", _USER)
+    quantization = import_extra("onnxruntime.quantization", "onnx", "export --precision int8")
+    shapes = import_extra("onnxruntime.quantization.shape_inference", "onnx", "export --precision int8")
     with TemporaryDirectory(dir=path.parent, prefix=".int8-") as folder:
         folded, small = Path(folder, "folded.onnx"), Path(folder, "small.onnx")
         # The exporter leaves parts of joint projections as splits of a constant, which would not be found.
