@@ -139,7 +139,7 @@ def test_the_demo_runs_and_what_it_names_next(tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr().out
     assert (tmp_path / "grid.png").stat().st_size > 10_000
     mean = next(line.split() for line in said.splitlines() if line.split()[:1] == ["mean"])
-    before, after, change = map(float, mean[1:])
+    before, _, after, change = map(float, mean[1:])
     assert after > before and change == pytest.approx(after - before, abs=0.05)
     following = shlex.split(said.splitlines()[-1].partition("promptseg ")[2])
     assert run(following) == 0
