@@ -159,6 +159,11 @@ class Prompts:
             parts=self.parts if parts is None else dict(parts),
         )
 
+    def without(self, role: Role) -> "Prompts":
+        """The same prompts without the learnable kinds of a role."""
+        left = {kind.name for kind in self.spec if kind.role == role}
+        return replace(self, kinds={name: tensor for name, tensor in self.kinds.items() if name not in left})
+
     def to(self, device: torch.device | str) -> "Prompts":
         """The same prompts on another device."""
         return self._map(lambda tensor: tensor.to(device))

@@ -23,7 +23,7 @@ from promptseg.engine.held_signals import HeldSignals
 from promptseg.engine.runs import CHECKPOINT, Run, check_record, load_checkpoint, read_header, save_checkpoint
 from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
-from promptseg.features.cached_decoder import AdaptedDecoder, CachedDecoder
+from promptseg.features.cached_decoder import AdaptedDecoder, CachedDecoder, LossStrides
 from promptseg.features.encode import Encoded, encode_samples
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
@@ -39,7 +39,7 @@ Decoder = Callable[[Sequence[Encoded], Prompts], list[Prediction]]
 CHECKPOINT_EVERY = 20
 """Steps between two checkpoints: what a killed run loses at most."""
 
-AUXILIARY_STRIDE = 4
+AUXILIARY_STRIDE = 8
 """Earlier heads are compared at every fourth pixel each way: a sixteenth of the cost."""
 
 
@@ -133,13 +133,16 @@ class Trainer:
 
     def _decoder(self) -> Decoder:
         settings = self._settings
+        strides = None
+        if self._task.samples_masks:
+            strides = LossStrides(settings.loss_stride, self._earlier_stride)
         if self._module.weights():
             if settings.compile:
                 raise PromptsegError(
                     f"compile is true, but {self._record.method} has other weights at every step: leave compile out"
                 )
-            return AdaptedDecoder(self._model, settings.auxiliary > 0, settings.recompute)
-        return CachedDecoder(self._model, self._module.learned_kinds, settings.auxiliary > 0, settings.compile)
+            return AdaptedDecoder(self._model, settings.auxiliary > 0, settings.recompute, strides)
+        return CachedDecoder(self._model, self._module.learned_kinds, settings.auxiliary > 0, strides, settings.compile)
 
     def step(self, optimizer: torch.optim.Optimizer, decoder: Decoder, batch: Sequence[Encoded]) -> float:
         """One step. Each group of images goes back to the prompts before the next comes, the method once for all."""
@@ -165,6 +168,10 @@ class Trainer:
         optimizer.step()
         return value.item()
 
+    @property
+    def _earlier_stride(self) -> int:
+        return max(self._settings.loss_stride, AUXILIARY_STRIDE)
+
     def _precision(self) -> torch.autocast:
         """Numbers that method and decoder compute in; the loss is always float32."""
         short = self._settings.precision == "bfloat16"
@@ -173,11 +180,10 @@ class Trainer:
     def _loss(self, group: Sequence[Encoded], heads: Sequence[Prediction]) -> Tensor:
         """Loss of images that share a canvas: that of the last head, and of the others if they count."""
         targets = [item.target for item in group]
-        stride = self._settings.loss_stride
         *earlier, last = heads
-        loss = self._task.loss(last, targets, stride)
+        loss = self._task.loss(last, targets, self._settings.loss_stride)
         for prediction in earlier:
-            coarse = self._task.loss(prediction, targets, max(stride, AUXILIARY_STRIDE))
+            coarse = self._task.loss(prediction, targets, self._earlier_stride)
             loss = loss + self._settings.auxiliary * coarse
         return loss
 

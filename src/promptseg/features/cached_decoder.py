@@ -3,21 +3,37 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from math import prod
+from typing import NamedTuple
 
 import torch
 
 from promptseg.features.encode import Encoded
 from promptseg.features.memory import free_bytes
 from promptseg.models.adapted import adapted
-from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
-from promptseg.models.capabilities import decoder_states, prepared_features
+from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter, Size
+from promptseg.models.capabilities import decoder_states, dense_maps, mask_maps, prepared_features
+from promptseg.models.evidence import Evidence, has_pixel_prompts
 from promptseg.prompts import Prompts
+from promptseg.tasks.sampling import every, sampled
 
 KEPT_FRACTION = 0.5
 """Of the memory that is free when training starts, for what is kept of each image."""
 
 
 Decode = Callable[[ImageFeatures, Prompts], list[Prediction]]
+
+
+class LossStrides(NamedTuple):
+    """Where a loss looks at masks: at every so-manieth pixel of the canvas each way (tasks/sampling.py).
+
+    Attributes:
+        last: of the last head.
+        earlier: of the heads before it.
+    """
+
+    last: int
+    earlier: int
 
 
 class CachedDecoder:
@@ -28,7 +44,12 @@ class CachedDecoder:
     """
 
     def __init__(
-        self, model: PromptableSegmenter, learned_kinds: frozenset[str], all_heads: bool, compiled: bool = False
+        self,
+        model: PromptableSegmenter,
+        learned_kinds: frozenset[str],
+        all_heads: bool,
+        strides: LossStrides | None = None,
+        compiled: bool = False,
     ) -> None:
         """Set up the decoder of one fit.
 
@@ -36,14 +57,15 @@ class CachedDecoder:
             model: the frozen segmenter.
             learned_kinds: the kinds of prompts that training changes.
             all_heads: answer from every head of the decoder, not from the last one alone.
+            strides: the only places that masks are looked at; none = they are wanted whole.
             compiled: let `torch.compile` make the decoder's kernels.
         """
+        self._model, self._strides = model, strides
         self._all_heads = all_heads
         states = decoder_states(model)
         self._states = states if states is not None and learned_kinds <= states.late_kinds else None
         decode = model.decode_all if all_heads else partial(_last_alone, model)
         self._decode: Decode = torch.compile(decode) if compiled else decode
-        self._prepared = prepared_features(model)
         self._room = int(KEPT_FRACTION * free_bytes(model.device))
         self._kept: dict[str, ImageFeatures] = {}
 
@@ -56,7 +78,7 @@ class CachedDecoder:
         """
         ready = ImageFeatures.cat([self._ready(item, prompts) for item in group])
         heads = self._decode(ready, prompts) if self._states is None else self._states.classify(ready, prompts)
-        return _in_float32(heads)
+        return _finished(self._model, heads, self._strides)
 
     def _ready(self, item: Encoded, prompts: Prompts) -> ImageFeatures:
         if item.key in self._kept:
@@ -69,31 +91,27 @@ class CachedDecoder:
 
     @torch.no_grad()
     def _work_out(self, features: ImageFeatures, prompts: Prompts) -> ImageFeatures:
+        features = _prepared(self._model, features, self._strides)
         if self._states is not None:
             return self._states.decoder_states(features, prompts, self._all_heads)
-        return features if self._prepared is None else self._prepared.prepare(features)
-
-
-def _last_alone(model: PromptableSegmenter, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
-    return [model.decode(features, prompts)]
-
-
-def _in_float32(heads: Sequence[Prediction]) -> list[Prediction]:
-    return [replace(h, class_logits=h.class_logits.float(), mask_logits=h.mask_logits.float()) for h in heads]
+        return features
 
 
 class AdaptedDecoder:
     """The model where its weights are what is trained; images are encoded anew where those of its encoder are."""
 
-    def __init__(self, model: PromptableSegmenter, all_heads: bool, recompute: bool) -> None:
+    def __init__(
+        self, model: PromptableSegmenter, all_heads: bool, recompute: bool, strides: LossStrides | None = None
+    ) -> None:
         """Set up the model of one fit.
 
         Args:
             model: the frozen segmenter, which stays as it is.
             all_heads: answer from every head of the decoder, not from the last one alone.
             recompute: compute the insides of the image encoder again on the way back instead of keeping them.
+            strides: as for `CachedDecoder`.
         """
-        self._model, self._recompute = model, recompute
+        self._model, self._recompute, self._strides = model, recompute, strides
         self._all_heads = all_heads
 
     def __call__(self, group: Sequence[Encoded], prompts: Prompts) -> list[Prediction]:
@@ -103,6 +121,54 @@ class AdaptedDecoder:
             features = ImageFeatures.cat([item.load() for item in group])
         else:
             features = used.encoder.encode_image([item.pixels for item in group])
-        if self._all_heads:
-            return _in_float32(used.decoder.decode_all(features, used.prompts))
-        return _in_float32([used.decoder.decode(features, used.prompts)])
+        evidence, others = None, used.prompts
+        if has_pixel_prompts(others):  # they are over maps that prepared features need not have any more
+            evidence = Evidence.of(dense_maps(used.decoder).dense_maps(features), others)
+            others = others.without("pixel")
+        ready = _prepared(used.decoder, features, self._strides)
+        heads = used.decoder.decode_all(ready, others) if self._all_heads else _last_alone(used.decoder, ready, others)
+        return [replace(head, evidence=evidence) for head in _finished(used.decoder, heads, self._strides)]
+
+
+def _last_alone(model: PromptableSegmenter, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
+    return [model.decode(features, prompts)]
+
+
+def _prepared(model: PromptableSegmenter, features: ImageFeatures, strides: LossStrides | None) -> ImageFeatures:
+    """Features as the model prepares them.
+
+    Where its masks are products with maps, samples of the maps stand in their place: that is less work than samples of
+    every mask of every head.
+    """
+    prepared, masks = prepared_features(model), mask_maps(model)
+    if prepared is None:
+        return features
+    features = prepared.prepare(features)
+    if masks is None or strides is None:
+        return features
+    maps, upsampling = masks.mask_maps(features)
+    samples = [
+        sampled(maps, features.canvas, stride, upsampling) if prod(grid) <= prod(maps.shape[2:]) else maps
+        for stride, grid in ((stride, _grid(features.canvas, stride)) for stride in strides)
+    ]
+    return masks.with_mask_maps(features, *samples)
+
+
+def _finished(
+    model: PromptableSegmenter, heads: Sequence[Prediction], strides: LossStrides | None
+) -> list[Prediction]:
+    """Their answers in float32, which say where their masks are."""
+    found = [replace(h, class_logits=h.class_logits.float(), mask_logits=h.mask_logits.float()) for h in heads]
+    if strides is None or mask_maps(model) is None:
+        return found
+    places = [strides.earlier] * (len(found) - 1) + [strides.last]
+    return [
+        replace(head, mask_stride=stride) if head.mask_logits.shape[2:] == _grid(head.canvas, stride) else head
+        for head, stride in zip(found, places, strict=True)
+    ]
+
+
+def _grid(canvas: Size, stride: int) -> Size:
+    """How many samples a stride takes of a canvas, down and across."""
+    height, width = (len(range(side)[every(stride)]) for side in canvas)
+    return height, width

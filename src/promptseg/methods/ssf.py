@@ -7,6 +7,7 @@ Lian et al., "Scaling & Shifting Your Features", 2022, at the normalisation laye
 so that using them costs nothing, and s w and s b + t are what is saved. At s = t = 0 they are 0.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -51,11 +52,20 @@ class ScaleShift(WeightModule):
             PromptsegError: the model offers no weights.
         """
         super().__init__(settings.norm_rate)
+        self._given: dict[str, Tensor] = {}
         norms = {w.name: w.value for w in changeable_weights(model).weights() if w.layer == "norm"}
         self._own = {name.removesuffix(".weight"): value for name, value in norms.items() if name.endswith(".weight")}
         self._biases = {path: norms[f"{path}.bias"] for path in self._own}
         self.scales = nn.ParameterList(torch.zeros_like(value) for value in self._own.values())
         self.shifts = nn.ParameterList(torch.zeros_like(value) for value in self._own.values())
+
+    def forward(self) -> dict[str, Tensor]:
+        """The pixel prompts that it started with, if any."""
+        return self._given
+
+    def start_at(self, kinds: Mapping[str, Tensor]) -> None:
+        """Pixel prompts to learn with in place."""
+        self._given = dict(kinds)
 
     def weights(self) -> dict[str, Tensor]:
         """For every layer s w and s b + t."""

@@ -124,6 +124,8 @@ class Prediction:
         canvas: height and width of the padded input, pixels.
         image_sizes: height and width of each image on the canvas, pixels.
         upsampling: how the model brings its masks up to the canvas.
+        mask_stride: 0, or what `mask_logits` holds of masks on the canvas: of every so many pixels each way the middle
+            one (tasks/sampling.py).
         evidence: what pixel prompts find in the images; none without pixel prompts.
     """
 
@@ -132,6 +134,7 @@ class Prediction:
     canvas: Size
     image_sizes: tuple[Size, ...]
     upsampling: Upsampling = "bilinear"
+    mask_stride: int = 0
     evidence: Evidence | None = None
 
     def split(self) -> list["Prediction"]:

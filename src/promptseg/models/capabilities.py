@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from promptseg.errors import PromptsegError
-from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
+from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter, Upsampling
 from promptseg.models.evidence import DenseMap
 from promptseg.models.templates import unknown_among
 from promptseg.models.weights import Weight
@@ -138,7 +138,23 @@ class PreparedFeatures(Protocol):
     """Optional: a decoder that can work out in advance what no prompt has a part in: more memory, less work."""
 
     def prepare(self, features: ImageFeatures) -> ImageFeatures:
-        """Features that `decode` takes in place of the given ones, computed without gradient."""
+        """Features that `decode` takes in place of the given ones; differentiable in them."""
+
+
+class MaskMaps(Protocol):
+    """Optional: a decoder whose mask logits are products with maps; samples of the maps give samples of the masks."""
+
+    def mask_maps(self, features: ImageFeatures) -> tuple[Tensor, Upsampling]:
+        """The maps (B, M, h, w), and how masks are enlarged."""
+
+    def with_mask_maps(self, features: ImageFeatures, last: Tensor, earlier: Tensor) -> ImageFeatures:
+        """Prepared features with other maps.
+
+        Args:
+            features: prepared.
+            last: those that the last head's masks are products with.
+            earlier: those of all heads before it.
+        """
 
 
 class DecoderStates(Protocol):
@@ -190,6 +206,11 @@ def changeable_weights(model: PromptableSegmenter) -> ChangeableWeights:
 def prepared_features(model: PromptableSegmenter) -> PreparedFeatures | None:
     """The model's way to prepare features; none if it has none."""
     return cast(PreparedFeatures, model) if hasattr(model, "prepare") else None
+
+
+def mask_maps(model: PromptableSegmenter) -> MaskMaps | None:
+    """The maps that the model's masks are products with; none if they are something else."""
+    return cast(MaskMaps, model) if hasattr(model, "mask_maps") else None
 
 
 def decoder_states(model: PromptableSegmenter) -> DecoderStates | None:

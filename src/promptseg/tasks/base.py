@@ -152,6 +152,10 @@ class Task(Protocol, Generic[TargetT]):
     def name(self) -> str:
         """Name in the registry."""
 
+    @property
+    def samples_masks(self) -> bool:
+        """Whether `loss` looks at masks where its stride takes pixels of the canvas (sampling.py), and nowhere else."""
+
     def labels(self, sample: Sample) -> Any:
         """The labels that this task is about.
 

@@ -66,6 +66,7 @@ class InstanceTask:
 
     settings: InstanceSettings = PRESETS["tuned"]
     name: str = "instance"
+    samples_masks: bool = False
 
     def labels(self, sample: Sample) -> ObjectLabels:
         """The labelled objects with their whole masks; objects are segments of thing classes.

@@ -161,6 +161,7 @@ class PanopticTask:
 
     settings: PanopticSettings = PRESETS["tuned"]
     name: str = "panoptic"
+    samples_masks: bool = False
 
     def labels(self, sample: Sample) -> PanopticLabels:
         """The panoptic labels.

@@ -25,6 +25,7 @@ from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.models.base import Prediction, Size
 from promptseg.tasks.answer_files import map_file, written_map
 from promptseg.tasks.base import SUMMARY_ITEMS, Columns, Drawing, Scores, TaskKind, mean, row_blocks
+from promptseg.tasks.evidence_loss import evidence_loss
 from promptseg.tasks.label_maps import LabelMosaic, label_map
 from promptseg.tasks.sampling import every, sampled
 from promptseg.tasks.semantic_loss import semantic_loss
@@ -53,6 +54,7 @@ class SemanticTask:
 
     settings: SemanticSettings = PRESETS["tuned"]
     name: str = "semantic"
+    samples_masks: bool = True
 
     def labels(self, sample: Sample) -> NDArray[np.uint8]:
         """Class ids (H, W), 255 = ignored.
@@ -91,8 +93,11 @@ class SemanticTask:
         labels, masks = torch.stack(padded), prediction.mask_logits
         if stride > 1:
             labels = labels[:, every(stride), every(stride)]
+        if stride > 1 and prediction.mask_stride != stride:
             masks = sampled(masks, prediction.canvas, stride, prediction.upsampling)
         with_dice = self.settings.loss == "cross-entropy+dice"
+        if prediction.evidence is not None:
+            return evidence_loss(prediction, masks, labels.to(masks.device), stride, with_dice)
         return semantic_loss(prediction.class_logits, masks, labels.to(masks.device), with_dice, prediction.upsampling)
 
     def answer(self, prediction: Prediction, index: int, size: Size, label_space: LabelSpace) -> NDArray[np.uint8]:

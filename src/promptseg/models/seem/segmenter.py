@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from promptseg.checks import check_choice
-from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Resampling, Size
+from promptseg.models.base import UNKNOWN_LICENCE, ImageFeatures, Prediction, Resampling, Size, Upsampling
 from promptseg.models.capabilities import ObjectPrompt, point_grid
 from promptseg.models.evidence import DenseMap, Evidence, has_pixel_prompts, pixel_kinds
 from promptseg.models.images import image_sizes, long_side_size, normalised, short_side_size
@@ -267,11 +267,20 @@ class SeemSegmenter(SeemTexts):
         masks = find_object(self.network, features, prompt, ids, seed)
         return self._prediction(HeadOutputs(masks.new_zeros(1, 1, 1), masks), features)
 
-    @torch.no_grad()
     def prepare(self, features: ImageFeatures) -> PreparedFeatures:
         """The maps of the three levels replaced by the keys and values that each decoder layer makes of them."""
         assert isinstance(features, SeemFeatures), "features of this model"
         return self.network.decoder.prepare(features)
+
+    def mask_maps(self, features: ImageFeatures) -> tuple[Tensor, Upsampling]:
+        """The mask features, (B, M, H / 4, W / 4), and how masks are enlarged."""
+        assert isinstance(features, SeemFeatures | PreparedFeatures), "features of this model"
+        return features.mask_features, self.config.variant.upsampling
+
+    def with_mask_maps(self, features: ImageFeatures, last: Tensor, earlier: Tensor) -> PreparedFeatures:
+        """The same with other mask features; where the decoder looks does not depend on them."""
+        assert isinstance(features, PreparedFeatures), "prepared features"
+        return replace(features, mask_features=last, earlier=(earlier,))
 
     @property
     def late_kinds(self) -> frozenset[str]:

@@ -38,16 +38,18 @@ class PreparedFeatures(ImageFeatures):
     """The same, with what each decoder layer makes of the levels in their place; it depends on no prompt.
 
     Attributes:
-        mask_features: as in `SeemFeatures`.
+        mask_features: as in `SeemFeatures`, or samples of them.
         shrunk: as in `SeemFeatures`.
         keys: (B, S, D), what layer i compares its rows with, S the places of its level.
         values: (B, S, D), what it takes from there.
+        earlier: (B, M, h, w), mask features of all heads before the last, if they have others.
     """
 
     mask_features: Tensor
     shrunk: tuple[Tensor, ...]
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
+    earlier: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,7 @@ class DecoderStates(ImageFeatures):
 
     Attributes:
         captions: (B, N, D_text), of length 1, head by head.
-        masks: (B, N, h, w), mask logits at stride 4 of the canvas, head by head.
+        masks: (B, N, h, w), mask logits where the mask features are, head by head.
     """
 
     captions: tuple[Tensor, ...]

@@ -142,11 +142,13 @@ class SeemNetwork(nn.Module):
         rows = self.decoder.object_rows(queries, positions, features.mask_features.shape[0])
         heads: list[Head] = self.decoder(rows, features, all_heads)
         kept = heads if all_heads else heads[-1:]
+        earlier = features.earlier[0] if isinstance(features, PreparedFeatures) and features.earlier else None
+        maps = [features.mask_features if earlier is None else earlier] * (len(kept) - 1) + [features.mask_features]
         return DecoderStates(
             features.canvas,
             features.image_sizes,
             captions=tuple(normalise(self.decoder.captions(head)) for head in kept),
-            masks=tuple(mask_logits(head.mask_vectors, features.mask_features) for head in kept),
+            masks=tuple(mask_logits(head.mask_vectors, one) for head, one in zip(kept, maps, strict=True)),
         )
 
     def classify(self, states: DecoderStates, text: Tensor) -> list[HeadOutputs]:
