@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from places import SUPPORT
@@ -82,9 +83,17 @@ def test_training_takes_subnormal_numbers_for_zero_and_leaves_others_theirs(
     assert (tiny * 0.5).count_nonzero() == 8
 
 
-def test_zero_shot_is_the_default_prompts(model: SeemSegmenter) -> None:
+def test_zero_shot_is_the_default_prompts_but_for_those_the_model_has(model: SeemSegmenter) -> None:
     run = promptseg.fit(model, SHAPES, method="zero-shot", progress=False)
-    assert same(run.prompts, default_prompts(model, SPACE))
+    defaults = default_prompts(model, SPACE)
+    assert same(run.prompts, defaults.without("mask"))
+    answers = [promptseg.predict(model, prompts, SHAPES[0].image()) for prompts in (run.prompts, defaults)]
+    assert np.array_equal(*answers)
+
+
+def test_spatial_prompts_other_than_the_models_first_are_kept(model: SeemSegmenter) -> None:
+    run = promptseg.fit(model, SHAPES, method="zero-shot", spatial="grid", progress=False)
+    assert same(run.prompts, default_prompts(model, SPACE, "grid"))
 
 
 def test_the_prompt_gradient_agrees_with_finite_differences() -> None:

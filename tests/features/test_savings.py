@@ -12,7 +12,8 @@ from tiny import tiny_segmenter
 import promptseg
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import Resolved, resolve
-from promptseg.features.cached_decoder import CachedDecoder
+from promptseg.engine.trainer import AUXILIARY_STRIDE
+from promptseg.features.cached_decoder import CachedDecoder, LossStrides
 from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
@@ -63,13 +64,14 @@ def test_prompts_are_those_of_the_plain_way(model: SeemSegmenter, method: str, o
     run = promptseg.fit(model, SHAPES, method=method, progress=False, **chosen)
     assert run.losses == pytest.approx(losses, rel=CLOSE)
     plain = defaults.updated(module()).detached()
-    assert run.prompts.kinds.keys() == plain.kinds.keys()
-    for name, tensor in plain.kinds.items():
-        assert_close(run.prompts.kinds[name], tensor)
+    assert run.prompts.kinds.keys() >= module.learned_kinds
+    for name, tensor in run.prompts.kinds.items():
+        assert_close(tensor, plain.kinds[name])
 
 
+@pytest.mark.parametrize("sampled", [False, True])
 @pytest.mark.parametrize("auxiliary", [0.0, 0.3])
-def test_gradients_are_those_of_the_plain_way(model: SeemSegmenter, auxiliary: float) -> None:
+def test_gradients_are_those_of_the_plain_way(model: SeemSegmenter, auxiliary: float, sampled: bool) -> None:
     defaults, module, settings = build(model, "ssprompt", {"auxiliary": auxiliary})
     pairs = [sample_views[0] for sample_views in views(model, settings)]
     images, targets = zip(*pairs, strict=True)
@@ -78,9 +80,12 @@ def test_gradients_are_those_of_the_plain_way(model: SeemSegmenter, auxiliary: f
     fit, silent = settings.fit, Progress(False)
     rows = encode_samples(model, SHAPES, SemanticTask(), cache=cache, progress=silent, short_side=fit.short_side)
     encoded = [row[0] for row in rows]
-    *earlier, last = CachedDecoder(model, module.learned_kinds, auxiliary > 0)(encoded, defaults.updated(module()))
+    strides = LossStrides(fit.loss_stride, AUXILIARY_STRIDE)
+    decoder = CachedDecoder(model, module.learned_kinds, auxiliary > 0, strides if sampled else None)
+    *earlier, last = decoder(encoded, defaults.updated(module()))
     task = SemanticTask()
-    loss = task.loss(last, targets, fit.loss_stride) + sum(auxiliary * task.loss(head, targets, 4) for head in earlier)
+    loss = task.loss(last, targets, strides.last)
+    loss = loss + sum(auxiliary * task.loss(head, targets, strides.earlier) for head in earlier)
     found, expected = (torch.autograd.grad(value, list(module.parameters())) for value in (loss, plain))
     for one, other in zip(found, expected, strict=True):
         assert_close(one, other)

@@ -33,6 +33,7 @@ class PresenceSettings:
 
 class PresenceTask:
     name = "presence"
+    samples_masks = False
 
     def __init__(self, settings):
         self.settings = settings

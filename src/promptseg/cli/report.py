@@ -57,7 +57,8 @@ def report(
     prompts.check_model(frozen.id, frozen.fingerprint)
     candidates = read_lines(words) if words else model_words(model or prompts.model_id) or vocabulary()
     before = starting_prompts(frozen, prompts)
-    distances = relative_distances(prompts.rows("mask"), before.rows("mask"))
+    asking = prompts if prompts.of_role("mask") else before  # what is not there is the model's own
+    distances = relative_distances(asking.rows("mask"), before.rows("mask"))
     spatial_shares = prompts.default_share("mask")
     most_changed = sorted(range(len(distances)), key=lambda index: -distances[index])[:top]
     looked_at = most_changed if max(distances) > 0 else []

@@ -100,7 +100,8 @@ def fit(
         run, trainer = one.train(module, pieces, folder)
         if found.solver is not None:
             run, record = one.solve(found.solver, run, pieces)
-        run = replace(run, prompts=replace(run.prompts, record=record).detached())
+        prompts = _without_own(run.prompts, model, resolved.fit.spatial, module.learned_kinds)
+        run = replace(run, prompts=replace(prompts, record=record).detached())
         return run if folder is None else trainer.keep(run, folder)
 
 
@@ -162,6 +163,14 @@ def _finished(folder: Path, model: PromptableSegmenter, record: FitRecord) -> Ru
     check_record(run.record.to_json(), record.request(), folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)  # of a process that was killed at its last moment
     return run
+
+
+def _without_own(prompts: Prompts, model: PromptableSegmenter, spatial: str | None, learned: frozenset[str]) -> Prompts:
+    """The prompts without spatial ones that the model has itself and takes where none are given."""
+    of_masks = [kind for kind in prompts.spec if kind.role == "mask" and kind.name in prompts.kinds]
+    own = spatial in (None, model.spatial_choices[0])
+    own = own and all(kind.optional and kind.name not in learned for kind in of_masks)
+    return prompts.without("mask") if own else prompts
 
 
 def _label_space(shots: Sequence[Sample]) -> LabelSpace:

@@ -154,9 +154,7 @@ def _prepared(model: PromptableSegmenter, features: ImageFeatures, strides: Loss
     return masks.with_mask_maps(features, *samples)
 
 
-def _finished(
-    model: PromptableSegmenter, heads: Sequence[Prediction], strides: LossStrides | None
-) -> list[Prediction]:
+def _finished(model: PromptableSegmenter, heads: Sequence[Prediction], strides: LossStrides | None) -> list[Prediction]:
     """Their answers in float32, which say where their masks are."""
     found = [replace(h, class_logits=h.class_logits.float(), mask_logits=h.mask_logits.float()) for h in heads]
     if strides is None or mask_maps(model) is None:

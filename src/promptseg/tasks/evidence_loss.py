@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from promptseg.label_space import IGNORE
 from promptseg.models.base import Prediction
 from promptseg.models.evidence import FLOOR, balanced
-from promptseg.tasks.sampling import every, sampled
+from promptseg.tasks.sampling import sampled
 
 
 def evidence_loss(prediction: Prediction, masks: Tensor, labels: Tensor, stride: int, dice: bool) -> Tensor:

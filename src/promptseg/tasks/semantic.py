@@ -91,14 +91,14 @@ class SemanticTask:
             F.pad(target, (0, width - target.shape[1], 0, height - target.shape[0]), value=IGNORE) for target in targets
         ]
         labels, masks = torch.stack(padded), prediction.mask_logits
-        if stride > 1:
-            labels = labels[:, every(stride), every(stride)]
-        if stride > 1 and prediction.mask_stride != stride:
+        labels = labels[:, every(stride), every(stride)].to(masks.device)
+        enlarges = stride == 1 and prediction.evidence is None  # a tile at a time, in the loss itself
+        if prediction.mask_stride != stride and not enlarges:
             masks = sampled(masks, prediction.canvas, stride, prediction.upsampling)
         with_dice = self.settings.loss == "cross-entropy+dice"
         if prediction.evidence is not None:
-            return evidence_loss(prediction, masks, labels.to(masks.device), stride, with_dice)
-        return semantic_loss(prediction.class_logits, masks, labels.to(masks.device), with_dice, prediction.upsampling)
+            return evidence_loss(prediction, masks, labels, stride, with_dice)
+        return semantic_loss(prediction.class_logits, masks, labels, with_dice, prediction.upsampling)
 
     def answer(self, prediction: Prediction, index: int, size: Size, label_space: LabelSpace) -> NDArray[np.uint8]:
         """The most likely class of every pixel of image `index`: (H, W)."""
