@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from promptseg.models.seem.network.masked_attention import masked_attention
+
 _TEMPERATURE = 10000.0
 _EPSILON = 1e-6
 
@@ -50,24 +52,13 @@ class MultiHeadAttention(nn.Module):
         else:
             # Kernels leave a row without any key undefined, so it looks everywhere and is then emptied.
             empty = blocked.all(dim=2, keepdim=True)
-            taken = _masked_attention(q, k, v, (blocked & ~empty)[:, None])
+            taken = masked_attention(q, k, v, blocked & ~empty)
             taken = taken.masked_fill(empty[:, None], 0.0)
         out: Tensor = self.out_proj(taken.transpose(1, 2).flatten(2))
         return out
 
     def _split(self, rows: Tensor) -> Tensor:
         return rows.view(*rows.shape[:2], self.heads, -1).transpose(1, 2)
-
-
-def _masked_attention(q: Tensor, k: Tensor, v: Tensor, blocked: Tensor) -> Tensor:
-    """Attention (B, H, N, d) of q (B, H, N, d) to k and v (B, H, S, d), not where `blocked` (B, 1, N, S)."""
-    if q.device.type != "cpu":
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=~blocked)
-    # The fused kernel of CPUs works out gradients of keys and values too, which come from frozen weights here.
-    scores = (q * q.shape[3] ** -0.5) @ k.mT
-    scores += torch.zeros_like(blocked, dtype=q.dtype).masked_fill_(blocked, float("-inf"))
-    taken: Tensor = scores.softmax(3) @ v
-    return taken
 
 
 class CrossAttentionLayer(nn.Module):
