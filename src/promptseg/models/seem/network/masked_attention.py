@@ -2,12 +2,12 @@
 
     P = softmax(q k^T / sqrt(d) where open, -inf where blocked),    taken = P v
 
-On the way back, with g the gradient of what was taken,
+and on the way back, with g the gradient of what was taken,
 
-    dS = softmax's slope of (g v^T) at P,    dq = dS k / sqrt(d)
+    dS = P * (g v^T - <g, taken>),    dq = dS k / sqrt(d)
 
-Where prompts alone are learned, keys and values come from frozen weights, and no gradient of theirs is worked out, which
-the fused kernels of CPUs always do. One head at a time, so that what a head needs stays in the processor's cache.
+Where prompts alone are learned, keys and values come from frozen weights: no gradient of theirs is worked out, as the
+fused kernels of CPUs always do. One head at a time, so that what a head needs stays in the processor's cache.
 """
 
 from typing import Any
@@ -48,19 +48,19 @@ class _OfRowsAlone(torch.autograd.Function):
             torch.addmm(barred[image], scaled[image, head], k[image, head].mT, out=of_head)
             torch.softmax(of_head, 1, out=of_head)
             torch.mm(of_head, v[image, head], out=taken[image, head])
-        ctx.save_for_backward(shares, k, v)
+        ctx.save_for_backward(shares, taken, k, v)
         return taken
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        shares, k, v = ctx.saved_tensors
+        shares, taken, k, v = ctx.saved_tensors
+        common = (gradient * taken).sum(3, keepdim=True)
         by_rows = torch.empty_like(gradient)
         slopes = shares.new_empty(shares.shape[2:])
         for image, head in _each(gradient):
             torch.mm(gradient[image, head], v[image, head].mT, out=slopes)
-            of_head = shares[image, head]
-            torch.ops.aten._softmax_backward_data(slopes, of_head, 1, slopes.dtype, grad_input=slopes)
+            slopes.sub_(common[image, head]).mul_(shares[image, head])
             torch.mm(slopes, k[image, head], out=by_rows[image, head])
         return by_rows.mul_(k.shape[3] ** -0.5), None, None, None
 
