@@ -331,6 +331,18 @@ def test_the_same_seed_gives_the_same_prompts_and_another_others(run) -> None:
     assert not torch.equal(other.prompts.kinds["pixel"], run.prompts.kinds["pixel"])
 
 
+def test_other_numbers_of_threads_give_the_same_prompts_to_a_thousandth(run) -> None:
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            found.append(promptseg.fit(tiny_segmenter(), SHAPES, "pixprompt", progress=False, pixels=3000).prompts)
+    finally:
+        torch.set_num_threads(threads)
+    for name, tensor in found[0].of_role("pixel").items():
+        assert (found[1].kinds[name] - tensor).abs().max() <= 1e-3 * tensor.abs().max()
+
+
 def test_every_shot_is_encoded_and_decoded_once(monkeypatch) -> None:
     model, counts = tiny_segmenter(), Counter()
     for name in ("encode_image", "decode"):
