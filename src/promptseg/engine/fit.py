@@ -19,7 +19,7 @@ from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.label_space import LabelSpace
-from promptseg.methods.module import BuildSolver, Method, PromptModule, PromptSolver
+from promptseg.methods.module import BuildSolver, Method, PromptModule, PromptSolver, Solved
 from promptseg.methods.registry import DEFAULT_METHOD, METHODS
 from promptseg.models.adapted import Adapted, adapted
 from promptseg.models.base import PromptableSegmenter
@@ -97,9 +97,11 @@ def fit(
             cache = FeaturesCache(model.device, place, resolved.fit.features_dtype, precision=resolved.fit.precision)
         one = _Fit(model, found, resolved, built_task, record, defaults, cache, workers, progress)
         pieces = Pieces.of(shots, resolved.tiling)
-        run, trainer = one.train(module, pieces, folder)
+        run, trainer, start = one.train(module, pieces, folder)
         if found.solver is not None:
             run, record = one.solve(found.solver, run, pieces)
+        if start is not None and start.metrics:  # of maps that had not yet seen what was held out
+            record = replace(record, metrics=start.metrics, tried=start.tried)
         prompts = _without_own(run.prompts, model, resolved.fit.spatial, module.learned_kinds)
         run = replace(run, prompts=replace(prompts, record=record).detached())
         return run if folder is None else trainer.keep(run, folder)
@@ -119,19 +121,29 @@ class _Fit:
     workers: Workers
     progress: bool
 
-    def train(self, module: PromptModule, pieces: Pieces, out: Path | None) -> tuple[Run, Trainer]:
-        """Train a fresh module; `out` is where its checkpoints go."""
-        model, defaults, settings = self.model, self.defaults, self.resolved.method
-        starter = None if self.method.starter is None else self.method.starter(model, defaults, settings)
-        if starter is not None:
-            self._show(starter, [adapted(model, defaults)] * len(pieces.samples), pieces, self.cache)
-            module.start_at(starter.solve().kinds)
+    def train(self, module: PromptModule, pieces: Pieces, out: Path | None) -> tuple[Run, Trainer, Solved | None]:
+        """Train a fresh module, from what the shots give as a start, if anything; `out` is where its checkpoints go."""
+        model, defaults = self.model, self.defaults
+        start = self._start(pieces)
+        if start is not None:
+            module.start_at(start.kinds)
         trainer = Trainer(model, defaults, module, self.task, self.record, self.cache, out, self.workers)
         losses, seconds = trainer.run(pieces.samples, Progress(self.progress))
         with torch.no_grad():
             learned = defaults.updated(module(), module.parts())
             prompts = replace(learned, weights=module.weights())
-        return Run(prompts, losses, seconds, module.num_parameters(), out=None), trainer
+        return Run(prompts, losses, seconds, module.num_parameters(), out=None), trainer, start
+
+    def _start(self, pieces: Pieces) -> Solved | None:
+        """What the method's starter makes of the shots; none where it starts from default prompts."""
+        if self.method.starter is None:
+            return None
+        count, settings = len(pieces.samples), self.resolved.method
+        starter = self.method.starter(self.model, self.defaults, count, settings, self.record.seed)
+        if starter is None:
+            return None
+        self._show(starter, [adapted(self.model, self.defaults)] * count, pieces, self.cache)
+        return starter.solve()
 
     def solve(self, build: BuildSolver, run: Run, pieces: Pieces) -> tuple[Run, FitRecord]:
         """Run and record with what the method's solver finds in the shots, over the prompts of `run`."""

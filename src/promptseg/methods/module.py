@@ -124,8 +124,9 @@ BuildSolver = Callable[[PromptableSegmenter, int, int, Any, int], PromptSolver]
 """From the model, the number of classes, that of shots, the method's settings and the seed, to a solver."""
 
 
-BuildStarter = Callable[[PromptableSegmenter, Prompts, Any], PromptSolver | None]
-"""From the model, its default prompts and the method's settings, to what makes the start of the shots; none if not."""
+BuildStarter = Callable[[PromptableSegmenter, Prompts, int, Any, int], PromptSolver | None]
+"""From the model, its default prompts, the number of shots, the method's settings and the seed, to what makes the start
+of the shots; none if not."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class ScaleShift(WeightModule):
         return self._given
 
     def start_at(self, kinds: Mapping[str, Tensor]) -> None:
-        """Pixel prompts to learn with in place."""
+        """Pixel prompts, which stay as they are while scales and shifts are learned."""
         self._given = dict(kinds)
 
     def weights(self) -> dict[str, Tensor]:
@@ -87,4 +87,13 @@ class SSFPixelSettings(PixelSettings, SSFSettings):
 
 
 SSF = Method(SSFSettings, ScaleShift)
-SSF_PIXPROMPT = Method(SSFPixelSettings, ScaleShift, solver=PixelPrompts)
+
+
+def _pixel_prompts(
+    model: PromptableSegmenter, defaults: Prompts, shots: int, settings: SSFPixelSettings, seed: int
+) -> PixelPrompts:
+    return PixelPrompts(model, len(defaults.label_space), shots, settings, seed)
+
+
+SSF_PIXPROMPT = Method(SSFPixelSettings, ScaleShift, solver=PixelPrompts, starter=_pixel_prompts)
+"""Pixel prompts first, scales and shifts with these in place, and pixel prompts again over the maps that come of it."""

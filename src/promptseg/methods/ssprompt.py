@@ -136,7 +136,9 @@ def _fusing(*roles: Role) -> Method:
     return Method(SSPromptSettings, build, starter=_starter if roles == ("class",) else None)
 
 
-def _starter(model: PromptableSegmenter, defaults: Prompts, settings: SSPromptSettings) -> SemanticPrototypes | None:
+def _starter(
+    model: PromptableSegmenter, defaults: Prompts, shots: int, settings: SSPromptSettings, seed: int
+) -> SemanticPrototypes | None:
     return SemanticPrototypes(model, defaults) if settings.start == "prototype" else None
 
 

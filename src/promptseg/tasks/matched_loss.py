@@ -23,6 +23,7 @@ from promptseg.data.images import resize_labels
 from promptseg.data.sample import ObjectLabels, PanopticLabels, Segment
 from promptseg.errors import PromptsegError
 from promptseg.models.base import Prediction, Size
+from promptseg.tasks.masks import query_logits
 
 
 @dataclass(frozen=True)
@@ -197,9 +198,10 @@ def segments_loss(
         cells = _compared(of_target, masks, settings.points)
         segments = Segments(of_target.classes, of_target.shares[:, cells].to(masks.dtype))
         flat = masks.flatten(1)
-        matching = match(single.class_logits[0], flat.detach()[:, cells], segments, settings.weights)
+        logits = query_logits(single, 0)
+        matching = match(logits, flat.detach()[:, cells], segments, settings.weights)
         found = flat[matching.predictions][:, cells]
-        losses.append(matched_loss(single.class_logits, [found], [segments], [matching], settings.weights))
+        losses.append(matched_loss(logits[None], [found], [segments], [matching], settings.weights))
     return torch.stack(losses).mean()
 
 
