@@ -35,3 +35,13 @@ def test_graphs_are_measured_beside_pytorch(tmp_path):
     assert max(small["largest difference"].values()) > 1e-3 and small["least equal"] > 0.9
     assert set(row["seconds"]) > set(row["peak memory, MB"]) > set(row["file, MB"]) == set(row["beside PyTorch"])
     assert row["file, MB"]["onnxruntime, int8"] < row["file, MB"]["onnxruntime, float32"]
+
+
+@pytest.mark.slow
+def test_growth_is_measured_one_thing_at_a_time(tmp_path):
+    grown = ["--photos", "1", "2", "--classes", "2", "3", "--sides", "64"]
+    command = [sys.executable, str(ROOT / "benchmarks/growth.py"), *grown, "--out", str(tmp_path / "growth.json")]
+    subprocess.run(command, check=True, env=os.environ | ONE_THREAD)
+    rows = json.loads((tmp_path / "growth.json").read_text())["rows"]
+    assert [(row["photos"], row["classes"], row["side"]) for row in rows] == [(1, 3, 64), (2, 3, 64), (2, 2, 64)]
+    assert all(value > 0 for row in rows for value in row.values())
