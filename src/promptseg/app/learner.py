@@ -27,7 +27,7 @@ from promptseg.methods.pixel.samples import PixelSampler, PixelSamples
 from promptseg.methods.pixel.solver import PixelProblem, Recipe
 from promptseg.models.base import ImageFeatures, Prediction
 from promptseg.models.capabilities import dense_maps
-from promptseg.models.evidence import BIAS, EMBEDDING, FLOOR, TRUST
+from promptseg.models.evidence import BIAS, EMBEDDING, FLOOR, TRUST, largest
 from promptseg.models.registry import load_model
 from promptseg.prompts import Prompts
 from promptseg.record import Draw, FitRecord
@@ -80,7 +80,7 @@ class Learner:
         """The class of every pixel, (H, W) uint8."""
         labels = np.empty(photo.shape[:2], np.uint8)
         for columns, part in strips(_scores(self._decode(prompts, photo)), (photo.shape[0], photo.shape[1])):
-            labels[:, columns] = part.argmax(0).to("cpu", torch.uint8)
+            labels[:, columns] = largest(part).to("cpu", torch.uint8)
         return labels
 
     @torch.no_grad()
@@ -91,7 +91,7 @@ class Learner:
         shares = scores[:, step // 2 :: step, step // 2 :: step].softmax(0)
         best = shares.topk(min(2, len(shares)), dim=0).values
         margin = best[0] - best[1] if len(best) > 1 else best[0]
-        return Glance(shares.argmax(0).to("cpu", torch.uint8).numpy(), float(margin.mean()))
+        return Glance(largest(shares).to("cpu", torch.uint8).numpy(), float(margin.mean()))
 
     def summary(self, photo: Photo) -> NDArray[np.float32]:
         """What the photo looks like to the model: mean and deviation of each channel of its dense maps, (2 D,)."""

@@ -24,8 +24,8 @@ from promptseg.prompts import PromptKind, Prompts, PromptSpec
 FLOOR = 1e-6
 """eps: least evidence of the model's own that counts."""
 EMBEDDING, BIAS, TRUST = "pixel", "pixel_bias", "pixel_trust"
-_STRIP = 2**20
-"""Scores that are held in float64 at a time."""
+_STRIP = 2**18
+"""Scores that are worked on at a time."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Evidence:
     """Evidence for C classes in B images.
 
     Attributes:
-        maps: <P_c^l, f_l>, each (B, C, h, w) over the canvas.
+        maps: the sum of <P_c^l, f_l> over all maps f_l of one size, each (B, C, h, w) over the canvas.
         bias: (C,).
         trust: (C,).
         taught: (C,) bool, False for classes that the pixel prompts leave alone.
@@ -69,10 +69,14 @@ class Evidence:
     def of(maps: Sequence[Tensor], prompts: Prompts) -> "Evidence":
         """What the pixel prompts of `prompts` find in dense maps, each (B, D_l, h, w); differentiable in them."""
         parts = prompts.kinds[EMBEDDING].split([one.shape[1] for one in maps], dim=1)
-        products = tuple(torch.einsum("cd,bdhw->bchw", p, m.to(p.dtype)) for p, m in zip(parts, maps, strict=True))
+        products: dict[torch.Size, Tensor] = {}
+        for part, one in zip(parts, maps, strict=True):
+            found = torch.einsum("cd,bdhw->bchw", part, one.to(part.dtype))
+            size = found.shape[2:]
+            products[size] = products[size] + found if size in products else found
         bias, trust = prompts.kinds[BIAS][:, 0], prompts.kinds[TRUST][:, 0]
         taught = prompts.kinds[EMBEDDING].ne(0).any(1) | bias.ne(0) | trust.ne(1)
-        return Evidence(products, bias, trust, taught)
+        return Evidence(tuple(products.values()), bias, trust, taught)
 
     def image(self, index: int) -> "Evidence":
         """That of one image, B = 1."""
@@ -98,7 +102,7 @@ def balanced(scores: Tensor, own: Tensor, taught: Tensor) -> Tensor:
 
 
 def log_odds(own: Tensor, evidence: Tensor, trust: Tensor, taught: Tensor) -> Tensor:
-    """Log p of every pixel and class, but for a number that the classes of a pixel share: (C, H, W) float64.
+    """Log p of every pixel and class, but for a number that the classes of a pixel share: (C, H, W).
 
     Args:
         own: the model's semantic map m, (C, H, W).
@@ -106,16 +110,24 @@ def log_odds(own: Tensor, evidence: Tensor, trust: Tensor, taught: Tensor) -> Te
         trust: t, (C,).
         taught: (C,) bool.
     """
-    logs = (own.double() + FLOOR).log_()
+    logs, trusts = (own + FLOOR).log_(), trust[:, None, None]
     if taught.all():
-        return logs.mul_(trust.double()[:, None, None]).add_(evidence)
-    return balanced(logs * trust.double()[:, None, None] + evidence, logs, taught)
+        return logs.mul_(trusts).add_(evidence)
+    # As `balanced`, whose sums go over all classes: here the taught ones may be few among many.
+    shown = taught.nonzero()[:, 0]
+    of_own = logs[shown]
+    learned = torch.addcmul(evidence[shown], of_own, trusts[shown])
+    logs += learned.logsumexp(0) - of_own.logsumexp(0)
+    return logs.index_copy_(0, shown, learned)
+
+
+def largest(scores: Tensor) -> Tensor:
+    """The class of the largest score of each pixel, of scores (C, H, W): (H, W) int64."""
+    return scores.max(0).indices  # on a CPU three times as fast as argmax along the first axis
 
 
 def likeliest(own: Tensor, evidence: Tensor, trust: Tensor, taught: Tensor) -> Tensor:
-    """The class of every pixel, argmax of p: (H, W) int64.
-
-    In float64, so that with e = 0 and t = 1 it is the argmax of `own` to the last bit.
+    """The class of every pixel, argmax of p: (H, W) int64; with e = 0 and t = 1 that of `own`, to the last bit.
 
     Args:
         own: the model's semantic map m, (C, H, W).
@@ -123,8 +135,10 @@ def likeliest(own: Tensor, evidence: Tensor, trust: Tensor, taught: Tensor) -> T
         trust: t, (C,).
         taught: (C,) bool.
     """
+    if not taught.any():
+        return largest(own)
     if not trust.any():  # nothing of the model's own answer is left in p
-        return evidence.argmax(0)
+        return largest(evidence)
     rows = max(1, _STRIP // (own.shape[0] * own.shape[2]))
     strips = zip(own.split(rows, dim=1), evidence.split(rows, dim=1), strict=True)
-    return torch.cat([log_odds(m, e, trust, taught).argmax(0) for m, e in strips])
+    return torch.cat([largest(log_odds(m, e, trust, taught)) for m, e in strips])

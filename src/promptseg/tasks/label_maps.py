@@ -16,7 +16,7 @@ from torch import Tensor
 from promptseg.data.photo_maps import new_map
 from promptseg.data.tiles import Stretch, Tile, shifted
 from promptseg.models.base import Prediction, Size
-from promptseg.models.evidence import Evidence, likeliest, log_odds
+from promptseg.models.evidence import Evidence, largest, likeliest, log_odds
 from promptseg.tasks.enlarge import BILINEAR, Enlarging, bands
 
 _TINY = 1e-8
@@ -39,7 +39,7 @@ class PixelScores:
     def labels(self) -> Tensor:
         """The likeliest class of each pixel, (h, w) int64."""
         if self.found is None or self.evidence is None:
-            return self.own.argmax(0)
+            return largest(self.own)
         return likeliest(self.own, self.found, self.evidence.trust, self.evidence.taught)
 
     def probabilities(self) -> Tensor:
@@ -58,8 +58,8 @@ class PixelScores:
 def pixel_scores(prediction: Prediction, index: int, size: Size) -> Iterator[tuple[slice, PixelScores]]:
     """What is said of image `index` at `size` (H, W), some columns at a time: the columns, and their scores."""
     probabilities, evidence = prediction.class_logits[index].softmax(-1)[:, :-1].mT, prediction.evidence
-    found = [] if evidence is None else evidence.image(index).maps
-    sources = [(prediction.mask_logits[index], prediction.upsampling), *((one[0], BILINEAR) for one in found)]
+    products = () if evidence is None else evidence.image(index).maps
+    sources = [(prediction.mask_logits[index], prediction.upsampling), *((one[0], BILINEAR) for one in products)]
     enlarged = [
         Enlarging.of(maps, prediction.canvas, prediction.image_sizes[index], size, rule) for maps, rule in sources
     ]
@@ -70,7 +70,10 @@ def pixel_scores(prediction: Prediction, index: int, size: Size) -> Iterator[tup
         for rows, (masks, *levels) in tiles:
             own[:, rows] = (probabilities @ masks.sigmoid_()).transpose(0, 1)
             if added is not None and evidence is not None:
-                added[:, rows] = torch.stack(levels).sum(0).add_(evidence.bias[:, None]).transpose(0, 1)
+                found = levels[0].add_(evidence.bias[:, None])
+                for level in levels[1:]:
+                    found += level
+                added[:, rows] = found.transpose(0, 1)
         yield columns, PixelScores(own, added, evidence)
 
 
@@ -135,7 +138,7 @@ class LabelMosaic:
         key = down.span.start, across.span.start
         self._seams[key].said += 1
         if self._seams[key].said == _owners(down, across):
-            self._labels[down.span, across.span] = self._seams.pop(key).sums.argmax(0).to("cpu", torch.uint8)
+            self._labels[down.span, across.span] = largest(self._seams.pop(key).sums).to("cpu", torch.uint8)
 
 
 def _owners(down: Stretch, across: Stretch) -> int:

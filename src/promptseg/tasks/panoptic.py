@@ -21,6 +21,7 @@ from promptseg.data.sample import ObjectLabels, PanopticLabels, Sample, Segment
 from promptseg.files import write_json
 from promptseg.label_space import LabelSpace, default_colors
 from promptseg.models.base import Prediction, Size
+from promptseg.models.evidence import largest
 from promptseg.tasks.answer_files import (
     categories,
     image_entry,
@@ -306,7 +307,7 @@ def _claims(
     won, area, common = mask_logits.new_zeros(3, count, dtype=torch.int64)
     for columns, logits in strips(mask_logits, size):
         masks = logits.sigmoid()
-        winner = (masks * probabilities[:, None, None]).argmax(0)
+        winner = largest(masks * probabilities[:, None, None])
         inside = masks >= 0.5
         own = inside.gather(0, winner[None])[0]
         won += winner.flatten().bincount(minlength=count)
