@@ -50,9 +50,11 @@ def works(model: SeemSegmenter, shots: list[Sample]) -> dict[str, Work]:
     cache = FeaturesCache(model.device, "memory")
     learn = partial(fit, model, shots, progress=False)
     learn("ssprompt", steps=1, cache=cache)  # encodes all, mirrored too
+    learned = learn("pixprompt").prompts
     return {
         **{f"encode, {p}": partial(encode_images, model, [pixels], p) for p in PRECISIONS},
         "predict": lambda: [predict(model, prompts, sample.image(), "semantic") for sample in shots],
+        "predict, pixel prompts": lambda: [predict(model, learned, sample.image(), "semantic") for sample in shots],
         "evaluate": partial(evaluate, model, prompts, shots),
         "fit pixprompt": partial(learn, "pixprompt"),
         "first step": partial(learn, "ssprompt", steps=1, cache=cache),
@@ -110,7 +112,7 @@ def measure(name: str, shots: list[Sample], rounds: int) -> dict[str, Any]:
     encode = statistics.median(seconds["encode, float32"])
     per_photo = {
         verb: statistics.median(seconds[verb]) / len(shots) / encode
-        for verb in ("predict", "evaluate", "fit pixprompt")
+        for verb in ("predict", "predict, pixel prompts", "evaluate", "fit pixprompt")
     }
     tuned = PRESETS["tuned"]
     step = (statistics.median(seconds["steps"]) - statistics.median(seconds["first step"])) / STEPS / tuned.batch_size
