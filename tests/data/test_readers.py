@@ -1,6 +1,5 @@
 """Rivals that read frozen features: each against its definition, worked out another way."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,8 @@ import promptseg
 from promptseg.engine.defaults import default_prompts
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import image_tensor
-from promptseg.methods.pixel.pixprompt import PixelPrompts, PixelSettings
 from promptseg.methods.pixel.samples import PixelSamples
 from promptseg.methods.rivals.readers import PrototypeSettings, class_means
-from promptseg.models.adapted import adapted
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.prompts import Prompts
 from promptseg.tasks.semantic import SemanticTask
@@ -140,29 +137,3 @@ def test_semantic_prompts_start_as_the_mean_embeddings_of_their_pixels(model: Se
     torch.testing.assert_close(prompts.kinds["semantic"], wanted, rtol=1e-3, atol=1e-4)
     with pytest.raises(PromptsegError, match="start is 'prototype': shots show classes, not spatial prompts"):
         promptseg.fit(model, SHAPES[:3], "ssprompt", start="prototype", progress=False)
-
-
-def test_pixel_prompts_over_scale_and_shift_are_solved_on_the_adapted_maps(
-    model: SeemSegmenter, tmp_path: Path
-) -> None:
-    trained = {"steps": 5, "batch_size": 2, "progress": False}
-    both = promptseg.fit(model, SHAPES[:4], method="ssf-pixprompt", pixels=1500, **trained)
-    alone = promptseg.fit(model, SHAPES[:4], method="ssf", **trained)
-    assert both.parameters == alone.parameters + 3 * (4 * 32 + 2)
-    assert all(torch.equal(tensor, both.prompts.weights[name]) for name, tensor in alone.prompts.weights.items())
-    solver, used = PixelPrompts(model, 3, 4, PixelSettings(pixels=1500), 0), adapted(model, alone.prompts)
-    with torch.no_grad():
-        for shot, sample in enumerate(SHAPES[:4]):
-            pixels = image_tensor(model, sample.image())
-            features = used.encoder.encode_image([pixels])
-            target = SemanticTask().target(sample, pixels.shape[1:], flip=False)
-            solver.show(shot, features, used.decoder.decode(features, used.prompts), target)
-    for name, tensor in solver.solve().kinds.items():
-        # Steps that end before the optimum make more of a rounding than an optimum would.
-        torch.testing.assert_close(both.prompts.kinds[name], tensor, rtol=0, atol=0.01 * float(tensor.abs().max()))
-    loaded = Prompts.load(both.prompts.save(tmp_path))
-    scores = [promptseg.evaluate(model, prompts, SHAPES).miou for prompts in (both.prompts, loaded, alone.prompts)]
-    assert scores[0] == scores[1] > scores[2]
-    with pytest.raises(PromptsegError, match="these prompts change"):
-        model.decode(model.encode_image([image_tensor(model, PHOTO)]), loaded)
-    assert promptseg.predict(model, replace(loaded, weights={}), PHOTO).shape == PHOTO.shape[:2]

@@ -27,7 +27,7 @@ from promptseg.models.base import Prediction
 from promptseg.models.evidence import FLOOR, Evidence
 from promptseg.tasks.label_maps import label_map, pixel_scores
 from promptseg.tasks.masks import masks_at, query_logits, semantic_map
-from promptseg.tasks.semantic import MeanIoU, SemanticTask
+from promptseg.tasks.semantic import MeanIoU
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -394,28 +394,3 @@ def test_a_solver_over_trained_prompts_sees_answers_on_shots_they_were_not_train
     assert trained == [ids]
     learned = {name for name in run.prompts.kinds if f"{name}.learned" in run.prompts.parts}
     assert learned == {"spatial", "semantic"} and run.prompts.of_role("pixel") and len(run.losses) == 2
-
-
-def test_pixel_prompts_over_adapted_maps_keep_both(tmp_path) -> None:
-    model = tiny_segmenter()
-    few = {"steps": 2, "batch_size": 2, "pixels": 600, "progress": False}
-    run = promptseg.fit(model, SHAPES, "ssf-pixprompt", **few)
-    assert run.prompts.weights and run.prompts.of_role("pixel")
-    again = promptseg.Prompts.load(run.prompts.save(tmp_path / "prompts"))
-    scores = [promptseg.evaluate(model, prompts, SHAPES).miou for prompts in (run.prompts, again)]
-    assert scores[0] == scores[1]
-
-
-def test_scales_and_shifts_are_learned_with_pixel_prompts_in_place() -> None:
-    model, task = tiny_segmenter(), SemanticTask()
-    pixels = promptseg.fit(model, SHAPES, "pixprompt", progress=False, pixels=600)
-    still = {"steps": 1, "rate": 0.0, "batch_size": len(SHAPES), "auxiliary": 0.0, "flip": False}
-    run = promptseg.fit(model, SHAPES, "ssf-pixprompt", progress=False, pixels=600, **still)
-    losses = []
-    for sample in SHAPES:
-        image = image_tensor(model, sample.image())
-        target = task.target(sample, (image.shape[1], image.shape[2]), flip=False)
-        losses.append(task.loss(model.decode(model.encode_image([image]), pixels.prompts), [target], 4).item())
-    assert run.losses[0] == pytest.approx(np.mean(losses), rel=1e-4)
-    # What is said of held-out shots comes from maps that had not seen them.
-    assert run.record.metrics == pixels.record.metrics and run.record.tried == pixels.record.tried
