@@ -36,8 +36,9 @@ def test_two_processes_learn_what_one_does(method: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     alone = promptseg.fit(tiny_segmenter(), SHAPES, method=method, **FEW)
     together = promptseg.Prompts.load(tmp_path / "run" / "prompts")
-    for name in ("spatial", "semantic"):
-        one, other = alone.prompts.kinds[name], together.kinds[name]
+    assert alone.prompts.kinds.keys() == together.kinds.keys()
+    for name, one in alone.prompts.kinds.items():
+        other = together.kinds[name]
         assert (one - other).abs().max() <= 1e-4 * one.abs().max()
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
 
