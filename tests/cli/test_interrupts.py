@@ -5,6 +5,19 @@ import sys
 
 import pytest
 
+INTERRUPTED_ANSWER = """
+import signal
+from promptseg.__main__ import main
+from promptseg.models import registry
+def load_model(*arguments, **named):
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        raise ValueError("could not determine the shape")
+registry.load_model = load_model
+main()
+"""
+
 INTERRUPTED_IMPORT = """
 import signal, sys
 from promptseg.__main__ import main
@@ -21,5 +34,21 @@ main()
 def test_ctrl_c_while_a_library_is_loaded_is_one_line(module, tmp_path):
     script = INTERRUPTED_IMPORT.format(module=module)
     command = [sys.executable, "-c", script, "fit", "--data", "streets:snow", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "promptseg: stopped\n")
+
+
+def test_ctrl_c_that_a_library_takes_for_an_error_of_its_own_is_one_line(tmp_path):
+    """PyTorch does where it asks a storage for its shape, in the midst of reading weights."""
+    command = [
+        sys.executable,
+        "-c",
+        INTERRUPTED_ANSWER,
+        "fit",
+        "--data",
+        "streets:snow",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "promptseg: stopped\n")

@@ -1,7 +1,7 @@
 """`promptseg compare` and `promptseg reproduce`: methods side by side, and the tables of the paper."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,7 +24,7 @@ from promptseg.cli.options import (
     parse_settings,
     use_threads,
 )
-from promptseg.cli.output import Interrupted, open_data, print_table, say
+from promptseg.cli.output import open_data, print_table, say, saying_when_stopped
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from promptseg.experiments.compare import Pool
     from promptseg.experiments.plan import Outcome, Variant
 
-ResultT = TypeVar("ResultT")
 
 Seeds = Annotated[str, typer.Option("--seeds", metavar="S,S", help="Seeds, separated by commas.")]
 EvaluatedSplit = Annotated[str, typer.Option("--split", help="What is evaluated: val or test.")]
@@ -71,12 +70,8 @@ def open_pool(jobs: int, threads: int | None, model: str, device: str | None, da
     return worker_pool(Sources(model, device, tuple(data)), jobs, threads or 1)
 
 
-def run_until_stopped(work: Callable[[], ResultT], out: "Path") -> ResultT:
-    """Do the work; ctrl-C ends it with the line that says how to go on."""
-    try:
-        return work()
-    except KeyboardInterrupt:
-        raise Interrupted(f"stopped; the same command goes on with {out}") from None
+def _goes_on(out: "Path") -> str:
+    return f"stopped; the same command goes on with {out}"
 
 
 def report_failures(outcomes: "Sequence[Outcome]") -> None:
@@ -148,10 +143,8 @@ def compare(
     pool = open_pool(jobs, threads, model, device, data)
     datasets = [open_data(spec) for spec in data]
     frozen = load_model(model, device=device)
-    outcomes = run_until_stopped(
-        lambda: compare_methods(frozen, datasets, plan, out, say=say, pool=pool, shard=part),
-        out,
-    )
+    with saying_when_stopped(_goes_on(out)):
+        outcomes = compare_methods(frozen, datasets, plan, out, say=say, pool=pool, shard=part)
     about = {"model": model, "task": task, "split": split, "shots": list(plan.shots), "rule": rule}
     about |= {"seeds": list(plan.seeds), "preset": preset, "settings": dict(chosen)} | environment()
     about |= {"kept out of the shots": list(plan.keep_out)} if plan.keep_out else {}
@@ -234,19 +227,8 @@ def reproduce(
     names = next(iter(datasets.values())).label_space.names
     counts = read_or_count(captions, names) if captions else None
     frozen = load_model(model, device=device)
-    made = run_until_stopped(
-        lambda: run_recipe(
-            recipe,
-            frozen,
-            datasets,
-            plan,
-            out,
-            say=say,
-            pool=pool,
-            captions=counts,
-        ),
-        out,
-    )
+    with saying_when_stopped(_goes_on(out)):
+        made = run_recipe(recipe, frozen, datasets, plan, out, say=say, pool=pool, captions=counts)
     print_table(made.table)
     for note in made.notes:
         typer.echo(note)

@@ -28,7 +28,7 @@ from promptseg.cli.options import (
     common_settings,
     use_threads,
 )
-from promptseg.cli.output import Interrupted, file_size, open_data, print_table, program, quoted, say
+from promptseg.cli.output import file_size, open_data, print_table, program, quoted, say, saying_when_stopped
 from promptseg.errors import PromptsegError
 from promptseg.methods.registry import DEFAULT_METHOD, EFFORTS, METHODS
 
@@ -83,12 +83,10 @@ def fit(
     looks = Pieces.of(drawn[:LOOKS], resolved.tiling).samples[:LOOKS]
     for line in expectation(frozen, looks, resolved.fit.short_side):
         say(line)
-    try:
+    with saying_when_stopped(f"stopped; the same command with --resume goes on with {out}"):
         run = fit_prompts(
             frozen, drawn, method=method, task=task, preset=preset, seed=seed, out=out, resume=resume, **chosen
         )
-    except KeyboardInterrupt:
-        raise Interrupted(f"stopped; the same command with --resume goes on with {out}") from None
     prompts = out / "prompts"
     typer.echo(f"prompts: {prompts} ({file_size(prompts)}, learned in {run.seconds:.0f} s)")
     if estimate := gain_estimate(run.record.metrics):

@@ -8,11 +8,18 @@ from types import FrameType
 INTERRUPTED = 130
 """Exit code of a process that SIGINT ended, as shells count it."""
 
+_asked = False
+
 
 def watch() -> None:
     """Take over ctrl-C; where it is ignored, as in a background job of a shell, it stays so."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+
+
+def was_asked_to_stop() -> bool:
+    """Whether ctrl-C came: then whatever ends the command is its doing, an error that C++ made of it too."""
+    return _asked
 
 
 def leave() -> None:
@@ -34,8 +41,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     An exception in the midst of an import is not only shown with its traceback: libraries take it for a missing part
     and go on, and C++ code that calls Python aborts. The process leaves behind what one that is killed does.
     """
+    global _asked
     if _imports(frame):
         os._exit(say_stopped())
+    _asked = True
     raise KeyboardInterrupt
 
 

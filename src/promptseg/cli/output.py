@@ -4,12 +4,14 @@ import logging
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from promptseg.cli.interrupts import INTERRUPTED
+from promptseg.cli.interrupts import INTERRUPTED, was_asked_to_stop
 from promptseg.errors import PromptsegError, system_error
 from promptseg.text import shown
 
@@ -26,22 +28,39 @@ class Interrupted(Exception):
     """Ctrl-C in a command that has something to say about it; the message is one line."""
 
 
+@contextmanager
+def saying_when_stopped(message: str) -> Iterator[None]:
+    """Work that ctrl-C ends with a line of its own.
+
+    Raises:
+        Interrupted: with the message.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not _is_stop(error):
+            raise
+        raise Interrupted(message) from None
+
+
 def explain(error: BaseException) -> str | None:
     """The line for an error that the user can mend; None for a fault of the program, which needs its traceback."""
+    if isinstance(error, Interrupted):
+        return _one_line(str(error))
+    if _is_stop(error):
+        return "stopped"
     if isinstance(error, typer.TyperException):
         return _one_line(f"{error.format_message().rstrip('.')}{_help_hint(error)}")
-    if isinstance(error, PromptsegError | Interrupted):
-        return _one_line(str(error))
-    if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return "stopped"
-    return system_error(error)
+    return _one_line(str(error)) if isinstance(error, PromptsegError) else system_error(error)
 
 
 def exit_code(error: BaseException) -> int:
     """The exit code that goes with an explained error."""
-    if isinstance(error, Interrupted | KeyboardInterrupt | typer.Abort):
-        return INTERRUPTED
-    return USER_ERROR
+    return INTERRUPTED if isinstance(error, Interrupted) or _is_stop(error) else USER_ERROR
+
+
+def _is_stop(error: BaseException) -> bool:
+    return isinstance(error, KeyboardInterrupt | typer.Abort) or was_asked_to_stop()
 
 
 def _help_hint(error: typer.TyperException) -> str:
