@@ -110,6 +110,15 @@ def test_networks_of_every_kind_have_a_graph_for_any_batch(kind, tmp_path):
         assert_like_pytorch(session, model, prompts, batch, (fixed, fixed) if fixed else size)
 
 
+def test_maps_of_the_backbone_beside_others_of_their_size_have_a_graph(tmp_path):
+    model = tiny_segmenter()
+    model.maps = "all"
+    prompts = with_pixel_prompts(default_prompts(model, SPACE))
+    export_onnx(model, prompts, tmp_path)
+    for batch, size in ((3, (64, 160)), (1, (96, 96))):
+        assert_like_pytorch(session_of(tmp_path), model, prompts, batch, size)
+
+
 @pytest.mark.parametrize("kind", ["sam", "sam2"])
 def test_sam_has_a_graph_of_its_canvas(kind, tmp_path):
     model = promptseg.load_model(sam_spec(tmp_path / "models", kind), device="cpu")

@@ -54,7 +54,7 @@ class Evidence:
     """Evidence for C classes in B images.
 
     Attributes:
-        maps: the sum of <P_c^l, f_l> over all maps f_l of one size, each (B, C, h, w) over the canvas.
+        maps: the sum of <P_c^l, f_l> over all maps f_l of one stride, each (B, C, h, w) over the canvas.
         bias: (C,).
         trust: (C,).
         taught: (C,) bool, False for classes that the pixel prompts leave alone.
@@ -66,14 +66,13 @@ class Evidence:
     taught: Tensor
 
     @staticmethod
-    def of(maps: Sequence[Tensor], prompts: Prompts) -> "Evidence":
+    def of(specs: Sequence[DenseMap], maps: Sequence[Tensor], prompts: Prompts) -> "Evidence":
         """What the pixel prompts of `prompts` find in dense maps, each (B, D_l, h, w); differentiable in them."""
-        parts = prompts.kinds[EMBEDDING].split([one.shape[1] for one in maps], dim=1)
-        products: dict[torch.Size, Tensor] = {}
-        for part, one in zip(parts, maps, strict=True):
+        parts = prompts.kinds[EMBEDDING].split([spec.dim for spec in specs], dim=1)
+        products: dict[float, Tensor] = {}  # by stride: sizes are no numbers yet while a graph is traced
+        for spec, part, one in zip(specs, parts, maps, strict=True):
             found = torch.einsum("cd,bdhw->bchw", part, one.to(part.dtype))
-            size = found.shape[2:]
-            products[size] = products[size] + found if size in products else found
+            products[spec.stride] = products[spec.stride] + found if spec.stride in products else found
         bias, trust = prompts.kinds[BIAS][:, 0], prompts.kinds[TRUST][:, 0]
         taught = prompts.kinds[EMBEDDING].ne(0).any(1) | bias.ne(0) | trust.ne(1)
         return Evidence(tuple(products.values()), bias, trust, taught)
@@ -123,7 +122,7 @@ def log_odds(own: Tensor, evidence: Tensor, trust: Tensor, taught: Tensor) -> Te
 
 def largest(scores: Tensor) -> Tensor:
     """The class of the largest score of each pixel, of scores (C, H, W): (H, W) int64."""
-    return scores.max(0).indices  # on a CPU three times as fast as argmax along the first axis
+    return scores.max(0).indices  # on a CPU up to three times as fast as argmax along the first axis
 
 
 def likeliest(own: Tensor, evidence: Tensor, trust: Tensor, taught: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ class FrozenSam(ABC):
         """The prediction with what pixel prompts find, if there are any."""
         if not has_pixel_prompts(prompts):
             return prediction
-        return replace(prediction, evidence=Evidence.of(self.dense_maps(features), prompts))
+        return replace(prediction, evidence=Evidence.of(self.dense_map_specs, self.dense_maps(features), prompts))
 
     @abstractmethod
     def _features(self, pixels: Tensor, canvas: Size, image_sizes: tuple[Size, ...]) -> SamFeatures:

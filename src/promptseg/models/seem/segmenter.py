@@ -238,7 +238,7 @@ class SeemSegmenter(SeemTexts):
         heads = self.classify(self.decoder_states(features, prompts, all_heads), prompts)
         if not has_pixel_prompts(prompts):
             return heads
-        evidence = Evidence.of(self.dense_maps(features), prompts)
+        evidence = Evidence.of(self.dense_map_specs, self.dense_maps(features), prompts)
         return [replace(head, evidence=evidence) for head in heads]
 
     def _prediction(self, outputs: HeadOutputs, features: ImageFeatures) -> Prediction:
@@ -277,10 +277,10 @@ class SeemSegmenter(SeemTexts):
         assert isinstance(features, SeemFeatures | PreparedFeatures), "features of this model"
         return features.mask_features, self.config.variant.upsampling
 
-    def with_mask_maps(self, features: ImageFeatures, last: Tensor, earlier: Tensor) -> PreparedFeatures:
+    def with_mask_maps(self, features: ImageFeatures, last: Tensor, earlier: Tensor | None) -> PreparedFeatures:
         """The same with other mask features; where the decoder looks does not depend on them."""
         assert isinstance(features, PreparedFeatures), "prepared features"
-        return replace(features, mask_features=last, earlier=(earlier,))
+        return replace(features, mask_features=last, earlier=() if earlier is None else (earlier,))
 
     @property
     def late_kinds(self) -> frozenset[str]:
