@@ -30,7 +30,6 @@ from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.trainer import Trainer, build_optimizer
 from promptseg.engine.workers import Workers
-from promptseg.features.cached_decoder import CachedDecoder
 from promptseg.features.encode import Encoded
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.features.memory import PeakMemory, keep_freed_memory
@@ -157,7 +156,7 @@ def our_step(scene: Scene, method: str, **changed: Any) -> Work:
         Workers(scene.model.device),
     )
     optimizer = build_optimizer(module, settings)
-    decoder = CachedDecoder(scene.model, module.learned_kinds, settings.auxiliary > 0, settings.compile)
+    decoder = trainer.decoder()
     batch = [_encoded(scene, index) for index in range(len(scene.images))]
     return lambda: trainer.step(optimizer, decoder, batch)
 

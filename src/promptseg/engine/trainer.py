@@ -117,7 +117,7 @@ class Trainer:
         self._task.check_targets(view.target for views in encoded for view in views)
         if where := self._cache.changed_summary():
             progress.say(where)
-        decoder = self._decoder()
+        decoder = self.decoder()
         draws = draw_batches(len(shots), settings.batch_size, settings.flip, self._record.seed, start)
         began = time.perf_counter() - before
         with HeldSignals() as held:
@@ -131,11 +131,16 @@ class Trainer:
                 held.deliver()
         return losses, time.perf_counter() - began
 
-    def _decoder(self) -> Decoder:
+    def decoder(self) -> Decoder:
+        """The model's decoder as the steps of this run take it.
+
+        Raises:
+            PromptsegError: the settings ask for compiled kernels where weights change at every step.
+        """
         settings = self._settings
         strides = None
         if self._task.samples_masks:
-            strides = LossStrides(settings.loss_stride, self._earlier_stride)
+            strides = LossStrides(settings.loss_stride, self._earlier_stride if settings.auxiliary else None)
         if self._module.weights():
             if settings.compile:
                 raise PromptsegError(

@@ -29,11 +29,11 @@ class LossStrides(NamedTuple):
 
     Attributes:
         last: of the last head.
-        earlier: of the heads before it.
+        earlier: of the heads before it; none = they are not asked.
     """
 
     last: int
-    earlier: int
+    earlier: int | None
 
 
 class CachedDecoder:
@@ -123,7 +123,8 @@ class AdaptedDecoder:
             features = used.encoder.encode_image([item.pixels for item in group])
         evidence, others = None, used.prompts
         if has_pixel_prompts(others):  # they are over maps that prepared features need not have any more
-            evidence = Evidence.of(dense_maps(used.decoder).dense_maps(features), others)
+            dense = dense_maps(used.decoder)
+            evidence = Evidence.of(dense.dense_map_specs, dense.dense_maps(features), others)
             others = others.without("pixel")
         ready = _prepared(used.decoder, features, self._strides)
         heads = used.decoder.decode_all(ready, others) if self._all_heads else _last_alone(used.decoder, ready, others)
@@ -147,11 +148,13 @@ def _prepared(model: PromptableSegmenter, features: ImageFeatures, strides: Loss
     if masks is None or strides is None:
         return features
     maps, upsampling = masks.mask_maps(features)
-    samples = [
-        sampled(maps, features.canvas, stride, upsampling) if prod(grid) <= prod(maps.shape[2:]) else maps
-        for stride, grid in ((stride, _grid(features.canvas, stride)) for stride in strides)
-    ]
-    return masks.with_mask_maps(features, *samples)
+    grids = {stride: _grid(features.canvas, stride) for stride in strides if stride is not None}
+    samples = {
+        stride: sampled(maps, features.canvas, stride, upsampling) if prod(grid) <= prod(maps.shape[2:]) else maps
+        for stride, grid in grids.items()
+    }
+    earlier = None if strides.earlier is None else samples[strides.earlier]
+    return masks.with_mask_maps(features, samples[strides.last], earlier)
 
 
 def _finished(model: PromptableSegmenter, heads: Sequence[Prediction], strides: LossStrides | None) -> list[Prediction]:
@@ -160,10 +163,14 @@ def _finished(model: PromptableSegmenter, heads: Sequence[Prediction], strides: 
     if strides is None or mask_maps(model) is None:
         return found
     places = [strides.earlier] * (len(found) - 1) + [strides.last]
-    return [
-        replace(head, mask_stride=stride) if head.mask_logits.shape[2:] == _grid(head.canvas, stride) else head
-        for head, stride in zip(found, places, strict=True)
-    ]
+    return [_marked(head, stride) for head, stride in zip(found, places, strict=True)]
+
+
+def _marked(head: Prediction, stride: int | None) -> Prediction:
+    """The same, said to be samples where it is."""
+    if stride is None or head.mask_logits.shape[2:] != _grid(head.canvas, stride):
+        return head
+    return replace(head, mask_stride=stride)
 
 
 def _grid(canvas: Size, stride: int) -> Size:

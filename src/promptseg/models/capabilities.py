@@ -147,13 +147,13 @@ class MaskMaps(Protocol):
     def mask_maps(self, features: ImageFeatures) -> tuple[Tensor, Upsampling]:
         """The maps (B, M, h, w), and how masks are enlarged."""
 
-    def with_mask_maps(self, features: ImageFeatures, last: Tensor, earlier: Tensor) -> ImageFeatures:
+    def with_mask_maps(self, features: ImageFeatures, last: Tensor, earlier: Tensor | None) -> ImageFeatures:
         """Prepared features with other maps.
 
         Args:
             features: prepared.
             last: those that the last head's masks are products with.
-            earlier: those of all heads before it.
+            earlier: those of all heads before it, none where they are not asked.
         """
 
 
