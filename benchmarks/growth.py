@@ -4,20 +4,19 @@
     python benchmarks/growth.py --model seem-focal-t-v1 --photos 2 --classes 19 150 --sides 512 --out growth.json
 
 One of the three grows at a time, the others stay at the middle one of what is given. Processor seconds of one thread,
-the least of some calls; photos and labels are random patches, so nothing is learned. A fit of SSPrompt is its
-encodings, with mirror images, and its steps, of which a few are timed.
+the least of some calls; photos and labels are random patches, so nothing is learned. Of a fit of SSPrompt the steps
+alone are timed.
 """
 
 import argparse
 import platform
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from budget import STEPS, best
 from numpy.typing import NDArray
 from training_step import build_model
 
@@ -36,7 +35,6 @@ PATCH = 16
 """Side of a patch, pixels."""
 SHOWN = 12
 """Most classes of one photo."""
-STEPS = 4
 CALLS = 2
 
 
@@ -80,18 +78,9 @@ class Patches:
         return ObjectLabels.of(self.panoptic())
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """The least processor seconds of some calls."""
-    found = []
-    for _ in range(CALLS):
-        began = time.process_time()
-        work()
-        found.append(time.process_time() - began)
-    return min(found)
-
-
 def measure(model: SeemSegmenter, photos: int, classes: int, side: int) -> dict[str, float]:
     """One row: processor seconds, and MB that are kept of a photo."""
+    timed = partial(best, calls=CALLS)
     space = LabelSpace("benchmark", tuple(ClassInfo(f"thing {i}", (0, 0, 0)) for i in range(classes)))
     shots = [Patches(number, side, space) for number in range(photos)]
     pixels = image_tensor(model, shots[0].image(), side)
@@ -99,14 +88,14 @@ def measure(model: SeemSegmenter, photos: int, classes: int, side: int) -> dict[
     learn = partial(fit, model, shots, progress=False, short_side=side)
     fitted = learn("pixprompt").prompts
     learn("ssprompt", steps=1, cache=cache)  # encodes all, mirrored too
-    few, more = (seconds(partial(learn, "ssprompt", steps=1 + steps, cache=cache)) for steps in (0, STEPS))
+    few, more = (timed(partial(learn, "ssprompt", steps=1 + steps, cache=cache)) for steps in (0, STEPS))
     row = {
         "photos": photos,
         "classes": classes,
         "side": side,
-        "encode a photo, s": seconds(partial(encode_images, model, [pixels], "float32")),
-        "predict a photo, s": seconds(lambda: predict(model, fitted, shots[0].image(), "semantic")),
-        "fit of pixel prompts, s": seconds(partial(learn, "pixprompt")),
+        "encode a photo, s": timed(partial(encode_images, model, [pixels], "float32")),
+        "predict a photo, s": timed(lambda: predict(model, fitted, shots[0].image(), "semantic")),
+        "fit of pixel prompts, s": timed(partial(learn, "pixprompt")),
         "step of SSPrompt, s": (more - few) / STEPS,
         "features of a photo, MB": model.encode_image([pixels]).nbytes / 1e6,
     }

@@ -1,4 +1,4 @@
-"""An ONNX graph whose weights of matrix products are whole numbers of eight bits, for a smaller file.
+"""An ONNX graph whose weights of matrix products are whole numbers in eight bits, for a smaller file.
 
 What comes into a product is brought to eight bits as it runs, by its own range; convolutions, norms and softmaxes stay
 as they are. Of the ways that onnxruntime offers this one keeps the masks: docs/export.md has the figures of the others.
