@@ -15,6 +15,7 @@ from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
 from promptseg.models.capabilities import decoder_states, dense_maps, mask_maps, prepared_features
 from promptseg.models.evidence import Evidence, has_pixel_prompts
 from promptseg.prompts import Prompts
+from promptseg.tasks.evidence_loss import sampled_evidence
 from promptseg.tasks.sampling import every, sampled
 
 KEPT_FRACTION = 0.5
@@ -128,7 +129,8 @@ class AdaptedDecoder:
             others = others.without("pixel")
         ready = _prepared(used.decoder, features, self._strides)
         heads = used.decoder.decode_all(ready, others) if self._all_heads else _last_alone(used.decoder, ready, others)
-        return [replace(head, evidence=evidence) for head in _finished(used.decoder, heads, self._strides)]
+        heads = _finished(used.decoder, heads, self._strides)
+        return heads if evidence is None else _with_evidence(heads, evidence)
 
 
 def _last_alone(model: PromptableSegmenter, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
@@ -171,6 +173,16 @@ def _marked(head: Prediction, stride: int | None) -> Prediction:
     if stride is None or head.mask_logits.shape[2:] != _grid(head.canvas, stride):
         return head
     return replace(head, mask_stride=stride)
+
+
+def _with_evidence(heads: Sequence[Prediction], evidence: Evidence) -> list[Prediction]:
+    """The heads with evidence, of which samples are taken once for all heads that have the same of their masks."""
+    at = {0: evidence} | {
+        head.mask_stride: sampled_evidence(evidence, head.canvas, head.mask_stride)
+        for head in heads
+        if head.mask_stride
+    }
+    return [replace(head, evidence=at[head.mask_stride]) for head in heads]
 
 
 def _grid(canvas: Size, stride: int) -> Size:

@@ -124,8 +124,8 @@ class Prediction:
         canvas: height and width of the padded input, pixels.
         image_sizes: height and width of each image on the canvas, pixels.
         upsampling: how the model brings its masks up to the canvas.
-        mask_stride: 0, or what `mask_logits` holds of masks on the canvas: of every so many pixels each way the middle
-            one (tasks/sampling.py).
+        mask_stride: 0, or what `mask_logits` and the one map of `evidence` hold of what is on the canvas: of every so
+            many pixels each way the middle one (tasks/sampling.py).
         evidence: what pixel prompts find in the images; none without pixel prompts.
     """
 

@@ -9,13 +9,15 @@ where overlap[c] is the sum of p_c over the pixels of c, and area[c] that over a
 map at every pixel here, which pixel prompts ask for anyway.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from promptseg.label_space import IGNORE
-from promptseg.models.base import Prediction
-from promptseg.models.evidence import FLOOR, balanced
+from promptseg.models.base import Prediction, Size
+from promptseg.models.evidence import FLOOR, Evidence, balanced
 from promptseg.tasks.sampling import sampled
 
 
@@ -40,11 +42,18 @@ def log_shares(prediction: Prediction, masks: Tensor, stride: int) -> Tensor:
     assert evidence is not None, "a prediction of pixel prompts"
     probabilities = prediction.class_logits.softmax(-1)[..., :-1]
     own = torch.einsum("bnc,bnhw->cbhw", probabilities, masks.sigmoid()).add(FLOOR).log()
-    levels = [sampled(one, prediction.canvas, stride) for one in evidence.maps]
-    found = torch.stack(levels).sum(0).transpose(0, 1)
+    if prediction.mask_stride != stride:
+        evidence = sampled_evidence(evidence, prediction.canvas, stride)
+    found = torch.stack(evidence.maps).sum(0).transpose(0, 1)
     trust, bias = (one[:, None, None, None] for one in (evidence.trust, evidence.bias))
     scores = trust * own + found + bias
     return balanced(scores, own, evidence.taught).log_softmax(0).transpose(0, 1)
+
+
+def sampled_evidence(evidence: Evidence, canvas: Size, stride: int) -> Evidence:
+    """Evidence whose one map (B, C, h, w) holds what there is at the places that a stride takes of the canvas."""
+    levels = [sampled(one, canvas, stride) for one in evidence.maps]
+    return replace(evidence, maps=(torch.stack(levels).sum(0),))
 
 
 def _loss(scores: Tensor, labels: Tensor, dice: bool) -> Tensor:
