@@ -1,5 +1,6 @@
 """Every saving of the trainer against the plain way: encode at every step, full decoder, full maps in the loss."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import promptseg
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.trainer import AUXILIARY_STRIDE
-from promptseg.features.cached_decoder import CachedDecoder, LossStrides
+from promptseg.features.cached_decoder import AdaptedDecoder, CachedDecoder, LossStrides
 from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
@@ -89,6 +90,29 @@ def test_gradients_are_those_of_the_plain_way(model: SeemSegmenter, auxiliary: f
     loss = loss + sum(auxiliary * task.loss(head, targets, AUXILIARY_STRIDE) for head in earlier)
     found, expected = (torch.autograd.grad(value, list(module.parameters())) for value in (loss, plain))
     for one, other in zip(found, expected, strict=True):
+        assert_close(one, other)
+
+
+def test_samples_of_evidence_give_the_loss_and_gradients_of_whole_maps(model: SeemSegmenter) -> None:
+    defaults, module, settings = build(model, "ssf-pixprompt", {})
+    generator = torch.Generator().manual_seed(0)
+    kinds = {kind.name: kind.dim for kind in defaults.spec if kind.role == "pixel"}
+    module.start_at({name: torch.randn(len(SPACE), dim, generator=generator) / dim for name, dim in kinds.items()})
+    task, cache, side = SemanticTask(), FeaturesCache(model.device, "memory"), settings.fit.short_side
+    rows = encode_samples(model, SHAPES, task, cache=cache, progress=Progress(False), short_side=side)
+    encoded = [row[0] for row in rows]
+
+    def gradients(strides: LossStrides | None) -> tuple[torch.Tensor, torch.Tensor]:
+        prompts = replace(defaults.updated(module()), weights=module.weights())
+        *earlier, last = AdaptedDecoder(model, True, False, strides)(encoded, prompts)
+        assert {head.mask_stride for head in earlier} == ({0} if strides is None else {AUXILIARY_STRIDE})
+        targets = [item.target for item in encoded]
+        loss = task.loss(last, targets, settings.fit.loss_stride)
+        loss = loss + sum(0.3 * task.loss(head, targets, AUXILIARY_STRIDE) for head in earlier)
+        return loss, torch.cat([one.flatten() for one in torch.autograd.grad(loss, list(module.parameters()))])
+
+    expected = gradients(None)
+    for one, other in zip(gradients(LossStrides(settings.fit.loss_stride, AUXILIARY_STRIDE)), expected, strict=True):
         assert_close(one, other)
 
 
