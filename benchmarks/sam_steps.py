@@ -1,13 +1,16 @@
 """A training image on SAM at full size: time and memory, with and without cached features, by number of classes.
 
-python benchmarks/sam_steps.py --classes 19 150 --threads 1 --out sam_steps.json
+python benchmarks/sam_steps.py --classes 19 150 --absent 16 --threads 1 --out sam_steps.json
 
 ViT-B with random weights (time and memory do not depend on their values), one photo of 512 x 1024 on SAM's input of
-1024 x 1024, semantic loss at every fourth pixel each way (the masks' own resolution). Each row runs in a process of its
-own, so that peaks are told apart. Times are processor seconds, which other load on the machine hardly touches.
+1024 x 1024, semantic loss at every fourth pixel each way (the masks' own resolution). The photo shows 12 classes; with
+`--absent` so many of the others are decoded with them, as `fit` does, beside rows of all classes. Each row runs in a
+process of its own, so that peaks are told apart. Times are processor seconds, which other load on the machine hardly
+touches.
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import resource
@@ -18,7 +21,7 @@ from typing import Any
 
 from promptseg.files import write_json
 
-STRIDE, PATCH = 4, 16
+STRIDE, PATCH, SHOWN = 4, 16, 12
 
 
 def build(chunk: int, device: str = "cpu", side: int = 1024) -> Any:
@@ -52,7 +55,7 @@ def measure(row: dict[str, Any], threads: int, send: Any) -> None:
     torch.set_flush_denormal(True)
     model = build(row.get("chunk", 1))
     start = peak_bytes()
-    work, held = encoding(model) if "classes" not in row else step(model, row["classes"])
+    work, held = encoding(model) if "classes" not in row else step(model, row["classes"], row["absent"])
     began = time.process_time()
     work()
     seconds = time.process_time() - began
@@ -68,10 +71,18 @@ def encoding(model: Any) -> tuple[Callable[[], object], int]:
     return lambda: model.encode_image([photo]), 4 * model.dim * side**2
 
 
-def step(model: Any, classes: int) -> tuple[Callable[[], object], int]:
-    """Decoding, loss and gradient from the features of a photo, and their bytes."""
+def step(model: Any, classes: int, absent: int | None = None) -> tuple[Callable[[], object], int]:
+    """Decoding, loss and gradient from the features of a photo, and their bytes.
+
+    Args:
+        model: of the photo.
+        classes: in the list.
+        absent: how many of those that the photo does not show are decoded; none = all.
+    """
     import torch
 
+    from promptseg.engine.drawn_classes import DrawnClasses
+    from promptseg.features.encode import Encoded
     from promptseg.label_space import ClassInfo, LabelSpace
     from promptseg.models.sam.frozen import SamFeatures
     from promptseg.prompts import Prompts
@@ -85,10 +96,14 @@ def step(model: Any, classes: int) -> tuple[Callable[[], object], int]:
     kinds = {name: tensor.requires_grad_() for name, tensor in kinds.items()}
     space = LabelSpace("numbers", tuple(ClassInfo(str(index), (0, 0, 0)) for index in range(classes)))
     prompts = Prompts(model.prompt_spec, kinds, {}, space, model.id, "")
-    target = torch.randint(0, classes, photo)
+    target = torch.randint(0, min(classes, SHOWN), photo, dtype=torch.uint8)
+    group = [Encoded(torch.empty(0), "", lambda: features, features.canvas, target)]
+    task = SemanticTask()
+    drawn = DrawnClasses(model, task, absent, seed=0)
 
     def run() -> None:
-        SemanticTask().loss(model.decode(features, prompts), [target], STRIDE).backward()
+        (found,) = drawn.answers(lambda _, some: model.decode_all(features, some), group, prompts, step=0)
+        task.loss(found, [target], STRIDE).backward()
 
     return run, features.nbytes
 
@@ -103,11 +118,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", type=int, nargs="+", default=[19, 150])
     parser.add_argument("--chunks", type=int, nargs="+", default=[8])
+    parser.add_argument("--absent", type=int, nargs="*", default=[], help="absent classes, beside rows of all classes")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     context = multiprocessing.get_context("spawn")
-    wanted = [{"classes": classes, "chunk": chunk} for chunk in args.chunks for classes in args.classes]
+    wanted = [
+        {"classes": classes, "chunk": chunk, "absent": absent}
+        for chunk, classes, absent in itertools.product(args.chunks, args.classes, (None, *args.absent))
+    ]
     rows = []
     for row in ({}, *wanted):
         receive, send = context.Pipe(duplex=False)

@@ -164,6 +164,16 @@ class Prompts:
         left = {kind.name for kind in self.spec if kind.role == role}
         return replace(self, kinds={name: tensor for name, tensor in self.kinds.items() if name not in left})
 
+    def among(self, classes: Tensor) -> "Prompts":
+        """Those of some classes (n,), by index, without parts and record; differentiable."""
+        of_class = {kind.name for kind in self.spec if kind.role in ("class", "pixel")}
+        kinds, fixed = (
+            {name: one[classes.to(one.device)] if name in of_class else one for name, one in group.items()}
+            for group in (self.kinds, self.fixed)
+        )
+        space = replace(self.label_space, classes=tuple(self.label_space.classes[i] for i in classes.tolist()))
+        return replace(self, kinds=kinds, fixed=fixed, label_space=space, parts={}, record=None)
+
     def to(self, device: torch.device | str) -> "Prompts":
         """The same prompts on another device."""
         return self._map(lambda tensor: tensor.to(device))

@@ -42,6 +42,8 @@ class FitSettings:
         flip: mirror each drawn image with probability one half.
         auxiliary: weight of the loss of each earlier head of the decoder. They place the attention of the
             next layer without a gradient from the last head, so only this teaches them where to look.
+        absent_classes: of a model that decodes one class after the other (SAM), how many of the classes that an image
+            does not show are decoded with its own at a step, drawn anew each time; none = all.
         short_side: shorter side images are resized to, pixels; none = the model's own.
         tile: height and width of the tiles that photos are cut into, pixels; none = they are seen whole.
         overlap: pixels that tiles share at least; none = an eighth of the tile.
@@ -68,6 +70,7 @@ class FitSettings:
     power: float = 0.9
     warm_up: int = 0
     flip: bool = True
+    absent_classes: int | None = None
     short_side: int | None = None
     tile: int | None = None
     overlap: int | None = None
@@ -89,7 +92,7 @@ class FitSettings:
             raise PromptsegError(f"momentum is {self.momentum!r}: {self.optimizer} has its own; leave momentum out")
         for name in ("steps", "batch_size", "loss_stride"):
             check_whole(name, getattr(self, name))
-        for name, least in (("short_side", 1), ("tile", 1), ("overlap", 0)):
+        for name, least in (("short_side", 1), ("tile", 1), ("overlap", 0), ("absent_classes", 0)):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), least)
         for name in ("rate", "weight_decay", "auxiliary", "power"):

@@ -38,7 +38,7 @@ class PresenceTask:
     def __init__(self, settings):
         self.settings = settings
         self.labels, self.target, self.loss = SemanticTask().labels, SemanticTask().target, SemanticTask().loss
-        self.check_targets = SemanticTask().check_targets
+        self.check_targets, self.shown = SemanticTask().check_targets, SemanticTask().shown
 
     def answer(self, prediction, index, size, label_space):
         return present(SemanticTask().answer(prediction, index, size, label_space), label_space, self.settings.least)

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from promptseg.data.sample import Sample
+from promptseg.engine.drawn_classes import DrawnClasses
 from promptseg.engine.held_signals import HeldSignals
 from promptseg.engine.runs import CHECKPOINT, Run, check_record, load_checkpoint, read_header, save_checkpoint
 from promptseg.engine.workers import Workers
 from promptseg.errors import PromptsegError
-from promptseg.features.cached_decoder import AdaptedDecoder, CachedDecoder, LossStrides
+from promptseg.features.cached_decoder import AdaptedDecoder, CachedDecoder, Decoder, LossStrides
 from promptseg.features.encode import Encoded, encode_samples
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
@@ -32,9 +33,6 @@ from promptseg.progress import Progress
 from promptseg.prompts import Prompts
 from promptseg.record import FitRecord, FitSettings
 from promptseg.tasks.base import Task
-
-Decoder = Callable[[Sequence[Encoded], Prompts], list[Prediction]]
-"""Answers of all heads for encoded images that share a canvas."""
 
 CHECKPOINT_EVERY = 20
 """Steps between two checkpoints: what a killed run loses at most."""
@@ -81,6 +79,7 @@ class Trainer:
         self._model, self._defaults, self._module, self._task = model, defaults, module, task
         self._record, self._settings, self._cache, self._out = record, record.settings, cache, out
         self._workers = workers
+        self._drawn = DrawnClasses(model, task, record.settings.absent_classes, record.seed)
 
     def run(self, shots: Sequence[Sample], progress: Progress) -> tuple[list[float], float]:
         """Train all steps that are left; the losses of all steps, and the seconds spent in them."""
@@ -123,7 +122,8 @@ class Trainer:
         with HeldSignals() as held:
             for step in progress.track(range(start, settings.steps), "fit", done=start):
                 set_rate(optimizer, settings.rate_at(step))
-                losses.append(self.step(optimizer, decoder, [encoded[index][view] for index, view in next(draws)]))
+                batch = [encoded[index][view] for index, view in next(draws)]
+                losses.append(self.step(optimizer, decoder, batch, step))
                 progress.note(f"loss {losses[-1]:.3f}")
                 due = len(losses) % CHECKPOINT_EVERY == 0 and len(losses) < settings.steps
                 if due or held.asked:
@@ -149,8 +149,13 @@ class Trainer:
             return AdaptedDecoder(self._model, settings.auxiliary > 0, settings.recompute, strides)
         return CachedDecoder(self._model, self._module.learned_kinds, settings.auxiliary > 0, strides, settings.compile)
 
-    def step(self, optimizer: torch.optim.Optimizer, decoder: Decoder, batch: Sequence[Encoded]) -> float:
-        """One step. Each group of images goes back to the prompts before the next comes, the method once for all."""
+    def step(
+        self, optimizer: torch.optim.Optimizer, decoder: Decoder, batch: Sequence[Encoded], number: int = 0
+    ) -> float:
+        """One step, the `number`-th; its loss.
+
+        Each group of images goes back to the prompts before the next comes, the method once for all.
+        """
         optimizer.zero_grad(set_to_none=True)
         with self._precision():
             given, weights = self._module(), self._module.weights()
@@ -160,7 +165,7 @@ class Trainer:
         value = torch.zeros((), device=self._model.device)
         for group in _groups(self._workers.part(batch), at_once=1 if value.device.type == "cpu" else len(batch)):
             with self._precision():
-                heads = decoder(group, prompts)
+                heads = self._drawn.answers(decoder, group, prompts, number)
             loss = self._loss(group, heads) * (len(group) / len(batch))
             loss.backward()
             value += loss.detach()

@@ -23,6 +23,8 @@ KEPT_FRACTION = 0.5
 
 
 Decode = Callable[[ImageFeatures, Prompts], list[Prediction]]
+Decoder = Callable[[Sequence[Encoded], Prompts], list[Prediction]]
+"""Answers of all heads for encoded images that share a canvas."""
 
 
 class LossStrides(NamedTuple):

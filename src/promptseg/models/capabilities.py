@@ -219,6 +219,14 @@ def decoder_states(model: PromptableSegmenter) -> DecoderStates | None:
     return cast(DecoderStates, model) if has_it else None
 
 
+def decodes_classes_apart(model: PromptableSegmenter) -> bool:
+    """Whether the decoder runs once for each class, so that no class's answer depends on the others.
+
+    Such a model says so in its attribute `classes_apart`, and decodes some of the classes at a part of the cost.
+    """
+    return bool(getattr(model, "classes_apart", False))
+
+
 def word_level_text(model: PromptableSegmenter) -> WordLevelText:
     """The model's way in at the word embeddings.
 

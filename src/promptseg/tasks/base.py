@@ -166,6 +166,9 @@ class Task(Protocol, Generic[TargetT]):
     def target(self, sample: Sample, size: Size, flip: bool) -> TargetT:
         """What the loss compares with: the labels at training size (height, width), mirrored if `flip`."""
 
+    def shown(self, target: TargetT) -> Tensor:
+        """The classes that a target shows, (n,) int64, each once."""
+
     def check_targets(self, targets: Iterable[TargetT]) -> None:
         """Refuse targets of which none has anything to learn.
 

@@ -81,6 +81,11 @@ class InstanceTask:
         """The objects at training size."""
         return segment_target(self.labels(sample), sample.label_space.thing_ids, size, flip)
 
+    def shown(self, target: SegmentTarget) -> Tensor:
+        """The classes of the segments, (n,) int64."""
+        classes: Tensor = target.classes.unique()
+        return classes
+
     def check_targets(self, targets: Iterable[SegmentTarget]) -> None:
         """Refuse targets without anything to find.
 

@@ -176,6 +176,11 @@ class PanopticTask:
         """All segments at training size."""
         return segment_target(ObjectLabels.of(self.labels(sample)), range(len(sample.label_space)), size, flip)
 
+    def shown(self, target: SegmentTarget) -> Tensor:
+        """The classes of the segments, (n,) int64."""
+        classes: Tensor = target.classes.unique()
+        return classes
+
     def check_targets(self, targets: Iterable[SegmentTarget]) -> None:
         """Refuse targets without anything to find.
 

@@ -75,6 +75,11 @@ class SemanticTask:
         labels = resize_labels(self.labels(sample), size)
         return torch.from_numpy(np.ascontiguousarray(labels[:, ::-1] if flip else labels))
 
+    def shown(self, target: Tensor) -> Tensor:
+        """The classes that have a pixel, (n,) int64."""
+        classes: Tensor = target[target != IGNORE].unique().long()
+        return classes
+
     def check_targets(self, targets: Iterable[Tensor]) -> None:
         """Refuse targets without a labelled pixel.
 

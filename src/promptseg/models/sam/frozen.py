@@ -45,6 +45,7 @@ class FrozenSam(ABC):
     mean: ClassVar[tuple[float, float, float]] = (0.485, 0.456, 0.406)
     std: ClassVar[tuple[float, float, float]] = (0.229, 0.224, 0.225)
     resampling: ClassVar[Resampling] = "bilinear"
+    classes_apart: ClassVar[bool] = True
 
     def __init__(self, network: Any, model_id: str, size: int, chunk: int, licence: str) -> None:
         self.network = network.eval().requires_grad_(False)
