@@ -40,6 +40,9 @@ class FitSettings:
         power: of the poly schedule.
         warm_up: first steps, which have a base rate of `WARM_UP_RATE` whatever the schedule says.
         flip: mirror each drawn image with probability one half.
+        zoom: where weights of the image encoder are trained, random windows whose sides are up to so many times
+            smaller than the image's are enlarged to its size; 1 = none. Elsewhere images are encoded once, as they are.
+        jitter: likewise, how much brightness, contrast, saturation and gamma are changed at random; 0 = not.
         auxiliary: weight of the loss of each earlier head of the decoder. They place the attention of the
             next layer without a gradient from the last head, so only this teaches them where to look.
         absent_classes: of a model that decodes one class after the other (SAM), how many of the classes that an image
@@ -70,6 +73,8 @@ class FitSettings:
     power: float = 0.9
     warm_up: int = 0
     flip: bool = True
+    zoom: float = 1.0
+    jitter: float = 0.0
     absent_classes: int | None = None
     short_side: int | None = None
     tile: int | None = None
@@ -97,6 +102,8 @@ class FitSettings:
                 check_whole(name, getattr(self, name), least)
         for name in ("rate", "weight_decay", "auxiliary", "power"):
             check_number(name, getattr(self, name))
+        check_number("zoom", self.zoom, 1)
+        check_number("jitter", self.jitter, 0, 1)
         for name, choices in (("features", PLACES), ("features_dtype", DTYPES), ("precision", PRECISIONS)):
             check_choice(name, getattr(self, name), choices)
         for name in ("flip", "recompute", "compile"):

@@ -286,7 +286,7 @@ def test_prompts_do_without_the_text_encoder(model: SeemSegmenter) -> None:
         ),
         ({"task": "depth"}, "unknown task 'depth': choose one of instance, panoptic, semantic"),
         ({"preset": "fast"}, "unknown preset 'fast': choose one of paper, tuned"),
-        ({"speed": 0.9}, "unknown setting 'speed': choose one of auxiliary, batch_size, "),
+        ({"speed": 0.9}, "unknown setting 'speed': choose one of absent_classes, auxiliary, batch_size, "),
         ({"steps": 0}, "steps is 0: give a whole number of at least 1"),
         ({"loss_stride": 0}, "loss_stride is 0: give a whole number of at least 1"),
         ({"rate": -1.0}, "rate is -1.0: give a number of at least 0"),

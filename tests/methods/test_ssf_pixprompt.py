@@ -54,7 +54,15 @@ def test_pixel_prompts_over_scale_and_shift_are_solved_on_the_adapted_maps(
 def test_scales_and_shifts_are_learned_with_pixel_prompts_in_place() -> None:
     model, task = tiny_segmenter(), SemanticTask()
     pixels = promptseg.fit(model, SHAPES, "pixprompt", progress=False, pixels=600)
-    still = {"steps": 1, "rate": 0.0, "batch_size": len(SHAPES), "auxiliary": 0.0, "flip": False}
+    still = {
+        "steps": 1,
+        "rate": 0.0,
+        "batch_size": len(SHAPES),
+        "auxiliary": 0.0,
+        "flip": False,
+        "zoom": 1.0,
+        "jitter": 0.0,
+    }
     run = promptseg.fit(model, SHAPES, "ssf-pixprompt", progress=False, pixels=600, **still)
     losses = []
     for sample in SHAPES:

@@ -39,6 +39,7 @@ class PresenceTask:
         self.settings = settings
         self.labels, self.target, self.loss = SemanticTask().labels, SemanticTask().target, SemanticTask().loss
         self.check_targets, self.shown = SemanticTask().check_targets, SemanticTask().shown
+        self.windowed = SemanticTask().windowed
 
     def answer(self, prediction, index, size, label_space):
         return present(SemanticTask().answer(prediction, index, size, label_space), label_space, self.settings.least)

@@ -28,6 +28,8 @@ PRESETS: dict[str, FitSettings] = {
         rate=1e-2,
         weight_decay=1e-4,
         auxiliary=0.3,
+        zoom=2.0,
+        jitter=0.2,
         absent_classes=16,
         loss_stride=4,  # the resolution of SEEM's masks: equal on held-out scenes, at half the time of a step
     ),

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from promptseg.data.sample import Sample
+from promptseg.engine.augment import Augmentation
 from promptseg.engine.drawn_classes import DrawnClasses
 from promptseg.engine.held_signals import HeldSignals
 from promptseg.engine.runs import CHECKPOINT, Run, check_record, load_checkpoint, read_header, save_checkpoint
@@ -28,6 +29,7 @@ from promptseg.features.cached_decoder import AdaptedDecoder, CachedDecoder, Dec
 from promptseg.features.encode import Encoded, encode_samples
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
+from promptseg.models.adapted import changes_encoder
 from promptseg.models.base import Prediction, PromptableSegmenter
 from promptseg.progress import Progress
 from promptseg.prompts import Prompts
@@ -79,6 +81,7 @@ class Trainer:
         self._model, self._defaults, self._module, self._task = model, defaults, module, task
         self._record, self._settings, self._cache, self._out = record, record.settings, cache, out
         self._workers = workers
+        self._views = Augmentation(record.settings.zoom, record.settings.jitter, record.seed)
         self._drawn = DrawnClasses(model, task, record.settings.absent_classes, record.seed)
 
     def run(self, shots: Sequence[Sample], progress: Progress) -> tuple[list[float], float]:
@@ -161,6 +164,8 @@ class Trainer:
             given, weights = self._module(), self._module.weights()
         learned = {name: given[name] for name in sorted(self._module.learned_kinds)}
         leaves, weight_leaves = _cut(learned), _cut(weights)
+        if changes_encoder(self._model, weights):
+            batch = self._views(batch, self._task, number)
         prompts = replace(self._defaults.updated(given | leaves), weights=weight_leaves)
         value = torch.zeros((), device=self._model.device)
         for group in _groups(self._workers.part(batch), at_once=1 if value.device.type == "cpu" else len(batch)):

@@ -1,5 +1,6 @@
 """The model that prompts are for: the frozen one, or views of it with the weights that stand beside the prompts."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from promptseg.models.base import PromptableSegmenter
@@ -36,8 +37,16 @@ def adapted(model: PromptableSegmenter, prompts: Prompts, recompute: bool = Fals
     """
     if not prompts.weights:
         return Adapted(model, model, prompts)
-    changeable = changeable_weights(model)
-    view = changeable.with_changes(prompts.weights, recompute)
-    of_encoder = {weight.name for weight in changeable.weights() if weight.part == "encoder"}
-    encodes = any(weight_of(name) in of_encoder for name in prompts.weights)
-    return Adapted(view if encodes else model, view, replace(prompts, weights={}))
+    view = changeable_weights(model).with_changes(prompts.weights, recompute)
+    encoder = view if changes_encoder(model, prompts.weights) else model
+    return Adapted(encoder, view, replace(prompts, weights={}))
+
+
+def changes_encoder(model: PromptableSegmenter, changes: Iterable[str]) -> bool:
+    """Whether changes of weights, by name, reach the image encoder, so that images are encoded anew at every step.
+
+    Raises:
+        PromptsegError: there are some, and the model offers none.
+    """
+    names = {weight_of(name) for name in changes}
+    return bool(names) and any(w.part == "encoder" and w.name in names for w in changeable_weights(model).weights())

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from promptseg.data.rasters import Georeference
 from promptseg.data.sample import Sample
@@ -26,6 +27,32 @@ SHOWN_PIXELS = 4_000_000
 """Larger photos are shown to people with about so many pixels: memory and time must not grow with photos."""
 SUMMARY_ITEMS = 3
 """How many classes the line about an answer names."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a picture: where it starts, down and across, and its size, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def rows(self) -> slice:
+        """Its rows."""
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """Its columns."""
+        return slice(self.left, self.left + self.width)
+
+    def nearest(self, labels: Tensor) -> Tensor:
+        """What is in it of labels (h, w), enlarged to (h, w) by the nearest pixel, as `interpolate` takes it."""
+        part = labels[None, None, self.rows, self.columns]
+        enlarged: Tensor = F.interpolate(part.double(), labels.shape, mode="nearest-exact")[0, 0]
+        return enlarged.to(labels.dtype)
 
 
 @dataclass(frozen=True)
@@ -165,6 +192,9 @@ class Task(Protocol, Generic[TargetT]):
 
     def target(self, sample: Sample, size: Size, flip: bool) -> TargetT:
         """What the loss compares with: the labels at training size (height, width), mirrored if `flip`."""
+
+    def windowed(self, target: TargetT, window: Window) -> TargetT:
+        """The target of what is in a window of its image, enlarged to the size of the image."""
 
     def shown(self, target: TargetT) -> Tensor:
         """The classes that a target shows, (n,) int64, each once."""

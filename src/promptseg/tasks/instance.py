@@ -5,7 +5,7 @@ of Cityscapes.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from promptseg.label_space import LabelSpace, default_colors
 from promptseg.models.base import Prediction, Size
 from promptseg.tasks.answer_files import categories, image_entry, instance_entries
 from promptseg.tasks.average_precision import CityscapesAP, CocoAP
-from promptseg.tasks.base import Columns, Drawing, Region, TaskKind, counted
+from promptseg.tasks.base import Columns, Drawing, Region, TaskKind, Window, counted
 from promptseg.tasks.instances import Instances, RunLengths, Runs
 from promptseg.tasks.masks import image_masks, query_logits, strips
 from promptseg.tasks.matched_loss import MatchedSettings, SegmentTarget, check_found, segment_target, segments_loss
@@ -80,6 +80,10 @@ class InstanceTask:
     def target(self, sample: Sample, size: Size, flip: bool) -> SegmentTarget:
         """The objects at training size."""
         return segment_target(self.labels(sample), sample.label_space.thing_ids, size, flip)
+
+    def windowed(self, target: SegmentTarget, window: Window) -> SegmentTarget:
+        """The segments, of which some may have no pixel left."""
+        return replace(target, map=window.nearest(target.map))
 
     def shown(self, target: SegmentTarget) -> Tensor:
         """The classes of the segments, (n,) int64."""

@@ -4,7 +4,7 @@ Loss: that of predictions matched with the labelled segments, objects and stuff 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil, sqrt
 from pathlib import Path
@@ -30,7 +30,18 @@ from promptseg.tasks.answer_files import (
     write_segment_ids,
     written_map,
 )
-from promptseg.tasks.base import SHOWN_PIXELS, Columns, Drawing, Region, Scores, TaskKind, counted, mean, row_blocks
+from promptseg.tasks.base import (
+    SHOWN_PIXELS,
+    Columns,
+    Drawing,
+    Region,
+    Scores,
+    TaskKind,
+    Window,
+    counted,
+    mean,
+    row_blocks,
+)
 from promptseg.tasks.masks import image_masks, query_logits, strips
 from promptseg.tasks.matched_loss import (
     MatchedSettings,
@@ -175,6 +186,10 @@ class PanopticTask:
     def target(self, sample: Sample, size: Size, flip: bool) -> SegmentTarget:
         """All segments at training size."""
         return segment_target(ObjectLabels.of(self.labels(sample)), range(len(sample.label_space)), size, flip)
+
+    def windowed(self, target: SegmentTarget, window: Window) -> SegmentTarget:
+        """The segments, of which some may have no pixel left."""
+        return replace(target, map=window.nearest(target.map))
 
     def shown(self, target: SegmentTarget) -> Tensor:
         """The classes of the segments, (n,) int64."""

@@ -24,7 +24,7 @@ from promptseg.files import write_json
 from promptseg.label_space import IGNORE, LabelSpace
 from promptseg.models.base import Prediction, Size
 from promptseg.tasks.answer_files import map_file, written_map
-from promptseg.tasks.base import SUMMARY_ITEMS, Columns, Drawing, Scores, TaskKind, mean, row_blocks
+from promptseg.tasks.base import SUMMARY_ITEMS, Columns, Drawing, Scores, TaskKind, Window, mean, row_blocks
 from promptseg.tasks.evidence_loss import evidence_loss
 from promptseg.tasks.label_maps import LabelMosaic, label_map
 from promptseg.tasks.sampling import every, sampled
@@ -74,6 +74,10 @@ class SemanticTask:
         """Class ids (h, w) uint8, 255 = ignored."""
         labels = resize_labels(self.labels(sample), size)
         return torch.from_numpy(np.ascontiguousarray(labels[:, ::-1] if flip else labels))
+
+    def windowed(self, target: Tensor, window: Window) -> Tensor:
+        """Class ids (h, w) uint8."""
+        return window.nearest(target)
 
     def shown(self, target: Tensor) -> Tensor:
         """The classes that have a pixel, (n,) int64."""
