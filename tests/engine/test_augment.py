@@ -1,5 +1,6 @@
 """Random windows and colours: images and labels stay together, and only what encodes at every step sees them."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from promptseg.data.sample import ObjectLabels, PanopticLabels, Segment
 from promptseg.engine.augment import Augmentation, enlarged, recoloured
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import Encoded
+from promptseg.features.features_cache import FeaturesCache
 from promptseg.tasks.base import Window
 from promptseg.tasks.matched_loss import segment_target
 from promptseg.tasks.panoptic import PanopticTask
@@ -93,3 +95,11 @@ def test_wrong_numbers_are_refused() -> None:
     for name, value in (("zoom", 0.5), ("jitter", 2.0)):
         with pytest.raises(PromptsegError, match=f"{name} is {value}"):
             losses("ssf", **{name: value})
+
+
+def test_images_that_are_encoded_at_every_step_are_not_encoded_before() -> None:
+    model = tiny_segmenter()
+    for method, expected in (("ssprompt", 2 * len(SHAPES)), ("ssf", 0)):
+        cache = FeaturesCache(model.device, "memory")
+        promptseg.fit(model, SHAPES, method, cache=cache, **FEW)
+        assert sum(map(int, re.findall(r"(\d+) in memory", cache.summary()))) == expected

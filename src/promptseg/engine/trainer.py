@@ -115,6 +115,7 @@ class Trainer:
             progress=progress,
             short_side=settings.short_side,
             flip=settings.flip,
+            encode=not changes_encoder(self._model, self._module.weights()),
         )
         self._task.check_targets(view.target for views in encoded for view in views)
         if where := self._cache.changed_summary():

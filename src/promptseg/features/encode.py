@@ -27,8 +27,8 @@ class Encoded:
     Attributes:
         pixels: (3, h, w) uint8, as the model takes it.
         key: what its features are kept under.
-        load: gives its features (batch of 1), from where they are kept.
-        canvas: of the features.
+        load: gives its features (batch of 1), from where they are kept; encodes it where they are not.
+        canvas: of the features; where the image is not encoded beforehand, its size.
         target: the task's target.
     """
 
@@ -54,8 +54,9 @@ def encode_samples(
     progress: Progress,
     short_side: int | None = None,
     flip: bool = False,
+    encode: bool = True,
 ) -> list[list[Encoded]]:
-    """Encode every sample once.
+    """Read every sample, and encode it once.
 
     Args:
         model: encodes what `cache` does not hold.
@@ -64,19 +65,21 @@ def encode_samples(
         cache: keeps the features.
         progress: is told how far it is.
         short_side: shorter side that images are resized to, pixels; none = the model's own.
-        flip: encode the mirrored images too.
+        flip: take the mirrored images too.
+        encode: compute the features now; else when they are asked for, which may be never.
 
     Returns:
         One list per sample: as it is, and mirrored if `flip`.
     """
-    encoded = []
+    encoded, told = [], "encode" if encode else "read"
     load = partial(_load, model, task, short_side, flip)
-    for _, views in zip(progress.track(samples, "encode"), read_ahead(map(load, samples)), strict=True):
+    for _, views in zip(progress.track(samples, told), read_ahead(map(load, samples)), strict=True):
         row = []
         for pixels, target in views:
             key = cache.key(model, pixels)
             load_features = partial(cache.features, model, pixels, key)
-            row.append(Encoded(pixels, key, load_features, load_features().canvas, target))
+            canvas = load_features().canvas if encode else (pixels.shape[1], pixels.shape[2])
+            row.append(Encoded(pixels, key, load_features, canvas, target))
         encoded.append(row)
     return encoded
 
