@@ -34,6 +34,7 @@ from training_step import Scene, Work, build_model, build_scene, matmul_rate, ou
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.fit import fit
 from promptseg.engine.predict import predict
+from promptseg.engine.settings import PRESETS
 from promptseg.files import write_json, write_text
 from promptseg.label_space import LabelSpace
 from promptseg.methods.registry import METHODS
@@ -44,6 +45,7 @@ from promptseg.tasks.registry import TASKS
 PRECISIONS = ("float32", "bfloat16")
 WARM_UP, LEAST, MOST, ENOUGH = 2, 3, 20, 0.5
 """Calls before the clock runs; calls that are timed, at least and at most; seconds after which they are enough."""
+ABSENT_CLASSES = PRESETS["tuned"].absent_classes
 Row = dict[str, Any]
 
 
@@ -117,7 +119,10 @@ class Bench:
     def _of_sam(self) -> Iterator[Case]:
         yield self._timed("SAM ViT-B: encode", 1, self._sam_encoding)
         for classes in self._sam_classes:
-            yield self._timed(f"SAM ViT-B: SSPrompt step, {classes} classes", 1, partial(self._sam_step, classes))
+            for absent in (None, ABSENT_CLASSES):
+                told = "all decoded" if absent is None else f"the photo's and {absent} others decoded"
+                step = partial(self._sam_step, classes, absent)
+                yield self._timed(f"SAM ViT-B: SSPrompt step, {classes} classes, {told}", 1, step)
 
     def _compiled(self, config: str) -> Iterator[Case]:
         batch = self._batches[-1]
@@ -150,8 +155,8 @@ class Bench:
     def _sam_encoding(self) -> Work:
         return sam_steps.encoding(self._sam())[0]
 
-    def _sam_step(self, classes: int) -> Work:
-        return sam_steps.step(self._sam(), classes)[0]
+    def _sam_step(self, classes: int, absent: int | None) -> Work:
+        return sam_steps.step(self._sam(), classes, absent)[0]
 
     def _step(self, config: str, batch: int, preset: str = "tuned", **changed: Any) -> Work:
         return our_step(self._scene(config, batch, preset), "ssprompt", **changed)

@@ -81,7 +81,7 @@ def step(model: Any, classes: int, absent: int | None = None) -> tuple[Callable[
     """
     import torch
 
-    from promptseg.engine.drawn_classes import DrawnClasses
+    from promptseg.engine.drawn_classes import DrawnClasses, answers
     from promptseg.features.encode import Encoded
     from promptseg.label_space import ClassInfo, LabelSpace
     from promptseg.models.sam.frozen import SamFeatures
@@ -98,11 +98,11 @@ def step(model: Any, classes: int, absent: int | None = None) -> tuple[Callable[
     prompts = Prompts(model.prompt_spec, kinds, {}, space, model.id, "")
     target = torch.randint(0, min(classes, SHOWN), photo, dtype=torch.uint8)
     group = [Encoded(torch.empty(0), "", lambda: features, features.canvas, target)]
-    task = SemanticTask()
-    drawn = DrawnClasses(model, task, absent, seed=0)
+    task, drawn = SemanticTask(), DrawnClasses(absent, seed=0)
 
     def run() -> None:
-        (found,) = drawn.answers(lambda _, some: model.decode_all(features, some), group, prompts, step=0)
+        decoded = drawn(group, task, classes, step=0)
+        (found,) = answers(lambda _, some: model.decode_all(features, some), group, prompts, decoded)
         task.loss(found, [target], STRIDE).backward()
 
     return run, features.nbytes

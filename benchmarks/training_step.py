@@ -158,7 +158,7 @@ def our_step(scene: Scene, method: str, **changed: Any) -> Work:
     optimizer = build_optimizer(module, settings)
     decoder = trainer.decoder()
     batch = [_encoded(scene, index) for index in range(len(scene.images))]
-    return lambda: trainer.step(optimizer, decoder, batch)
+    return lambda: trainer.step(optimizer, decoder, batch, number=0)
 
 
 def _encoded(scene: Scene, index: int) -> Encoded:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from promptseg.cli.interrupts import leave, say_stopped, watch
+from promptseg.interrupts import leave, say_stopped, watch
 
 
 def main() -> None:

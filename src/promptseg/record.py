@@ -45,8 +45,8 @@ class FitSettings:
         jitter: likewise, how much brightness, contrast, saturation and gamma are changed at random; 0 = not.
         auxiliary: weight of the loss of each earlier head of the decoder. They place the attention of the
             next layer without a gradient from the last head, so only this teaches them where to look.
-        absent_classes: of a model that decodes one class after the other (SAM), how many of the classes that an image
-            does not show are decoded with its own at a step, drawn anew each time; none = all.
+        absent_classes: of a model that decodes one class after the other (SAM), how many of the classes that no image
+            of a step shows are decoded with those that are shown, drawn anew each time; none = all.
         short_side: shorter side images are resized to, pixels; none = the model's own.
         tile: height and width of the tiles that photos are cut into, pixels; none = they are seen whole.
         overlap: pixels that tiles share at least; none = an eighth of the tile.

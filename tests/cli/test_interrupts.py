@@ -52,3 +52,14 @@ def test_ctrl_c_that_a_library_takes_for_an_error_of_its_own_is_one_line(tmp_pat
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "promptseg: stopped\n")
+
+
+def test_ctrl_c_in_a_comparison_is_no_failed_trial(tmp_path):
+    script = INTERRUPTED_ANSWER.replace("load_model(", "fit(").replace(".load_model = load_model", ".fit = fit")
+    script = script.replace("promptseg.models import registry", "promptseg.experiments import compare as registry")
+    command = [sys.executable, "-c", script, "compare", "--data", "streets:snow?size=64x32&train=2&val=1&test=1"]
+    command += ["--methods", "zero-shot", "--shots", "1", "--seeds", "0", "--threads", "1", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    line = f"promptseg: stopped; the same command goes on with {tmp_path}"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (130, line)
+    assert not list(tmp_path.glob("failed/*"))

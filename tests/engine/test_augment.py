@@ -76,6 +76,11 @@ def test_no_change_of_colour_is_none_and_others_are_of_the_asked_size() -> None:
     assert torch.equal(recoloured(pixels, 0.4, [0.5] * 4), pixels)
     brighter = recoloured(pixels, 0.4, [1.0, 0.5, 0.5, 0.5])
     assert (brighter.float() - 1.4 * pixels).abs().max() <= 0.5
+    harder = recoloured(pixels, 0.4, [0.5, 1.0, 0.5, 0.5]).float()
+    mean = pixels.float().mean()
+    assert (harder - (mean + 1.4 * (pixels - mean))).abs().max() <= 0.5
+    darker = recoloured(pixels, 1.0, [0.5, 0.5, 0.5, 1.0])
+    assert (darker.float() - 255 * (pixels / 255) ** 2).abs().max() <= 0.5
     grey = recoloured(pixels, 1.0, [0.5, 0.5, 0.0, 0.5])
     assert torch.equal(grey[0], grey[1]) and (grey[0].float() - pixels.float().mean(0)).abs().max() <= 0.5
 
@@ -89,6 +94,21 @@ def test_only_methods_that_encode_at_every_step_see_views() -> None:
     assert losses("ssf") == losses("ssf") != losses("ssf", **plain)
     for method in ("ssprompt", "finetune-decoder"):
         assert losses(method) == losses(method, **plain)
+
+
+def test_views_are_learned_from_in_every_task_though_some_show_no_object() -> None:
+    streets = promptseg.load_dataset("streets:fog?size=64x32&train=4&val=2&test=1").train
+    for task in ("instance", "panoptic"):
+        run = promptseg.fit(tiny_segmenter(), streets, "ssf", task, zoom=8.0, **FEW)
+        assert np.isfinite(run.losses).all()
+
+
+def test_what_encodes_each_image_once_has_no_views_and_says_so() -> None:
+    run = promptseg.fit(tiny_segmenter(), SHAPES, "ssprompt", **FEW)
+    assert (run.record.settings.zoom, run.record.settings.jitter) == (1.0, 0.0)
+    for name, value in (("zoom", 3.0), ("jitter", 0.5), ("recompute", True)):
+        with pytest.raises(PromptsegError, match=f"{name} is {value}: this method encodes each image once"):
+            losses("ssprompt", **{name: value})
 
 
 def test_wrong_numbers_are_refused() -> None:

@@ -14,15 +14,18 @@ import promptseg
 from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.trainer import AUXILIARY_STRIDE
+from promptseg.features import cached_decoder
 from promptseg.features.cached_decoder import AdaptedDecoder, CachedDecoder, LossStrides
 from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
 from promptseg.methods.registry import METHODS
-from promptseg.models.base import ImageFeatures
+from promptseg.models.base import ImageFeatures, Size
+from promptseg.models.evidence import Evidence
 from promptseg.models.seem.segmenter import SeemSegmenter
 from promptseg.progress import Progress
 from promptseg.prompts import Prompts
+from promptseg.tasks.evidence_loss import sampled_evidence
 from promptseg.tasks.semantic import SemanticTask
 
 SHAPES = [ShapeSample(number, 64, 96) for number in range(4)]
@@ -93,7 +96,16 @@ def test_gradients_are_those_of_the_plain_way(model: SeemSegmenter, auxiliary: f
         assert_close(one, other)
 
 
-def test_samples_of_evidence_give_the_loss_and_gradients_of_whole_maps(model: SeemSegmenter) -> None:
+def test_samples_of_evidence_give_the_loss_and_gradients_of_whole_maps(
+    model: SeemSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+
+    def counted(evidence: Evidence, canvas: Size, stride: int) -> Evidence:
+        taken.append(stride)
+        return sampled_evidence(evidence, canvas, stride)
+
+    monkeypatch.setattr(cached_decoder, "sampled_evidence", counted)
     defaults, module, settings = build(model, "ssf-pixprompt", {})
     generator = torch.Generator().manual_seed(0)
     kinds = {kind.name: kind.dim for kind in defaults.spec if kind.role == "pixel"}
@@ -114,6 +126,7 @@ def test_samples_of_evidence_give_the_loss_and_gradients_of_whole_maps(model: Se
     expected = gradients(None)
     for one, other in zip(gradients(LossStrides(settings.fit.loss_stride, AUXILIARY_STRIDE)), expected, strict=True):
         assert_close(one, other)
+    assert sorted(taken) == [settings.fit.loss_stride, AUXILIARY_STRIDE]  # once for all heads
 
 
 @pytest.mark.parametrize(("method", "most"), [("semprompt", 8), ("coop", 8), ("locn", 8)])

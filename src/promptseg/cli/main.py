@@ -20,9 +20,9 @@ from promptseg.cli import (
     report,
     serve,
 )
-from promptseg.cli.interrupts import INTERRUPTED
 from promptseg.cli.options import new_app, show_help
 from promptseg.cli.output import exit_code, explain, fail, start_messages
+from promptseg.interrupts import INTERRUPTED
 from promptseg.version import __version__
 
 app = new_app("Teach a frozen promptable segmenter your own classes by learning its prompts.")

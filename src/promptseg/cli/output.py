@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from promptseg.cli.interrupts import INTERRUPTED, was_asked_to_stop
 from promptseg.errors import PromptsegError, system_error
+from promptseg.interrupts import INTERRUPTED, was_asked_to_stop
 from promptseg.text import shown
 
 if TYPE_CHECKING:

@@ -34,6 +34,8 @@ class Augmentation:
 
     def __call__(self, batch: Sequence[Encoded], task: Task[Any], step: int) -> list[Encoded]:
         """The batch of a step with views in place of its images and targets, of the same sizes."""
+        if self.zoom == 1 and not self.jitter:
+            return list(batch)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         return [self._view(item, task, generator) for item in batch]
 

@@ -11,6 +11,7 @@ from promptseg.data.few_shot import Shots
 from promptseg.data.sample import Sample
 from promptseg.data.tile_samples import Pieces
 from promptseg.engine.defaults import default_prompts
+from promptseg.engine.drawn_classes import without_draws
 from promptseg.engine.runs import CHECKPOINT, RECORD, Run, check_free, check_record, load_run, run_folder
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.solve import cross_fitted, show_shots, with_solved
@@ -69,6 +70,7 @@ def fit(
     overrides = settings if steps is None else settings | {"steps": steps}
     found = METHODS.find(method)
     resolved = resolve(preset, found, overrides, task)
+    resolved = resolved._replace(fit=without_draws(resolved.fit, model, overrides))
     built_task = TASKS.find(task).build(resolved.task)
     label_space = _label_space(shots)
     record = FitRecord(

@@ -37,6 +37,10 @@ PRESETS: dict[str, FitSettings] = {
 """Named settings, which every task completes by its own; every field can be overridden by keyword."""
 
 
+_OF_ENCODING: Mapping[str, Any] = {"zoom": 1.0, "jitter": 0.0, "recompute": False}
+"""Settings that have a meaning where each step encodes its images, and what stands for them where none does."""
+
+
 class Resolved(NamedTuple):
     """Settings of a fit, by owner.
 
@@ -82,8 +86,14 @@ def resolve(preset: str, method: Method, overrides: Mapping[str, Any], task: str
     for name, value in method.defaults.items():
         if overrides.get(name, value) != value:
             raise PromptsegError(f"{name} is {overrides[name]!r}: this method learns from {value!r}; leave {name} out")
+    idle = {} if method.encodes else _OF_ENCODING
+    for name, value in idle.items():
+        if overrides.get(name, value) != value:
+            raise PromptsegError(
+                f"{name} is {overrides[name]!r}: this method encodes each image once, as it is; leave {name} out"
+            )
     chosen = {name: value for name, value in overrides.items() if name in of_fit} | dict(method.defaults)
     own = method.settings(**{n: v for n, v in overrides.items() if n in of_method})
-    resolved = Resolved(replace(PRESETS[preset], **chosen), own, kind.settings(overrides, preset))
+    resolved = Resolved(replace(PRESETS[preset], **{**idle, **chosen}), own, kind.settings(overrides, preset))
     Tiling.of(resolved.fit.tile, resolved.fit.overlap)
     return resolved

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from promptseg.data.sample import Sample
 from promptseg.engine.augment import Augmentation
-from promptseg.engine.drawn_classes import DrawnClasses
+from promptseg.engine.drawn_classes import DrawnClasses, answers
 from promptseg.engine.held_signals import HeldSignals
 from promptseg.engine.runs import CHECKPOINT, Run, check_record, load_checkpoint, read_header, save_checkpoint
 from promptseg.engine.workers import Workers
@@ -82,7 +82,7 @@ class Trainer:
         self._record, self._settings, self._cache, self._out = record, record.settings, cache, out
         self._workers = workers
         self._views = Augmentation(record.settings.zoom, record.settings.jitter, record.seed)
-        self._drawn = DrawnClasses(model, task, record.settings.absent_classes, record.seed)
+        self._drawn = DrawnClasses(record.settings.absent_classes, record.seed)
 
     def run(self, shots: Sequence[Sample], progress: Progress) -> tuple[list[float], float]:
         """Train all steps that are left; the losses of all steps, and the seconds spent in them."""
@@ -139,7 +139,7 @@ class Trainer:
         """The model's decoder as the steps of this run take it.
 
         Raises:
-            PromptsegError: the settings ask for compiled kernels where weights change at every step.
+            PromptsegError: the settings ask for compiled kernels where weights or classes change at every step.
         """
         settings = self._settings
         strides = None
@@ -151,11 +151,14 @@ class Trainer:
                     f"compile is true, but {self._record.method} has other weights at every step: leave compile out"
                 )
             return AdaptedDecoder(self._model, settings.auxiliary > 0, settings.recompute, strides)
+        if settings.compile and settings.absent_classes is not None:
+            raise PromptsegError(
+                f"compile is true, but {self._model.id} decodes other classes at every step: give absent_classes=null"
+                " (all classes), or leave compile out"
+            )
         return CachedDecoder(self._model, self._module.learned_kinds, settings.auxiliary > 0, strides, settings.compile)
 
-    def step(
-        self, optimizer: torch.optim.Optimizer, decoder: Decoder, batch: Sequence[Encoded], number: int = 0
-    ) -> float:
+    def step(self, optimizer: torch.optim.Optimizer, decoder: Decoder, batch: Sequence[Encoded], number: int) -> float:
         """One step, the `number`-th; its loss.
 
         Each group of images goes back to the prompts before the next comes, the method once for all.
@@ -165,13 +168,13 @@ class Trainer:
             given, weights = self._module(), self._module.weights()
         learned = {name: given[name] for name in sorted(self._module.learned_kinds)}
         leaves, weight_leaves = _cut(learned), _cut(weights)
-        if changes_encoder(self._model, weights):
-            batch = self._views(batch, self._task, number)
+        batch = self._views(batch, self._task, number)
+        classes = self._drawn(batch, self._task, len(self._defaults.label_space), number)
         prompts = replace(self._defaults.updated(given | leaves), weights=weight_leaves)
         value = torch.zeros((), device=self._model.device)
         for group in _groups(self._workers.part(batch), at_once=1 if value.device.type == "cpu" else len(batch)):
             with self._precision():
-                heads = self._drawn.answers(decoder, group, prompts, number)
+                heads = answers(decoder, group, prompts, classes)
             loss = self._loss(group, heads) * (len(group) / len(batch))
             loss.backward()
             value += loss.detach()

@@ -22,6 +22,7 @@ from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.features.memory import PeakMemory
 from promptseg.files import InUseError, locked, write_text
+from promptseg.interrupts import was_asked_to_stop
 from promptseg.models.base import PromptableSegmenter
 from promptseg.progress import Progress
 from promptseg.record import FitSettings
@@ -247,6 +248,8 @@ class Comparison:
         except InUseError:
             return None
         except Exception as error:
+            if was_asked_to_stop():
+                raise
             write_text(self._failure(trial), "".join(traceback.format_exception(error)))
             line = " ".join(str(error).split())
             mistake = isinstance(error, PromptsegError)

@@ -77,7 +77,7 @@ class CachedDecoder:
 
         Args:
             group: encoded images.
-            prompts: on the model's device; those that are not trained are the same in every call.
+            prompts: on the model's device; of those that are not trained, the rows are the same in every call.
         """
         ready = ImageFeatures.cat([self._ready(item, prompts) for item in group])
         heads = self._decode(ready, prompts) if self._states is None else self._states.classify(ready, prompts)
@@ -179,11 +179,8 @@ def _marked(head: Prediction, stride: int | None) -> Prediction:
 
 def _with_evidence(heads: Sequence[Prediction], evidence: Evidence) -> list[Prediction]:
     """The heads with evidence, of which samples are taken once for all heads that have the same of their masks."""
-    at = {0: evidence} | {
-        head.mask_stride: sampled_evidence(evidence, head.canvas, head.mask_stride)
-        for head in heads
-        if head.mask_stride
-    }
+    canvas, strides = heads[0].canvas, {head.mask_stride for head in heads} - {0}
+    at = {0: evidence} | {stride: sampled_evidence(evidence, canvas, stride) for stride in strides}
     return [replace(head, evidence=at[head.mask_stride]) for head in heads]
 
 

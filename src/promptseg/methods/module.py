@@ -139,6 +139,7 @@ class Method:
         defaults: which default prompts it learns from, as settings of the fit that it does not leave open.
         solver: makes its solver; none = nothing is solved.
         starter: makes what its module starts from; none = never anything but default prompts.
+        encodes: whether it trains the image encoder, so that each step encodes its images.
     """
 
     settings: type
@@ -146,3 +147,4 @@ class Method:
     defaults: Mapping[str, str] = field(default_factory=dict)
     solver: BuildSolver | None = None
     starter: BuildStarter | None = None
+    encodes: bool = False

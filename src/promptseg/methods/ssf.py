@@ -86,7 +86,7 @@ class SSFPixelSettings(PixelSettings, SSFSettings):
         PixelSettings.__post_init__(self)
 
 
-SSF = Method(SSFSettings, ScaleShift)
+SSF = Method(SSFSettings, ScaleShift, encodes=True)
 
 
 def _pixel_prompts(
@@ -95,5 +95,5 @@ def _pixel_prompts(
     return PixelPrompts(model, len(defaults.label_space), shots, settings, seed)
 
 
-SSF_PIXPROMPT = Method(SSFPixelSettings, ScaleShift, solver=PixelPrompts, starter=_pixel_prompts)
+SSF_PIXPROMPT = Method(SSFPixelSettings, ScaleShift, solver=PixelPrompts, starter=_pixel_prompts, encodes=True)
 """Pixel prompts first, scales and shifts with these in place, and pixel prompts again over the maps that come of it."""

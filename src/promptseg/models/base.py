@@ -25,6 +25,9 @@ RESAMPLINGS: tuple[Resampling, ...] = get_args(Resampling)
 
 FeaturesT = TypeVar("FeaturesT", bound="ImageFeatures")
 
+ABSENT = -30.0
+"""Class logit of a class that a prediction cannot be: e^-30 is nothing beside 1 in float32, yet losses stay finite."""
+
 UNKNOWN_LICENCE = "not known: ask whoever made the weights"
 
 

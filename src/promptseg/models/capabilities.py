@@ -222,7 +222,7 @@ def decoder_states(model: PromptableSegmenter) -> DecoderStates | None:
 def decodes_classes_apart(model: PromptableSegmenter) -> bool:
     """Whether the decoder runs once for each class, so that no class's answer depends on the others.
 
-    Such a model says so in its attribute `classes_apart`, and decodes some of the classes at a part of the cost.
+    Such a model says so in its attribute `classes_apart`: it decodes some of the classes at a part of the cost of all.
     """
     return bool(getattr(model, "classes_apart", False))
 

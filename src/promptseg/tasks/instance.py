@@ -5,7 +5,7 @@ of Cityscapes.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,12 +83,11 @@ class InstanceTask:
 
     def windowed(self, target: SegmentTarget, window: Window) -> SegmentTarget:
         """The segments, of which some may have no pixel left."""
-        return replace(target, map=window.nearest(target.map))
+        return target.windowed(window)
 
     def shown(self, target: SegmentTarget) -> Tensor:
         """The classes of the segments, (n,) int64."""
-        classes: Tensor = target.classes.unique()
-        return classes
+        return target.shown()
 
     def check_targets(self, targets: Iterable[SegmentTarget]) -> None:
         """Refuse targets without anything to find.

@@ -9,7 +9,7 @@ dice of the masks, weighted 2, 5, 5; unmatched predictions are background, weigh
 """
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from promptseg.data.images import resize_labels
 from promptseg.data.sample import ObjectLabels, PanopticLabels, Segment
 from promptseg.errors import PromptsegError
 from promptseg.models.base import Prediction, Size
+from promptseg.tasks.base import Window
 from promptseg.tasks.masks import query_logits
 
 
@@ -112,6 +113,15 @@ class SegmentTarget:
     map: Tensor
     members: Tensor
     _cells: dict[Hashable, TargetCells] = field(default_factory=dict, init=False, repr=False)
+
+    def windowed(self, window: Window) -> "SegmentTarget":
+        """The segments in a window, enlarged to (h, w); some may have no pixel left."""
+        return replace(self, map=window.nearest(self.map))
+
+    def shown(self) -> Tensor:
+        """The classes of the segments, (n,) int64, each once."""
+        classes: Tensor = self.classes.unique()
+        return classes
 
     def cells(self, canvas: Size, grid: Size, stride: int, device: torch.device) -> TargetCells:
         """The segments over the cells of a grid over the canvas, counted once for all heads and steps.

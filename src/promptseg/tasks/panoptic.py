@@ -4,7 +4,7 @@ Loss: that of predictions matched with the labelled segments, objects and stuff 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import ceil, sqrt
 from pathlib import Path
@@ -189,12 +189,11 @@ class PanopticTask:
 
     def windowed(self, target: SegmentTarget, window: Window) -> SegmentTarget:
         """The segments, of which some may have no pixel left."""
-        return replace(target, map=window.nearest(target.map))
+        return target.windowed(window)
 
     def shown(self, target: SegmentTarget) -> Tensor:
         """The classes of the segments, (n,) int64."""
-        classes: Tensor = target.classes.unique()
-        return classes
+        return target.shown()
 
     def check_targets(self, targets: Iterable[SegmentTarget]) -> None:
         """Refuse targets without anything to find.

@@ -86,13 +86,13 @@ class FineTune(PromptModule):
         return {name: self._rates[name.startswith("prompts.")] for name, _ in self.named_parameters()}
 
 
-def _finetuning(chosen: Callable[[Weight], bool], roles: tuple[Role, ...]) -> Method:
+def _finetuning(chosen: Callable[[Weight], bool], roles: tuple[Role, ...], encodes: bool) -> Method:
     def build(model: PromptableSegmenter, defaults: Prompts, settings: FineTuneSettings, seed: int) -> FineTune:
         weights = {weight.name: weight.value for weight in changeable_weights(model).weights() if chosen(weight)}
         prompts = {name: tensor for role in roles for name, tensor in defaults.of_role(role).items()}
         return FineTune(weights, prompts, (settings.weight_rate, settings.prompt_rate))
 
-    return Method(FineTuneSettings, build)
+    return Method(FineTuneSettings, build, encodes=encodes)
 
 
 def _bitfit(model: PromptableSegmenter, defaults: Prompts, settings: BitFitSettings, seed: int) -> FineTune:
@@ -100,6 +100,6 @@ def _bitfit(model: PromptableSegmenter, defaults: Prompts, settings: BitFitSetti
     return FineTune(biases, {}, (settings.bias_rate, 0.0))
 
 
-DECODER = _finetuning(lambda weight: weight.part == "decoder", ("mask",))
-EVERYTHING = _finetuning(lambda weight: True, ("mask", "class", "void"))
-BITFIT = Method(BitFitSettings, _bitfit)
+DECODER = _finetuning(lambda weight: weight.part == "decoder", ("mask",), encodes=False)
+EVERYTHING = _finetuning(lambda weight: True, ("mask", "class", "void"), encodes=True)
+BITFIT = Method(BitFitSettings, _bitfit, encodes=True)

@@ -73,4 +73,4 @@ class LoRA(WeightModule):
         }
 
 
-METHOD = Method(LoRASettings, LoRA)
+METHOD = Method(LoRASettings, LoRA, encodes=True)

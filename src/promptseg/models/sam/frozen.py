@@ -17,9 +17,6 @@ from promptseg.models.images import image_sizes, normalised
 from promptseg.prompts import Prompts
 from promptseg.tensor_files import fingerprint
 
-ABSENT = -30.0
-"""Logit of a class that a prediction cannot be: e^-30 is nothing beside 1 in float32, yet any loss of it is finite."""
-
 
 @dataclass(frozen=True, eq=False)
 class SamFeatures(ImageFeatures):

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from promptseg.checks import check_choice
 from promptseg.errors import PromptsegError
-from promptseg.models.base import ImageFeatures, Prediction, Size
+from promptseg.models.base import ABSENT, ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import EmbeddedTexts, point_grid
 from promptseg.models.evidence import DenseMap, pixel_kinds
 from promptseg.models.images import long_side_size
-from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, recomputed
+from promptseg.models.sam.frozen import FrozenSam, SamFeatures, recomputed
 from promptseg.models.sam.text_sources import TextSource
 from promptseg.prompts import PromptKind, Prompts, PromptSpec
 

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from promptseg.checks import check_choice
 from promptseg.errors import PromptsegError
-from promptseg.models.base import ImageFeatures, Prediction, Size
+from promptseg.models.base import ABSENT, ImageFeatures, Prediction, Size
 from promptseg.models.capabilities import EmbeddedTexts
 from promptseg.models.evidence import DenseMap, pixel_kinds
-from promptseg.models.sam.frozen import ABSENT, FrozenSam, SamFeatures, recomputed
+from promptseg.models.sam.frozen import FrozenSam, SamFeatures, recomputed
 from promptseg.models.sam.text_sources import ClipText
 from promptseg.models.templates import TEMPLATES, fill_templates
 from promptseg.models.tokenizer import Tokenizer
