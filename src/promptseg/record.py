@@ -53,7 +53,8 @@ class FitSettings:
         spatial: which of the model's own spatial prompts are used; none = its first choice.
         templates: text templates of the default semantic prompts; none = the model's own choice.
         features: where image features are kept: `auto` (where there is room), `gpu`, `memory`, `disk` or `none`.
-        features_dtype: numbers they are kept as: `float32` (exact), `bfloat16` or `float16` (half the room).
+        features_dtype: numbers they are kept as, and what the decoder makes of them: `float32` (exact), `bfloat16` or
+            `float16` (half the room).
         precision: numbers that the model computes in: `float32`, or `bfloat16` where it may (autocast), twice as fast
             and more on GPUs and on CPUs with the instructions; prompts are used in the precision they were learned in.
         recompute: where weights of the image encoder are trained, compute its insides again on the way back instead

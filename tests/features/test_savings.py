@@ -15,7 +15,7 @@ from promptseg.engine.defaults import default_prompts
 from promptseg.engine.settings import Resolved, resolve
 from promptseg.engine.trainer import AUXILIARY_STRIDE
 from promptseg.features import cached_decoder
-from promptseg.features.cached_decoder import AdaptedDecoder, CachedDecoder, LossStrides
+from promptseg.features.cached_decoder import KEPT_FRACTION, AdaptedDecoder, CachedDecoder, LossStrides
 from promptseg.features.encode import encode_samples, image_tensor
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
@@ -155,3 +155,38 @@ def test_states_answer_to_other_classes_as_decode_does(model: SeemSegmenter) -> 
     expected = model.decode(features, other)
     assert torch.equal(answer.class_logits, expected.class_logits)
     assert torch.equal(answer.mask_logits, expected.mask_logits)
+
+
+@pytest.mark.parametrize(("dtype", "prepared"), [(torch.float32, 3), (torch.bfloat16, 1)])
+def test_half_the_numbers_find_room_for_twice_the_images(
+    dtype: torch.dtype, prepared: int, model: SeemSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts, cache = default_prompts(model, SPACE), FeaturesCache(model.device, "memory")
+    (row,) = encode_samples(model, SHAPES[:1], SemanticTask(), cache=cache, progress=Progress(False), short_side=64)
+    needed = model.prepare(row[0].load()).nbytes
+    monkeypatch.setattr(cached_decoder, "free_bytes", lambda device: int(0.75 * needed / KEPT_FRACTION))
+    prepare, count = model.prepare, 0
+
+    def counted(features: ImageFeatures) -> Any:
+        nonlocal count
+        count += 1
+        return prepare(features)
+
+    monkeypatch.setattr(model, "prepare", counted)
+    decoder = CachedDecoder(model, frozenset({"spatial"}), all_heads=False, dtype=dtype)
+    found = [decoder(row, prompts)[-1] for _ in range(3)]
+    exact = model.decode(row[0].load(), prompts)
+    assert count == prepared and found[0].mask_logits.dtype == torch.float32
+    assert torch.equal(found[0].mask_logits, found[2].mask_logits)
+    error = (found[0].mask_logits - exact.mask_logits).norm() / exact.mask_logits.norm()
+    assert error < (1e-5 if dtype == torch.float32 else 0.05) and (dtype == torch.float32 or error > 1e-5)
+
+
+def test_what_is_kept_in_half_the_bytes_teaches_nearly_the_same(model: SeemSegmenter) -> None:
+    chosen = {"steps": 5, "batch_size": 2, "progress": False}
+    for method in ("ssprompt", "semprompt"):
+        exact, half = (
+            promptseg.fit(model, SHAPES, method, features_dtype=dtype, **chosen).losses
+            for dtype in ("float32", "bfloat16")
+        )
+        assert exact != half and half == pytest.approx(exact, rel=0.02)

@@ -156,7 +156,14 @@ class Trainer:
                 f"compile is true, but {self._model.id} decodes other classes at every step: give absent_classes=null"
                 " (all classes), or leave compile out"
             )
-        return CachedDecoder(self._model, self._module.learned_kinds, settings.auxiliary > 0, strides, settings.compile)
+        return CachedDecoder(
+            self._model,
+            self._module.learned_kinds,
+            settings.auxiliary > 0,
+            strides,
+            settings.compile,
+            getattr(torch, settings.features_dtype),
+        )
 
     def step(self, optimizer: torch.optim.Optimizer, decoder: Decoder, batch: Sequence[Encoded], number: int) -> float:
         """One step, the `number`-th; its loss.

@@ -53,6 +53,7 @@ class CachedDecoder:
         all_heads: bool,
         strides: LossStrides | None = None,
         compiled: bool = False,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         """Set up the decoder of one fit.
 
@@ -62,8 +63,9 @@ class CachedDecoder:
             all_heads: answer from every head of the decoder, not from the last one alone.
             strides: the only places that masks are looked at; none = they are wanted whole.
             compiled: let `torch.compile` make the decoder's kernels.
+            dtype: numbers that are kept of each image; it computes in float32 all the same.
         """
-        self._model, self._strides = model, strides
+        self._model, self._strides, self._dtype = model, strides, dtype
         self._all_heads = all_heads
         states = decoder_states(model)
         self._states = states if states is not None and learned_kinds <= states.late_kinds else None
@@ -84,13 +86,14 @@ class CachedDecoder:
         return _finished(self._model, heads, self._strides)
 
     def _ready(self, item: Encoded, prompts: Prompts) -> ImageFeatures:
-        if item.key in self._kept:
-            return self._kept[item.key]
-        ready = self._work_out(item.load(), prompts)
-        if ready.nbytes <= self._room:
+        device = self._model.device
+        if item.key not in self._kept:
+            ready = self._work_out(item.load(), prompts).to(device, self._dtype)
+            if ready.nbytes > self._room:
+                return ready.to(device, torch.float32)
             self._room -= ready.nbytes
             self._kept[item.key] = ready
-        return ready
+        return self._kept[item.key].to(device, torch.float32)
 
     @torch.no_grad()
     def _work_out(self, features: ImageFeatures, prompts: Prompts) -> ImageFeatures:
