@@ -52,12 +52,12 @@ class PromptModule(nn.Module, ABC):
 
 
 class WeightModule(PromptModule):
-    """Parameters that stand for changes of the model's weights alone: all prompts stay default."""
+    """Parameters that stand for changes of the model's weights alone: all prompts stay as they were given."""
 
     def __init__(self, rate: float) -> None:
         """All of them learn at `rate`, relative to the base rate."""
         super().__init__()
-        self._rate = rate
+        self._rate, self._given = rate, dict[str, Tensor]()
 
     @property
     def learned_kinds(self) -> frozenset[str]:
@@ -65,8 +65,12 @@ class WeightModule(PromptModule):
         return frozenset()
 
     def forward(self) -> dict[str, Tensor]:
-        """None."""
-        return {}
+        """The prompts that it started with, if any."""
+        return self._given
+
+    def start_at(self, kinds: Mapping[str, Tensor]) -> None:
+        """Prompts that stay as they are while weights are learned with them in place."""
+        self._given = dict(kinds)
 
     def rate_scales(self) -> dict[str, float]:
         """The one rate, for every parameter."""

@@ -29,6 +29,7 @@ METHODS: "Registry[Method]" = Registry(
         "query-linear": "promptseg.methods.rivals.readers:QUERY_LINEAR",
         "bitfit": "promptseg.methods.rivals.finetune:BITFIT",
         "lora": "promptseg.methods.rivals.lora:METHOD",
+        "lora-pixprompt": "promptseg.methods.rivals.lora:LORA_PIXPROMPT",
         "finetune-decoder": "promptseg.methods.rivals.finetune:DECODER",
         "finetune-all": "promptseg.methods.rivals.finetune:EVERYTHING",
     },

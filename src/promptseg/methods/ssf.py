@@ -7,7 +7,6 @@ Lian et al., "Scaling & Shifting Your Features", 2022, at the normalisation laye
 so that using them costs nothing, and s w and s b + t are what is saved. At s = t = 0 they are 0.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from promptseg.checks import check_number
 from promptseg.methods.module import Method, WeightModule
-from promptseg.methods.pixel.pixprompt import PixelPrompts, PixelSettings
+from promptseg.methods.pixel.pixprompt import PixelPrompts, PixelSettings, starting_prompts
 from promptseg.models.base import PromptableSegmenter
 from promptseg.models.capabilities import changeable_weights
 from promptseg.prompts import Prompts
@@ -52,20 +51,11 @@ class ScaleShift(WeightModule):
             PromptsegError: the model offers no weights.
         """
         super().__init__(settings.norm_rate)
-        self._given: dict[str, Tensor] = {}
         norms = {w.name: w.value for w in changeable_weights(model).weights() if w.layer == "norm"}
         self._own = {name.removesuffix(".weight"): value for name, value in norms.items() if name.endswith(".weight")}
         self._biases = {path: norms[f"{path}.bias"] for path in self._own}
         self.scales = nn.ParameterList(torch.zeros_like(value) for value in self._own.values())
         self.shifts = nn.ParameterList(torch.zeros_like(value) for value in self._own.values())
-
-    def forward(self) -> dict[str, Tensor]:
-        """The pixel prompts that it started with, if any."""
-        return self._given
-
-    def start_at(self, kinds: Mapping[str, Tensor]) -> None:
-        """Pixel prompts, which stay as they are while scales and shifts are learned."""
-        self._given = dict(kinds)
 
     def weights(self) -> dict[str, Tensor]:
         """For every layer s w and s b + t."""
@@ -87,13 +77,5 @@ class SSFPixelSettings(PixelSettings, SSFSettings):
 
 
 SSF = Method(SSFSettings, ScaleShift, encodes=True)
-
-
-def _pixel_prompts(
-    model: PromptableSegmenter, defaults: Prompts, shots: int, settings: SSFPixelSettings, seed: int
-) -> PixelPrompts:
-    return PixelPrompts(model, len(defaults.label_space), shots, settings, seed)
-
-
-SSF_PIXPROMPT = Method(SSFPixelSettings, ScaleShift, solver=PixelPrompts, starter=_pixel_prompts, encodes=True)
+SSF_PIXPROMPT = Method(SSFPixelSettings, ScaleShift, solver=PixelPrompts, starter=starting_prompts, encodes=True)
 """Pixel prompts first, scales and shifts with these in place, and pixel prompts again over the maps that come of it."""

@@ -13,6 +13,7 @@ from promptseg.methods.ssprompt import ZERO_SHOT
 from promptseg.models.base import ImageFeatures, Prediction, PromptableSegmenter
 from promptseg.models.capabilities import dense_maps
 from promptseg.models.evidence import BIAS, EMBEDDING, TRUST
+from promptseg.prompts import Prompts
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,13 @@ def _measured(choice: Choice) -> dict[str, float]:
         "held_out_gain": choice.gain,
         "held_out_gain_error": choice.deviation,
     }
+
+
+def starting_prompts(
+    model: PromptableSegmenter, defaults: Prompts, shots: int, settings: PixelSettings, seed: int
+) -> PixelPrompts:
+    """What makes the pixel prompts that changes of weights are learned with."""
+    return PixelPrompts(model, len(defaults.label_space), shots, settings, seed)
 
 
 PIXPROMPT = Method(PixelSettings, ZERO_SHOT.build, solver=PixelPrompts)

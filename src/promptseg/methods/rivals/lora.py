@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from promptseg.checks import check_number, check_whole
 from promptseg.methods.module import Method, WeightModule
+from promptseg.methods.pixel.pixprompt import PixelPrompts, PixelSettings, starting_prompts
 from promptseg.models.base import PromptableSegmenter
 from promptseg.models.capabilities import changeable_weights
 from promptseg.models.weights import LORA_A, LORA_B
@@ -73,4 +74,16 @@ class LoRA(WeightModule):
         }
 
 
+@dataclass(frozen=True)
+class LoRAPixelSettings(PixelSettings, LoRASettings):
+    """Settings of LoRA, and of the pixel prompts that are solved over the adapted maps."""
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        LoRASettings.__post_init__(self)
+        PixelSettings.__post_init__(self)
+
+
 METHOD = Method(LoRASettings, LoRA, encodes=True)
+LORA_PIXPROMPT = Method(LoRAPixelSettings, LoRA, solver=PixelPrompts, starter=starting_prompts, encodes=True)
+"""Pixel prompts first, LoRA with these in place, and pixel prompts again over the maps that come of it."""

@@ -1,4 +1,4 @@
-"""Pixel prompts with scale and shift: solved before, in place while these are learned, and solved again behind."""
+"""Pixel prompts with changes of weights: solved before, in place while these are learned, and solved again behind."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +26,14 @@ def model() -> SeemSegmenter:
     return tiny_segmenter()
 
 
-def test_pixel_prompts_over_scale_and_shift_are_solved_on_the_adapted_maps(
-    model: SeemSegmenter, tmp_path: Path
-) -> None:
+METHODS = ("ssf", "lora")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pixel_prompts_are_solved_on_the_adapted_maps(method: str, model: SeemSegmenter, tmp_path: Path) -> None:
     trained = {"steps": 5, "batch_size": 2, "progress": False}
-    both = promptseg.fit(model, SHAPES[:4], method="ssf-pixprompt", pixels=1500, **trained)
-    alone = promptseg.fit(model, SHAPES[:4], method="ssf", **trained)
+    both = promptseg.fit(model, SHAPES[:4], method=f"{method}-pixprompt", pixels=1500, **trained)
+    alone = promptseg.fit(model, SHAPES[:4], method=method, **trained)
     assert both.parameters == alone.parameters + 3 * (4 * 32 + 2)
     solver, used = PixelPrompts(model, 3, 4, PixelSettings(pixels=1500), 0), adapted(model, both.prompts)
     with torch.no_grad():
@@ -51,7 +53,8 @@ def test_pixel_prompts_over_scale_and_shift_are_solved_on_the_adapted_maps(
     assert promptseg.predict(model, replace(loaded, weights={}), PHOTO).shape == PHOTO.shape[:2]
 
 
-def test_scales_and_shifts_are_learned_with_pixel_prompts_in_place() -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_are_learned_with_pixel_prompts_in_place(method: str) -> None:
     model, task = tiny_segmenter(), SemanticTask()
     pixels = promptseg.fit(model, SHAPES, "pixprompt", progress=False, pixels=600)
     still = {
@@ -63,7 +66,7 @@ def test_scales_and_shifts_are_learned_with_pixel_prompts_in_place() -> None:
         "zoom": 1.0,
         "jitter": 0.0,
     }
-    run = promptseg.fit(model, SHAPES, "ssf-pixprompt", progress=False, pixels=600, **still)
+    run = promptseg.fit(model, SHAPES, f"{method}-pixprompt", progress=False, pixels=600, **still)
     losses = []
     for sample in SHAPES:
         image = image_tensor(model, sample.image())
