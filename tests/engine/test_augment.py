@@ -111,6 +111,17 @@ def test_what_encodes_each_image_once_has_no_views_and_says_so() -> None:
             losses("ssprompt", **{name: value})
 
 
+def test_a_model_that_keeps_its_encoder_shows_its_images_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_segmenter()
+    offered = [weight for weight in model.weights() if weight.part == "decoder"]
+    monkeypatch.setattr(model, "weights", lambda: offered)
+    views, plain = (
+        promptseg.fit(model, SHAPES, "ssf", **chosen, **FEW).losses
+        for chosen in ({"zoom": 8.0, "jitter": 0.5}, {"zoom": 1.0, "jitter": 0.0})
+    )
+    assert views == plain
+
+
 def test_wrong_numbers_are_refused() -> None:
     for name, value in (("zoom", 0.5), ("jitter", 2.0)):
         with pytest.raises(PromptsegError, match=f"{name} is {value}"):

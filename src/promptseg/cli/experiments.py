@@ -24,12 +24,10 @@ from promptseg.cli.options import (
     parse_settings,
     use_threads,
 )
-from promptseg.cli.output import open_data, print_table, say, saying_when_stopped
+from promptseg.cli.output import goes_on_with, open_data, print_table, say, saying_when_stopped
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from promptseg.experiments.compare import Pool
     from promptseg.experiments.plan import Outcome, Variant
 
@@ -68,10 +66,6 @@ def open_pool(jobs: int, threads: int | None, model: str, device: str | None, da
 
     use_threads(threads or 1)
     return worker_pool(Sources(model, device, tuple(data)), jobs, threads or 1)
-
-
-def _goes_on(out: "Path") -> str:
-    return f"stopped; the same command goes on with {out}"
 
 
 def report_failures(outcomes: "Sequence[Outcome]") -> None:
@@ -143,7 +137,7 @@ def compare(
     pool = open_pool(jobs, threads, model, device, data)
     datasets = [open_data(spec) for spec in data]
     frozen = load_model(model, device=device)
-    with saying_when_stopped(_goes_on(out)):
+    with saying_when_stopped(goes_on_with(out)):
         outcomes = compare_methods(frozen, datasets, plan, out, say=say, pool=pool, shard=part)
     about = {"model": model, "task": task, "split": split, "shots": list(plan.shots), "rule": rule}
     about |= {"seeds": list(plan.seeds), "preset": preset, "settings": dict(chosen)} | environment()
@@ -227,7 +221,7 @@ def reproduce(
     names = next(iter(datasets.values())).label_space.names
     counts = read_or_count(captions, names) if captions else None
     frozen = load_model(model, device=device)
-    with saying_when_stopped(_goes_on(out)):
+    with saying_when_stopped(goes_on_with(out)):
         made = run_recipe(recipe, frozen, datasets, plan, out, say=say, pool=pool, captions=counts)
     print_table(made.table)
     for note in made.notes:

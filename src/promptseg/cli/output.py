@@ -43,6 +43,11 @@ def saying_when_stopped(message: str) -> Iterator[None]:
         raise Interrupted(message) from None
 
 
+def goes_on_with(out: Path) -> str:
+    """What a stopped command says that goes on with what lies in its folder."""
+    return f"stopped; the same command goes on with {out}"
+
+
 def explain(error: BaseException) -> str | None:
     """The line for an error that the user can mend; None for a fault of the program, which needs its traceback."""
     if isinstance(error, Interrupted):

@@ -23,7 +23,7 @@ from promptseg.cli.options import (
     parse_settings,
     use_threads,
 )
-from promptseg.cli.output import USER_ERROR, fail, say, saying_when_stopped
+from promptseg.cli.output import USER_ERROR, fail, goes_on_with, say, saying_when_stopped
 from promptseg.errors import PromptsegError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def predict(
     run = LabelRun(labeller, writer, folder, say=typer.echo, fail=fail)
     mine = part.part(sorted(photos.items()))
     try:
-        with saying_when_stopped(f"stopped; the same command goes on with {out}"):
+        with saying_when_stopped(goes_on_with(out)):
             done = run.label(mine)
     finally:
         folder.merge(lambda records: writer.merge({name: record["told"] for name, record in records.items()}))

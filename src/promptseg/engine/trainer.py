@@ -81,6 +81,7 @@ class Trainer:
         self._model, self._defaults, self._module, self._task = model, defaults, module, task
         self._record, self._settings, self._cache, self._out = record, record.settings, cache, out
         self._workers = workers
+        self._encodes = changes_encoder(model, module.weights())
         self._views = Augmentation(record.settings.zoom, record.settings.jitter, record.seed)
         self._drawn = DrawnClasses(record.settings.absent_classes, record.seed)
 
@@ -115,7 +116,7 @@ class Trainer:
             progress=progress,
             short_side=settings.short_side,
             flip=settings.flip,
-            encode=not changes_encoder(self._model, self._module.weights()),
+            encode=not self._encodes,
         )
         self._task.check_targets(view.target for views in encoded for view in views)
         if where := self._cache.changed_summary():
@@ -175,7 +176,8 @@ class Trainer:
             given, weights = self._module(), self._module.weights()
         learned = {name: given[name] for name in sorted(self._module.learned_kinds)}
         leaves, weight_leaves = _cut(learned), _cut(weights)
-        batch = self._views(batch, self._task, number)
+        if self._encodes:  # else what is kept of the images is of the images as they are
+            batch = self._views(batch, self._task, number)
         classes = self._drawn(batch, self._task, len(self._defaults.label_space), number)
         prompts = replace(self._defaults.updated(given | leaves), weights=weight_leaves)
         value = torch.zeros((), device=self._model.device)
