@@ -36,6 +36,7 @@ from promptseg.features.features_cache import FeaturesCache, encode_images
 from promptseg.features.memory import keep_freed_memory
 from promptseg.files import write_json
 from promptseg.models.seem.segmenter import SeemSegmenter
+from promptseg.prompts import Prompts
 from promptseg.record import PRECISIONS
 
 Work = Callable[[], object]
@@ -74,24 +75,38 @@ def take_turns(given: dict[str, Work], rounds: int) -> dict[str, list[float]]:
     return seconds
 
 
-def limits(model: SeemSegmenter, image: Tensor) -> dict[str, float]:
-    """10^9 operations of one encoding, by kind, and the seconds they take at the rates that the machine reaches."""
-    with FlopCounterMode(display=False) as counter:
-        model.encode_image([image])
-    counts = {str(kind): count / 1e9 for kind, count in counter.get_flop_counts()["Global"].items()}
-    convolutions = sum(count for kind, count in counts.items() if "conv" in kind)
-    products = sum(counts.values()) - convolutions
+def limits(model: SeemSegmenter, prompts: Prompts, image: Tensor) -> dict[str, Any]:
+    """What one encoding and one decoding take at the rates that the machine reaches; 10^9 operations, and seconds."""
     one, maps, kernel = torch.randn(1024, 1024), torch.randn(1, 256, 64, 128), torch.randn(256, 256, 3, 3)
     maps = maps.to(memory_format=torch.channels_last)
     product_rate = 2 * 1024**3 / 1e9 / best(lambda: one @ one)
     convolution_rate = 2 * 256 * 256 * 9 * 64 * 128 / 1e9 / best(lambda: F.conv2d(maps, kernel, padding=1))
+    features = encode_images(model, [image], "float32")
+    counts = {
+        "encode": operations(lambda: encode_images(model, [image], "float32")),
+        "decode": operations(lambda: model.decode(features, prompts)),
+    }
+    least = {
+        work: products / product_rate + convolutions / convolution_rate
+        for work, (products, convolutions) in counts.items()
+    }
     return {
-        "products": round(products, 1),
-        "convolutions": round(convolutions, 1),
+        "products and convolutions": {work: [round(one, 1) for one in both] for work, both in counts.items()},
         "product rate": round(product_rate, 1),
         "convolution rate": round(convolution_rate, 1),
-        "seconds at these rates": round(products / product_rate + convolutions / convolution_rate, 3),
+        "seconds at these rates": {work: round(seconds, 3) for work, seconds in least.items()},
+        "encoded and decoded, in encodings": round(1 + least["decode"] / least["encode"], 2),
     }
+
+
+@torch.inference_mode()
+def operations(work: Work) -> tuple[float, float]:
+    """10^9 operations of some work in products, and in convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    counts = {str(kind): count / 1e9 for kind, count in counter.get_flop_counts()["Global"].items()}
+    convolutions = sum(count for kind, count in counts.items() if "conv" in kind)
+    return sum(counts.values()) - convolutions, convolutions
 
 
 def best(work: Work, calls: int = 10) -> float:
@@ -125,7 +140,7 @@ def measure(name: str, shots: list[Sample], rounds: int) -> dict[str, Any]:
         "fit ssprompt with 16 shots, a photo, in encodings": round(
             2 + tuned.steps * tuned.batch_size * step / encode / 16, 2
         ),
-        "encoder": limits(model, pixels),
+        "limits": limits(model, default_prompts(model, shots[0].label_space), pixels),
     }
 
 

@@ -42,6 +42,7 @@ from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.files.model_folder import load_model_folder, save_model_folder
 from promptseg.models.seem.network.seem_network import SeemNetwork
 from promptseg.models.tokenizer import Tokenizer
+from promptseg.seeds import generator_at
 from promptseg.tasks.label_maps import label_map
 from promptseg.tasks.matched_loss import MatchingWeights, match, matched_loss
 from promptseg.tasks.semantic import SemanticTask
@@ -73,7 +74,7 @@ class TextBatch:
 
     def step(self, step: int) -> Tensor:
         """Token ids (C + 1, L)."""
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
+        generator = generator_at(self._seed, step)
 
         def pick(options: tuple[str, ...]) -> str:
             return options[int(torch.randint(len(options), (), generator=generator))]
@@ -237,12 +238,10 @@ class Run:
         held_out = held_out_streets(args.held_out) if generated else {}
         began = written = time.perf_counter()
         schedule = Schedule(args.lr, args.steps, args.minutes, began)
-        random = torch.Generator()
         looked = 0
         while schedule.share(self.done) < 1:
             step = self.done
-            random.manual_seed(args.seed * 1_000_003 + step)
-            batch = examples(batches.step(step), args.size, random)
+            batch = examples(batches.step(step), args.size, generator_at(args.seed, step))
             loss = self.trainer.step(batch, self.texts.step(step), schedule.rate_at(step))
             self.done = step + 1
             now = time.perf_counter()

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,10 +32,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffix of `path`, as some writers choose the format by it. What writers that were
     killed have left in the folder is removed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep_once(path.parent)
-    prefix = f"{TEMPORARY}{_MACHINE}-{os.getpid()}-"
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=_swept(path.parent), prefix=_prefix(), suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -49,12 +47,41 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; it becomes `path` when the block succeeds, and is removed if it does not.
+
+    Args:
+        path: is not there, or an empty folder.
+    """
+    temporary = Path(tempfile.mkdtemp(dir=_swept(path.parent), prefix=_prefix()))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        if path.exists():
+            path.rmdir()
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def sweep(folder: Path) -> None:
-    """Remove the temporary files in a folder whose writers are dead."""
+    """Remove the temporary files and folders in a folder whose writers are dead."""
     for path in folder.glob(f"{TEMPORARY}*"):
         with suppress(OSError):  # someone else's, or swept by another process
             if _is_left_over(path):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _prefix() -> str:
+    return f"{TEMPORARY}{_MACHINE}-{os.getpid()}-"
+
+
+def _swept(folder: Path) -> Path:
+    """The folder, there and without what killed writers left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _sweep_once(folder)
+    return folder
 
 
 @cache
@@ -140,6 +167,19 @@ def read_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:  # broken text, a number of 5,000 digits, or too deep
         reason = "too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())
         raise PromptsegError(f"{path}: not valid JSON ({reason})") from None
+    except OSError as error:
+        raise PromptsegError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of what a file holds.
+
+    Raises:
+        PromptsegError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise PromptsegError(f"{path}: cannot be read ({error.strerror})") from None
 

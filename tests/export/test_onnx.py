@@ -185,6 +185,15 @@ def test_what_cannot_be_exported_is_said(exported, tmp_path):
     assert run(["export", str(tmp_path), "--to", "coco", "--precision", "int8", "--out", str(tmp_path / "out")]) == 2
 
 
+def test_a_graph_that_says_something_else_leaves_no_folder(exported, tmp_path, monkeypatch):
+    prompts = promptseg.Prompts.load(exported.parent / "run/prompts")
+    model = promptseg.load_model(prompts.model_id, device="cpu")
+    monkeypatch.setattr("promptseg.export.onnx_folder.LARGEST_DIFFERENCE", -1.0)
+    with pytest.raises(PromptsegError, match=r"^model\.onnx: in float32 it differs from PyTorch by [^\n]*$"):
+        export_onnx(model, prompts, tmp_path / "deep/out")
+    assert not list((tmp_path / "deep").iterdir())
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [("about.json", "{}"), ("about.json", '{"divisor": 0}'), ("model.onnx", "no graph"), ("example.npz", "no array")],

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from promptseg import tensor_files
 from promptseg.errors import PromptsegError, system_error
-from promptseg.files import TEMPORARY, InUseError, atomic_path, locked, read_json, sweep, write_json
+from promptseg.files import TEMPORARY, InUseError, atomic_folder, atomic_path, locked, read_json, sweep, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -41,6 +41,22 @@ def test_a_folder_in_the_way_is_one_line(tmp_path: Path) -> None:
         read_json(tmp_path)
 
 
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    for out in (tmp_path / "new", tmp_path / "empty", tmp_path / "deep/er"):
+        if out.name == "empty":
+            out.mkdir()
+        with pytest.raises(ZeroDivisionError), atomic_folder(out) as folder:
+            (folder / "half").write_text("")
+            1 / 0
+        assert not out.exists() or not list(out.iterdir())
+        with atomic_folder(out) as folder:
+            (folder / "whole").write_text("all of it")
+            assert not out.exists() or not list(out.iterdir())
+        assert (out / "whole").read_text() == "all of it"
+        assert not [path for path in out.parent.iterdir() if path.name.startswith(TEMPORARY)]
+    assert oct((tmp_path / "new").stat().st_mode) == oct((tmp_path / "deep").stat().st_mode)
+
+
 WRITER = """
 import os, signal, sys
 from pathlib import Path
@@ -61,7 +77,10 @@ def test_what_a_killed_writer_left_is_swept_by_the_next(tmp_path: Path) -> None:
     elsewhere.write_text("of another machine")
     write_json(path, 1)
     assert sorted(tmp_path.iterdir()) == sorted([path, mine, elsewhere])
-    os.utime(elsewhere, (0, 0))
+    folder = left.with_name(f"{TEMPORARY}00000000-2-x")
+    (folder / "inside").mkdir(parents=True)
+    for old in (elsewhere, folder):
+        os.utime(old, (0, 0))
     sweep(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([path, mine])
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from promptseg.features.encode import Encoded
 from promptseg.models.base import Size
+from promptseg.seeds import generator_at
 from promptseg.tasks.base import Task, Window
 
 
@@ -36,7 +37,7 @@ class Augmentation:
         """The batch of a step with views in place of its images and targets, of the same sizes."""
         if self.zoom == 1 and not self.jitter:
             return list(batch)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        generator = generator_at(self.seed, step)
         return [self._view(item, task, generator) for item in batch]
 
     def _view(self, item: Encoded, task: Task[Any], generator: torch.Generator) -> Encoded:

@@ -19,6 +19,7 @@ from promptseg.models.capabilities import decodes_classes_apart
 from promptseg.models.evidence import has_pixel_prompts
 from promptseg.prompts import Prompts
 from promptseg.record import FitSettings
+from promptseg.seeds import generator_at
 from promptseg.tasks.base import Task
 
 
@@ -60,7 +61,7 @@ class DrawnClasses:
         wanted = max(self.absent, 1 - int(shown.sum()))  # where nothing is labelled, one class is decoded all the same
         if len(others) <= wanted:
             return None
-        order = torch.randperm(len(others), generator=torch.Generator().manual_seed(self.seed * 1_000_003 + step))
+        order = torch.randperm(len(others), generator=generator_at(self.seed, step))
         return torch.cat((shown.nonzero()[:, 0], others[order[:wanted]])).sort().values
 
 

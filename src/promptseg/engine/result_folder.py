@@ -4,7 +4,6 @@ Each process appends one line of JSON for each photo that is finished to a file 
 nothing but the photo it was at. What is told about all photos together is merged from these lines.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,19 +17,6 @@ HEADER, RECORDS = "predict.json", "records"
 
 Record = dict[str, Any]
 """What is known of a finished photo: its `name` in the folder, its `path`, SHA-256 `content` of its file, and more."""
-
-
-def content_of(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        PromptsegError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise PromptsegError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 class ResultFolder:

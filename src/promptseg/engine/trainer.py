@@ -34,6 +34,7 @@ from promptseg.models.base import Prediction, PromptableSegmenter
 from promptseg.progress import Progress
 from promptseg.prompts import Prompts
 from promptseg.record import FitRecord, FitSettings
+from promptseg.seeds import generator_at
 from promptseg.tasks.base import Task
 
 CHECKPOINT_EVERY = 20
@@ -271,7 +272,7 @@ def draw_batches(count: int, batch_size: int, flip: bool, seed: int, start: int 
 
 
 def _epoch(count: int, flip: bool, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    generator = generator_at(seed, epoch)
     return torch.randperm(count, generator=generator), torch.randint(1 + flip, (count,), generator=generator)
 
 

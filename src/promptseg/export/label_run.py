@@ -9,9 +9,10 @@ from promptseg.data.defects import DefectError
 from promptseg.data.photo_pixels import PhotoPixels
 from promptseg.engine.answers import at_once
 from promptseg.engine.predict import Labeller
-from promptseg.engine.result_folder import Record, ResultFolder, content_of
+from promptseg.engine.result_folder import Record, ResultFolder
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import read_ahead
+from promptseg.files import file_digest
 from promptseg.progress import Progress
 from promptseg.reports.photos import PhotoWriter
 
@@ -73,7 +74,7 @@ class LabelRun:
         record: Record = {"name": name, "path": str(path.resolve())}
         known = self._folder.known.get(name)
         try:
-            record["content"] = content_of(path)
+            record["content"] = file_digest(path)
             if known is None:
                 return _Photo(path, record, self._labeller.open(path))
             if known["content"] == record["content"]:

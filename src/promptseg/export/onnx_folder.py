@@ -19,7 +19,7 @@ from promptseg.errors import PromptsegError
 from promptseg.export.onnx_graph import OPSET, OUTPUTS, GraphInput, LabelGraph, write_graph
 from promptseg.export.onnx_int8 import to_int8
 from promptseg.extras import import_extra
-from promptseg.files import atomic_path, write_json, write_text
+from promptseg.files import atomic_folder, atomic_path, write_json, write_text
 from promptseg.models.base import PromptableSegmenter
 from promptseg.prompts import Prompts
 
@@ -77,18 +77,23 @@ def export_onnx(model: PromptableSegmenter, prompts: Prompts, out: Path, precisi
     import_extra("onnx", "onnx", "export --to onnx")
     import_extra("onnxscript", "onnx", "export --to onnx")
     import_extra("onnxruntime", "onnx", "export --to onnx")
-    graph = LabelGraph(model, prompts).eval()
+    with atomic_folder(out) as folder:
+        write_json(folder / ABOUT, _about(model, prompts, taken, precision))
+        write_text(folder / PROGRAM, (files("promptseg.export") / "onnx_run.py").read_text(encoding="utf-8"))
+        return _write_checked(LabelGraph(model, prompts).eval(), taken, folder, precision)
+
+
+def _write_checked(graph: LabelGraph, taken: GraphInput, folder: Path, precision: str) -> Check:
+    """Write the graph, in float32 first, and an example."""
     examples = [taken.example(*shape) for shape in _EXAMPLES]
-    write_graph(graph, examples[-1], taken.dimensions(), out / GRAPH)
-    write_json(out / ABOUT, _about(model, prompts, taken, precision))
+    write_graph(graph, examples[-1], taken.dimensions(), folder / GRAPH)
     with torch.no_grad():
         expected = [[answer.numpy() for answer in graph(pixels)] for pixels in examples]
-    _write_example(out / EXAMPLE, examples[0], expected[0])
-    check = _checked(out / GRAPH, examples, expected, PRECISIONS[0])
+    _write_example(folder / EXAMPLE, examples[0], expected[0])
+    check = _checked(folder / GRAPH, examples, expected, PRECISIONS[0])
     if precision != PRECISIONS[0]:
-        to_int8(out / GRAPH)
-        check = _checked(out / GRAPH, examples, expected, precision)
-    write_text(out / PROGRAM, (files("promptseg.export") / "onnx_run.py").read_text(encoding="utf-8"))
+        to_int8(folder / GRAPH)
+        check = _checked(folder / GRAPH, examples, expected, precision)
     return check
 
 
@@ -125,7 +130,7 @@ def _checked(path: Path, examples: list[Tensor], expected: list[Answers], precis
     bad = precision == PRECISIONS[0] and not check.difference <= LARGEST_DIFFERENCE
     if bad or check.agreement < LEAST_AGREEMENT[precision]:
         raise PromptsegError(
-            f"{path}: in {precision} it differs from PyTorch by {check.difference:.2g}, and"
+            f"{path.name}: in {precision} it differs from PyTorch by {check.difference:.2g}, and"
             f" {100 * check.agreement:.2f} % of the pixels have the same class: {_MENDS[precision]}"
         )
     return check

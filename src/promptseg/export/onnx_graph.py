@@ -164,7 +164,7 @@ def write_graph(graph: LabelGraph, pixels: Tensor, dimensions: dict[int, Any], p
         )
     except torch.onnx.OnnxExporterError as error:
         raise PromptsegError(
-            f"{path}: PyTorch {torch.__version__} does not export this model ({type(error).__name__}): take another"
+            f"{path.name}: PyTorch {torch.__version__} does not export this model ({type(error).__name__}): take another"
             " version of it, or another model"
         ) from error
     assert program is not None, "an exporter that gives the program"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from promptseg.label_space import IGNORE
 from promptseg.models.base import Prediction, Size
+from promptseg.seeds import generator_at
 
 _AT_LARGE = 0.5
 """Of the pixels of a photo, those that are taken wherever they are."""
@@ -80,7 +81,7 @@ class PixelSampler:
             prediction: what the model answers by itself.
             labels: (H, W) uint8 at the size of the photo on the canvas, 255 = ignored.
         """
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + shot)
+        generator = generator_at(self._seed, shot)
         rows, columns, weights = draw_pixels(labels, self._each, generator)
         places = (rows.to(maps[0].device), columns.to(maps[0].device))
         found = labels[rows, columns].long()

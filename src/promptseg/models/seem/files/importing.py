@@ -1,6 +1,5 @@
 """The import of official checkpoint files into model folders; nothing in a file is executed."""
 
-import hashlib
 import re
 import zipfile
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from promptseg.errors import PromptsegError, unknown_name
+from promptseg.files import file_digest
 from promptseg.models.seem.config import NAMED, SeemConfig
 from promptseg.models.seem.files.model_folder import (
     StateDifference,
@@ -92,7 +92,7 @@ def import_checkpoint(file: Path, architecture: str | None, out: Path, tokenizer
     if _lacking(network, found):
         raise PromptsegError(f"{file}: not the weights of {name}: {described(found)}{_hint(state)}")
     _fill(network, state, found, file)
-    source = _sha256(file)
+    source = file_digest(file)
     save_model_folder(
         out=out,
         network=network,
@@ -156,11 +156,6 @@ def _fill(network: SeemNetwork, state: Mapping[str, Tensor], found: StateDiffere
             )
     left_out = {*found.unexpected, *found.misshapen}
     network.load_state_dict({n: t for n, t in state.items() if n not in left_out}, strict=False, assign=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _card(config_name: str, file: Path, source: str) -> str:
