@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--model", default="seem-lite")
     parser.add_argument("--kind", default="predict", choices=("predict", "evaluate", "command", "raster"))
     parser.add_argument("--tile", type=int, help="see photos in tiles of so many pixels")
-    parser.add_argument("--megapixels", type=float, nargs="*", default=[0.3, 3, 12, 48])
+    parser.add_argument("--megapixels", type=float, nargs="*", choices=list(SIZES), default=[0.3, 3, 12, 48])
     parser.add_argument("--here", action="store_true", help="measure in this process, and print JSON")
     given = parser.parse_args()
     if given.here:

@@ -14,7 +14,7 @@ from promptseg.engine.trainer import AUXILIARY_STRIDE, build_optimizer, draw_bat
 from promptseg.label_space import IGNORE
 from promptseg.methods.module import PromptModule
 from promptseg.models.base import Prediction
-from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD
+from promptseg.models.seem.backbones.common import PIXEL_MEAN, PIXEL_STD, STAGES
 from promptseg.models.seem.config import LEVELS
 from promptseg.models.seem.network.attention import MultiHeadAttention, sine_positions
 from promptseg.models.seem.network.decoder import SeemDecoder
@@ -65,7 +65,7 @@ def encode_plainly(model: SeemSegmenter, images: Tensor) -> PixelFeatures:
     mean, std = (torch.tensor(values, device=model.device)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
     with torch.no_grad():
         maps = model.network.backbone((images.to(model.device).float() - mean) / std)
-        pixels: PixelFeatures = model.network.sem_seg_head.pixel_decoder(maps)
+        pixels: PixelFeatures = model.network.sem_seg_head.pixel_decoder(maps[-STAGES:])
     return pixels
 
 

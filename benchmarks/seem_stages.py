@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from promptseg.models.seem.backbones.common import STAGES
 from promptseg.models.seem.config import NAMED
 from promptseg.models.seem.network.seem_network import HeadOutputs, SeemNetwork
 
@@ -59,7 +60,7 @@ def one_round(network: SeemNetwork, image: Tensor, prompts: tuple[Tensor, Tensor
     """Every stage once."""
     with torch.no_grad():
         maps = timed("backbone", lambda: network.backbone(image))
-        pixels = timed("pixel_decoder", lambda: network.sem_seg_head.pixel_decoder(maps))
+        pixels = timed("pixel_decoder", lambda: network.sem_seg_head.pixel_decoder(maps[-STAGES:]))
         features = timed("resize_mask_features", lambda: network.features(pixels, SIZE, (SIZE,)))
         timed("decoder_no_grad", lambda: network.decode(features, *prompts))
     note_memory("forward")

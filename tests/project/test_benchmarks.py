@@ -47,3 +47,32 @@ def test_growth_is_measured_one_thing_at_a_time(tmp_path):
     rows = json.loads((tmp_path / "growth.json").read_text())["rows"]
     assert [(row["photos"], row["classes"], row["side"]) for row in rows] == [(1, 3, 64), (2, 3, 64), (2, 2, 64)]
     assert all(value > 0 for row in rows for value in row.values())
+
+
+SHORT = {
+    "budget": ["--shots", "1", "--rounds", "1", "--data", "streets:snow?size=128x64"],
+    "caption_counting": ["--rows", "2000"],
+    "data_loading": ["--threads", "1", "--count", "2", "--rounds", "1"],
+    "first_gradients": ["--data", "streets:snow?size=128x64", "--short-side", "64", "--images", "1"],
+    "input_size": ["--sides", "64", "--images", "1"],
+    "large_folders": ["--count", "60"],
+    "large_photos": ["--megapixels", "0.3"],
+    "metrics_time": ["--images", "2"],
+    "one_object": ["--data", "streets:clear?size=128x64", "--images", "1"],
+    "pixel_fit": ["--shots", "1"],
+    "seem_stages": ["--model", "seem-lite", "--repeats", "1"],
+    "tiles": ["--side", "1", "--photos", "1", "--tiles", "256"],
+    "training_step": [
+        *("--configs", "seem-lite", "--classes", "3", "--size", "64", "128", "--repeats", "1"),
+        *("--variants", "plain CoOp", "+ encode once", "+ loss by tiles = SSPrompt"),
+    ],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHORT)
+def test_a_benchmark_runs_through_when_little_is_asked_of_it(name, tmp_path):
+    command = [sys.executable, str(ROOT / f"benchmarks/{name}.py"), *SHORT[name]]
+    done = subprocess.run(command, env=os.environ | ONE_THREAD, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+    assert done.stdout.strip()

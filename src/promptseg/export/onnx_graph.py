@@ -164,8 +164,8 @@ def write_graph(graph: LabelGraph, pixels: Tensor, dimensions: dict[int, Any], p
         )
     except torch.onnx.OnnxExporterError as error:
         raise PromptsegError(
-            f"{path.name}: PyTorch {torch.__version__} does not export this model ({type(error).__name__}): take another"
-            " version of it, or another model"
+            f"{path.name}: PyTorch {torch.__version__} does not export this model ({type(error).__name__}):"
+            " take another version of it, or another model"
         ) from error
     assert program is not None, "an exporter that gives the program"
     with atomic_path(path) as temporary:
