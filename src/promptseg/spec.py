@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import quote, unquote, urlencode
 
 from promptseg.errors import PromptsegError, unknown_name
 
@@ -23,6 +23,11 @@ class Spec:
     text: str
     where: str
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def query(self) -> str:
+        """The options as they stand in a spec, question mark included; empty where there are none."""
+        return f"?{urlencode(self.options, quote_via=quote)}" if self.options else ""
 
     def check_options(self, known: Collection[str]) -> None:
         """Refuse options that are not known.
@@ -69,7 +74,8 @@ def read_spec(text: str) -> Spec:
         PromptsegError: an option that is given twice.
     """
     where, _, query = text.partition("?")
-    pairs = parse_qsl(query, keep_blank_values=True)
+    parts = (pair.partition("=") for pair in query.split("&") if pair)
+    pairs = [(unquote(key), unquote(value)) for key, _, value in parts]
     for key in (options := dict(pairs)):
         if sum(key == other for other, _ in pairs) > 1:
             raise PromptsegError(f"{text}: gives {key} more than once; give it once")

@@ -12,7 +12,8 @@ from tiny import tiny_segmenter
 
 from promptseg import PromptsegError, draw_shots, evaluate, fit, load_dataset
 from promptseg.data.few_shot import restore_shots
-from promptseg.data.images import photo_pixels, read_image, read_labels
+from promptseg.data.images import read_image, read_labels
+from promptseg.data.photo_pixels import photo_pixels
 from promptseg.engine.defaults import default_prompts
 from promptseg.files import read_json, write_json
 from promptseg.tasks.registry import build_task

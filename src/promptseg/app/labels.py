@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from promptseg.app.photos import PhotoFolder
 from promptseg.data.formats.files import files_ending
-from promptseg.data.images import image_size, label_picture, png, read_labels
+from promptseg.data.images import label_picture, png, read_labels
+from promptseg.data.photo_pixels import photo_size
 from promptseg.data.sample import ObjectLabels, PanopticLabels
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, read_json, write_json
@@ -137,7 +138,7 @@ class LabelStore:
         Raises:
             PromptsegError: an unknown or broken photo, or labels that do not belong to it.
         """
-        path, size = self.path(id_), image_size(self._folder.find(id_).path)
+        path, size = self.path(id_), photo_size(self._folder.find(id_).path)
         version = self.version(id_)
         if version == NEW:
             return np.full(size, IGNORE, np.uint8), NEW
@@ -153,7 +154,7 @@ class LabelStore:
             PromptsegError: the labels do not fit the photo or the classes.
         """
         path = self.path(id_)
-        check_labels(labels, image_size(self._folder.find(id_).path), len(colors), path.name)
+        check_labels(labels, photo_size(self._folder.find(id_).path), len(colors), path.name)
         content = png(label_picture(labels, colors))
         with locked(self._folder.root):
             self.check(id_, expected)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from promptseg.data.formats.folder_files import list_photos
-from promptseg.data.images import jpeg, read_image
+from promptseg.data.images import jpeg
+from promptseg.data.photo_pixels import photo_pixels
 from promptseg.errors import PromptsegError
 from promptseg.files import atomic_path, cache_folder
 
@@ -76,7 +77,7 @@ class PhotoFolder:
         photo = self.find(id_)
         if photo.fault:
             raise PromptsegError(f"{photo.path.name}: {photo.fault}")
-        return read_image(photo.path)
+        return photo_pixels(photo.path)
 
     def thumbnail(self, id_: str) -> bytes:
         """A JPEG of at most `THUMBNAIL` pixels a side, kept in the user's cache until the photo changes.

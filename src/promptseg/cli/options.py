@@ -28,7 +28,7 @@ LearnedTask = Annotated[
 TaskSettings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the task; repeatable.")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of the draw of shots and of the training.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw of shots and of the training.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda (default: cuda where there is one).")]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads to use.")]
 Model = Annotated[str, typer.Option("--model", help="Name of `promptseg models list`, or a model folder.")]

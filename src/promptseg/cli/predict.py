@@ -187,14 +187,14 @@ def segment(
     others = tuple(_place("--negative", value) for value in negative or ())
     from promptseg import load_model
     from promptseg import segment as find
-    from promptseg.data.images import read_image
+    from promptseg.data.photo_pixels import photo_pixels
     from promptseg.files import write_json
     from promptseg.models.capabilities import ObjectPrompt, unknown_names
     from promptseg.reports.outlines import marked_overlay, write_mask
     from promptseg.reports.pictures import write_picture
 
     use_threads(threads)
-    photo = read_image(image)
+    photo = photo_pixels(image)
     frozen = load_model(model, device=device)
     if text is not None and unknown_names(frozen, [text]):
         say(f"{frozen.id} never learned the words {text!r}, they are a guess: point at the object instead")

@@ -104,7 +104,7 @@ def _photos(data: str | None, images: Path | None, count: int) -> "list[Picture]
         PromptsegError: a source without photos.
     """
     from promptseg import load_dataset
-    from promptseg.data.images import read_image
+    from promptseg.data.photo_pixels import photo_pixels
 
     found: list[Picture] = []
     if data is not None:
@@ -115,7 +115,7 @@ def _photos(data: str | None, images: Path | None, count: int) -> "list[Picture]
     if images is not None:
         if not images.exists():
             raise PromptsegError(f"{images}: no such folder; give a folder of photos")
-        found += [read_image(file) for file in list(find_photos([images]).values())[:count]]
+        found += [photo_pixels(file) for file in list(find_photos([images]).values())[:count]]
     return found
 
 

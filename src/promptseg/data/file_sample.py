@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.data.defects import Defect, DefectError
-from promptseg.data.images import image_size, read_image
+from promptseg.data.photo_pixels import photo_pixels, photo_size
 from promptseg.data.sample import ObjectLabels, PanopticLabels
 from promptseg.errors import PromptsegError
 from promptseg.label_space import IGNORE, LabelSpace
@@ -34,7 +34,7 @@ class FileSample:
 
     def image(self) -> NDArray[np.uint8]:
         """The photo, (H, W, 3) uint8 RGB."""
-        return read_image(self.image_path)
+        return photo_pixels(self.image_path)
 
     def semantic(self) -> NDArray[np.uint8]:
         """Class ids, (H, W) uint8, 255 = ignored.
@@ -43,7 +43,7 @@ class FileSample:
             PromptsegError: unreadable, not the photo's size, or an id that is no class.
         """
         labels = self.class_ids()
-        for defect in self.label_defects(labels, image_size(self.image_path)):
+        for defect in self.label_defects(labels, photo_size(self.image_path)):
             raise DefectError(defect.file, defect.reason, defect.mend)
         return labels
 
@@ -91,7 +91,7 @@ class FileSample:
         yield from self._size_defects(labels.shape, size)
 
     def _check_size(self, shape: tuple[int, ...]) -> None:
-        for defect in self._size_defects(shape, image_size(self.image_path)):
+        for defect in self._size_defects(shape, photo_size(self.image_path)):
             raise DefectError(defect.file, f"panoptic labels of {defect.reason}", defect.mend)
 
     def _size_defects(self, shape: tuple[int, ...], size: tuple[int, int]) -> Iterator[Defect]:

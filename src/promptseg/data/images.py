@@ -38,18 +38,16 @@ _LOSSY_MEND = (
 _LOSSLESS = ("PNG", "TIFF", "BMP", "GIF", "PPM")
 
 
-Photo = str | Path | Image.Image | NDArray[np.generic]
-"""A file, a PIL image, or an array: (H, W, 3) or (H, W, 4) uint8, or grey (H, W) of 8 or 16 bits."""
+Picture = Image.Image | NDArray[np.generic]
+"""A PIL image, or an array: (H, W, 3) or (H, W, 4) uint8, or grey (H, W) of 8 or 16 bits."""
 
 
-def photo_pixels(photo: Photo) -> NDArray[np.uint8]:
-    """A photo as (H, W, 3) uint8 RGB, wherever it comes from: turned, scaled and laid over white as a file's.
+def picture_pixels(photo: Picture) -> NDArray[np.uint8]:
+    """A photo in memory as (H, W, 3) uint8 RGB: turned, scaled and laid over white as a file's.
 
     Raises:
         PromptsegError: as `read_image`, or an array of another shape or type.
     """
-    if isinstance(photo, str | Path):
-        return read_image(photo)
     if isinstance(photo, Image.Image):
         with _named("the image", _IMAGE_MEND):
             return _rgb(photo, "the image")

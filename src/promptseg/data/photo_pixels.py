@@ -6,8 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptseg.data.defects import DefectError
-from promptseg.data.images import MAX_PIXELS, Photo, at_most, photo_pixels, resize_image
+from promptseg.data.images import MAX_PIXELS, Picture, at_most, image_size, picture_pixels, read_image, resize_image
 from promptseg.data.rasters import RasterPixels, is_raster
+
+Photo = str | Path | Picture
+"""A file, or a photo in memory."""
 
 
 class ArrayPixels:
@@ -52,8 +55,32 @@ def open_photo(photo: Photo | PhotoPixels, tiled: bool) -> PhotoPixels:
     if isinstance(photo, PhotoPixels):
         return photo
     if isinstance(photo, str | Path) and is_raster(Path(photo)):
-        raster = RasterPixels(Path(photo))
-        if not tiled and raster.size[0] * raster.size[1] > MAX_PIXELS:
-            raise DefectError(photo, f"over {MAX_PIXELS:,} pixels", "label it tile by tile (--tile 1024), or shrink it")
-        return raster
+        return RasterPixels(Path(photo)) if tiled else _small_raster(Path(photo))
     return ArrayPixels(photo_pixels(photo))
+
+
+def photo_pixels(photo: Photo) -> NDArray[np.uint8]:
+    """A photo as (H, W, 3) uint8 RGB, wherever it comes from; bands of a GeoTIFF are taken by their names.
+
+    Raises:
+        PromptsegError: as `read_image`, `RasterPixels` and `picture_pixels`.
+    """
+    if not isinstance(photo, str | Path):
+        return picture_pixels(photo)
+    if not is_raster(Path(photo)):
+        return read_image(photo)
+    raster = _small_raster(Path(photo))
+    return raster.read(slice(0, raster.size[0]), slice(0, raster.size[1]))
+
+
+def photo_size(path: Path) -> tuple[int, int]:
+    """(H, W) of a photo, from the header of its file only; raises as `photo_pixels`."""
+    return _small_raster(path).size if is_raster(path) else image_size(path)
+
+
+def _small_raster(path: Path) -> RasterPixels:
+    """One that can be held in memory."""
+    raster = RasterPixels(path)
+    if raster.size[0] * raster.size[1] > MAX_PIXELS:
+        raise DefectError(path, f"over {MAX_PIXELS:,} pixels", "label it tile by tile (--tile 1024), or shrink it")
+    return raster

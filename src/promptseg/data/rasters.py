@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from promptseg.data.defects import DefectError
 from promptseg.data.images import MAX_PIXELS, at_most, palette
@@ -21,6 +21,8 @@ from promptseg.files import atomic_path
 from promptseg.label_space import Color
 
 SUFFIXES = (".tif", ".tiff")
+_WIDTH, _HEIGHT, _BIG = 256, 257, 43
+"""Tags of the size, and the version that a TIFF of 64-bit places has."""
 _GEO_TAGS = (33550, 33922, 34264)
 """Pixel scale, tie points and transformation of GeoTIFF."""
 _BLOCK = 256
@@ -67,6 +69,7 @@ class RasterPixels:
                 mend = "scale its values to 0..255 (gdal_translate -scale -ot Byte)"
                 raise DefectError(path, f"holds {raster.dtypes[0]} values, where 8 or 16 bits were expected", mend)
             self._bands, self._alpha = _color_bands([color.name for color in raster.colorinterp])
+            self._negative = raster.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
             if raster.colorinterp[0].name == "palette":
                 raise DefectError(path, "holds a palette", "turn it into RGB (gdal_translate -expand rgb)")
 
@@ -92,6 +95,8 @@ class RasterPixels:
                 raise DefectError(self._path, f"cannot be read ({error})", "write it again, or copy it again") from None
         if self._wide:
             values = ((values.astype(np.int32) + 128) // 257).astype(np.uint8)
+        if self._negative:
+            values[: len(self._bands)] = 255 - values[: len(self._bands)]
         colors = values[: len(self._bands)] if len(self._bands) == 3 else np.repeat(values[:1], 3, axis=0)
         picture = np.ascontiguousarray(np.moveaxis(colors, 0, -1))
         if not self._alpha:
@@ -123,15 +128,23 @@ def is_raster(path: Path) -> bool:
     if path.suffix.lower() not in SUFFIXES:
         return False
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a size that is no bomb, or of tags that are not asked for
-            with Image.open(path, formats=("TIFF",)) as picture:
-                tags: Any = getattr(picture, "tag_v2", {})
-                return picture.width * picture.height > MAX_PIXELS or any(tag in tags for tag in _GEO_TAGS)
-    except Image.DecompressionBombError:
-        return True
-    except Exception:  # whoever reads it says what is wrong, or reads what Pillow does not know
+        tags = _first_tags(path)
+        return tags[_WIDTH] * tags[_HEIGHT] > MAX_PIXELS or any(tag in tags for tag in _GEO_TAGS)
+    except Exception:  # whoever reads it says what is wrong
         return False
+
+
+def _first_tags(path: Path) -> Any:
+    """What a TIFF says of its first picture, whatever its pixels are like: Pillow opens few kinds of them."""
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tags that are not asked for
+        header = file.read(8)
+        if header[2] == _BIG:
+            header += file.read(8)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(header)
+        file.seek(tags.next)
+        tags.load(file)
+    return tags
 
 
 def write_raster(

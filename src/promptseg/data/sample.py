@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from promptseg.data.defects import Defect
 from promptseg.label_space import IGNORE, LabelSpace
 
+Box = tuple[slice, slice]
+"""Rows and columns of a part of a picture."""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -58,18 +61,25 @@ class ObjectLabels:
 
     @classmethod
     def overlaid(
-        cls, ground: NDArray[np.int32], segments: Sequence[Segment], masks: Iterable[NDArray[np.bool_]]
+        cls, ground: NDArray[np.int32], segments: Sequence[Segment], masks: Iterable[tuple[Box, NDArray[np.bool_]]]
     ) -> "ObjectLabels":
-        """Segments with a mask (H, W) each, over a map of what holds where none is: 0 or 1."""
+        """Segments over a map (H, W) of what holds where none is: 0 or 1.
+
+        Args:
+            ground: the map.
+            segments: the segments.
+            masks: for each the rows and columns it lies in, and its mask (h, w) there.
+        """
         map_ = ground.copy()
         owners: list[tuple[int, ...]] = [(), ()]
-        for place, mask in enumerate(masks):
-            below = map_[mask]
+        for place, (box, mask) in enumerate(masks):
+            part = map_[box]
+            below = part[mask]
             renumbered = np.zeros(len(owners), np.int32)
             for old in np.flatnonzero(np.bincount(below, minlength=len(owners))).tolist():
                 renumbered[old] = len(owners)
                 owners.append((*owners[old], place))
-            map_[mask] = renumbered[below]
+            part[mask] = renumbered[below]
         covered: list[list[int]] = [[] for _ in segments]
         for region in np.flatnonzero(np.bincount(map_.ravel(), minlength=len(owners))).tolist():
             for place in owners[region]:

@@ -12,6 +12,8 @@ from promptseg.data.tiles import Tile, Tiling, tiles_of
 from promptseg.errors import PromptsegError
 from promptseg.label_space import IGNORE, LabelSpace
 
+_NO_LABEL = "no pixel of the shots is labelled: there is nothing to learn"
+
 
 class _Last:
     """What was last read of a photo: its tiles come one after the other, and it is decoded once for all of them."""
@@ -109,12 +111,25 @@ class Pieces:
             if (labels.read(photo, "semantic")[tile.core] != IGNORE).any()
         ]
         if not found:
-            raise PromptsegError("no pixel of the shots is labelled: there is nothing to learn")
+            raise PromptsegError(_NO_LABEL)
         samples, of_photo = (sample for sample, _ in found), tuple(number for _, number in found)
         return Pieces(tuple(samples), of_photo if len(set(of_photo)) > 1 else tuple(range(len(found))))
 
+    def labelled(self) -> "Pieces":
+        """Those in which a pixel has a label; groups are numbered anew.
+
+        Raises:
+            PromptsegError: there is none.
+        """
+        kept = [i for i, sample in enumerate(self.samples) if (sample.semantic() != IGNORE).any()]
+        if not kept:
+            raise PromptsegError(_NO_LABEL)
+        return self._some(kept)
+
     def without_fold(self, fold: int, folds: int) -> "Pieces":
         """Those of all groups but every `folds`-th, from group `fold` on; groups are numbered anew."""
-        kept = [i for i, group in enumerate(self.groups) if group % folds != fold]
+        return self._some([i for i, group in enumerate(self.groups) if group % folds != fold])
+
+    def _some(self, kept: Sequence[int]) -> "Pieces":
         numbers = {group: number for number, group in enumerate(sorted({self.groups[i] for i in kept}))}
         return Pieces(tuple(self.samples[i] for i in kept), tuple(numbers[self.groups[i]] for i in kept))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from promptseg.checks import check_whole
 from promptseg.data.few_shot import Shots
 from promptseg.data.sample import Sample
 from promptseg.data.tile_samples import Pieces
@@ -68,6 +69,7 @@ def fit(
         KeyboardInterrupt: passed on when the step is finished and the checkpoint is written; a second one at once.
     """
     overrides = settings if steps is None else settings | {"steps": steps}
+    check_whole("seed", seed, 0)
     found = METHODS.find(method)
     resolved = resolve(preset, found, overrides, task)
     resolved = resolved._replace(fit=without_draws(resolved.fit, model, overrides))
@@ -149,10 +151,12 @@ class _Fit:
 
     def solve(self, build: BuildSolver, run: Run, pieces: Pieces) -> tuple[Run, FitRecord]:
         """Run and record with what the method's solver finds in the shots, over the prompts of `run`."""
-        model, seed, count = self.model, self.record.seed, len(pieces.samples)
-        solver = build(model, len(self.defaults.label_space), count, self.resolved.method, seed)
-        answering = [run.prompts] * count
-        if run.parameters and count > 1 < solver.cross_fit:
+        model, seed = self.model, self.record.seed
+        solver = build(model, len(self.defaults.label_space), len(pieces.samples), self.resolved.method, seed)
+        crosses = run.parameters > 0 and solver.cross_fit > 1
+        pieces = pieces.labelled() if crosses else pieces
+        answering = [run.prompts] * len(pieces.samples)
+        if crosses and max(pieces.groups) > 0:
             answering = cross_fitted(pieces, solver.cross_fit, self._trained_anew)
         views = {id(prompts): adapted(model, prompts) for prompts in answering}
         used, cache = [views[id(prompts)] for prompts in answering], self.cache
@@ -174,6 +178,7 @@ def _finished(folder: Path, model: PromptableSegmenter, record: FitRecord) -> Ru
     """The run that `folder` holds, which must be of this model and what `record` asks for."""
     run = load_run(folder)
     run.prompts.check_model(model.id, model.fingerprint)
+    check_record({"model": run.prompts.model_id}, {"model": model.id}, folder)
     check_record(run.record.to_json(), record.request(), folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)  # of a process that was killed at its last moment
     return run

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 
 from promptseg.checks import check_choice
-from promptseg.data.images import Photo
-from promptseg.data.images import photo_pixels as photo_pixels  # programs that call `predict` read photos as it does
-from promptseg.data.photo_pixels import PhotoPixels, open_photo
+from promptseg.data.photo_pixels import Photo, PhotoPixels, open_photo
+from promptseg.data.photo_pixels import photo_pixels as photo_pixels  # programs that call `predict` read photos so
 from promptseg.engine.answers import Answering, at_once, tiling_of
 from promptseg.engine.evaluate import encoding_precision, input_short_side, task_of
 from promptseg.features.features_cache import encode_images
@@ -102,7 +101,7 @@ class Labeller:
         settings = getattr(self.task, "settings", None)
         return {
             "prompts": self.prompts.fingerprint,
-            "model": self.prompts.model_fingerprint,
+            "model": {"id": self._name, "fingerprint": self.prompts.model_fingerprint},
             "classes": list(self.prompts.class_names),
             "short side": input_short_side(self.prompts),
             "precision": self._precision,

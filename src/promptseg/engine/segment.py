@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from promptseg.data.images import Photo, photo_pixels
+from promptseg.data.photo_pixels import Photo, photo_pixels
 from promptseg.data.tiles import tile_around
 from promptseg.errors import PromptsegError
 from promptseg.features.encode import image_tensor

@@ -30,7 +30,7 @@ from promptseg.features.encode import Encoded, encode_samples
 from promptseg.features.features_cache import FeaturesCache
 from promptseg.methods.module import PromptModule
 from promptseg.models.adapted import changes_encoder
-from promptseg.models.base import Prediction, PromptableSegmenter
+from promptseg.models.base import Prediction, PromptableSegmenter, named
 from promptseg.progress import Progress
 from promptseg.prompts import Prompts
 from promptseg.record import FitRecord, FitSettings
@@ -218,7 +218,8 @@ class Trainer:
 
     def _save(self, optimizer: torch.optim.Optimizer, losses: list[float], seconds: float) -> None:
         if self._out is not None and self._workers.is_main:
-            header = {"record": self._record.to_json(), "losses": losses, "seconds": seconds}
+            about = {"model": named(self._model), "record": self._record.to_json()}
+            header = about | {"losses": losses, "seconds": seconds}
             save_checkpoint(self._out / CHECKPOINT, self._module, optimizer, header)
 
     def _restore(self, optimizer: torch.optim.Optimizer) -> tuple[list[float], float]:
@@ -227,6 +228,7 @@ class Trainer:
             return [], 0.0
         path = self._out / CHECKPOINT
         header = read_header(path)
+        check_record(header, {"model": named(self._model)}, path)
         check_record(header.get("record"), self._record.request(), path)
         load_checkpoint(path, self._module, optimizer)
         return list(header["losses"]), float(header["seconds"])

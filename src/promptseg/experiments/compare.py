@@ -23,7 +23,7 @@ from promptseg.features.features_cache import FeaturesCache
 from promptseg.features.memory import PeakMemory
 from promptseg.files import InUseError, locked, write_text
 from promptseg.interrupts import was_asked_to_stop
-from promptseg.models.base import PromptableSegmenter
+from promptseg.models.base import PromptableSegmenter, named
 from promptseg.progress import Progress
 from promptseg.record import FitSettings
 from promptseg.tasks.registry import build_task
@@ -223,7 +223,7 @@ class Comparison:
         """All that the score of a trial depends on."""
         plan, variant = self._plan, self._variants[trial.variant]
         return {
-            "model": self._model.fingerprint,
+            "model": named(self._model),
             "data": trial.data,
             "split": plan.split,
             "method": variant.method,

@@ -168,7 +168,7 @@ class PromptableSegmenter(Protocol):
 
     @property
     def id(self) -> str:
-        """Name in the registry, or the folder it was loaded from."""
+        """Name in the registry, or the folder it was loaded from, with the options that say how it is used."""
 
     @property
     def fingerprint(self) -> str:
@@ -245,3 +245,8 @@ class PromptableSegmenter(Protocol):
 
     def decode_all(self, features: ImageFeatures, prompts: Prompts) -> list[Prediction]:
         """The answers of all heads of a decoder that refines its answer in steps, that of `decode` last."""
+
+
+def named(model: PromptableSegmenter) -> dict[str, str]:
+    """What a record knows a model by: its weights, and its id, as one network may be used in several ways."""
+    return {"id": model.id, "fingerprint": model.fingerprint}

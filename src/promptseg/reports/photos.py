@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from promptseg.data.images import Photo
-from promptseg.data.photo_pixels import PhotoPixels, open_photo
+from promptseg.data.photo_pixels import Photo, PhotoPixels, open_photo
 from promptseg.label_space import LabelSpace
 from promptseg.reports.outlines import drawn
 from promptseg.reports.pictures import write_picture

@@ -277,7 +277,8 @@ def match(class_logits: Tensor, mask_logits: Tensor, target: Segments, weights: 
     cost = -weights.classes * probabilities
     cost = cost + weights.mask * _pairwise_bce(mask_logits, target.masks)
     cost = cost + weights.dice * _pairwise_dice(mask_logits.sigmoid(), target.masks)
-    rows, columns = linear_sum_assignment(cost.double().cpu().numpy())
+    finite = cost.double().nan_to_num(0.0, 1e9, -1e9)  # the loss of what diverged stays what it is, and is told of
+    rows, columns = linear_sum_assignment(finite.cpu().numpy())
     device = class_logits.device
     return Matching(torch.as_tensor(rows, device=device), torch.as_tensor(columns, device=device))
 

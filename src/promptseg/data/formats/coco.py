@@ -14,8 +14,9 @@ from promptseg.data.formats.files import find_root
 from promptseg.data.formats.objects import Outlines, drawn_sample, outline
 from promptseg.data.formats.photos import Photos
 from promptseg.data.formats.splits import SPLIT_OPTIONS, open_own, split_of
-from promptseg.data.images import MAX_PIXELS, image_size
+from promptseg.data.images import MAX_PIXELS
 from promptseg.data.label_space import background_of
+from promptseg.data.photo_pixels import photo_size
 from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset
 from promptseg.files import read_json
@@ -171,7 +172,7 @@ def _draw(
     background: int | None,
 ) -> Outlines:
     """All objects of a photo, at the size that the file says the photo has."""
-    size = image_size(photo)
+    size = photo_size(photo)
     if image.get("height") is not None and image.get("width") is not None:
         # Labels made for another size are told by the sample's check, not stretched.
         size = (field(path, image, "height", int), field(path, image, "width", int))

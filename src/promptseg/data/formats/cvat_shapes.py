@@ -92,11 +92,20 @@ def _ellipse(path: Path, shape: Shape, size: tuple[int, int]) -> NDArray[np.bool
     if min(across, down) <= 0:
         raise DefectError(path, f"{shape.name} has the radii {across:g} and {down:g}", _MEND)
     cosine, sine = _turn(path, shape)
-    rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
+    reach = math.hypot(across * sine, down * cosine), math.hypot(across * cosine, down * sine)
+    window = tuple(_span(at, far, side) for at, far, side in zip((y, x), reach, size, strict=True))
+    rows, columns = np.mgrid[window] + 0.5
     rows, columns = rows - y, columns - x
     along, beside = cosine * columns + sine * rows, cosine * rows - sine * columns
-    inside: NDArray[np.bool_] = (along / across) ** 2 + (beside / down) ** 2 <= 1
+    inside = np.zeros(size, bool)
+    inside[window] = (along / across) ** 2 + (beside / down) ** 2 <= 1
     return inside
+
+
+def _span(middle: float, reach: float, side: int) -> slice:
+    """The pixels of an axis that something around its middle can touch."""
+    first, last = (min(max(math.floor(end), 0), side) for end in (middle - reach, middle + reach + 1))
+    return slice(first, last)
 
 
 def _turn(path: Path, shape: Shape) -> tuple[float, float]:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlencode
 
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample
@@ -106,6 +105,6 @@ def make_dataset(
     warnings: tuple[Defect, ...] = (),
 ) -> Dataset:
     """Put samples together; a split that is not given is empty. Records name the data without their place."""
-    query = f"?{urlencode(spec.options)}" if spec.options else ""
+    query = spec.query
     train, val, test = (Split(splits.get(s, []), f"{name}{query}", s) for s in ("train", "val", "test"))
     return Dataset(f"{name}:{spec.where}{query}", label_space, train, val, test, warnings)

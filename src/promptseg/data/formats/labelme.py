@@ -14,8 +14,9 @@ from promptseg.data.formats.files import find_root, walk_files
 from promptseg.data.formats.objects import Outlines, drawn_sample, outline
 from promptseg.data.formats.photos import Photos
 from promptseg.data.formats.splits import SPLIT_OPTIONS, open_own
-from promptseg.data.images import MAX_PIXELS, image_size
+from promptseg.data.images import MAX_PIXELS
 from promptseg.data.label_space import background_of, classes_of, name_key
+from promptseg.data.photo_pixels import photo_size
 from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset
 from promptseg.files import read_json
@@ -101,7 +102,7 @@ def _photo(photos: Photos, path: Path, content: dict[str, Any]) -> Path:
 def _draw(path: Path, photo: Path, names: tuple[str, ...], background: int | None) -> Outlines:
     """One object for each shape, or for all shapes of one label and `group_id`."""
     content, keys = _content(path), [name_key(name) for name in names]
-    size = _stated_size(path, content) or image_size(photo)
+    size = _stated_size(path, content) or photo_size(photo)
     parts: dict[object, tuple[int, list[list[float]]]] = {}
     for number, shape in enumerate(content["shapes"]):
         label, group = name_key(field(path, shape, "label", str)), shape.get("group_id")

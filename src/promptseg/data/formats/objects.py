@@ -12,12 +12,14 @@ from pycocotools import mask as coco_mask
 
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample
-from promptseg.data.sample import ObjectLabels, PanopticLabels, Segment
+from promptseg.data.sample import Box, ObjectLabels, PanopticLabels, Segment
 from promptseg.label_space import IGNORE, LabelSpace
 
 _MEND = "draw the object again as a polygon or a mask"
 _LONGEST = 2**31
 """No run of a mask can be longer: more than the pixels of any accepted photo."""
+_DIGITS = 7
+"""Of a run of that length, at most, in compressed text: few enough that sums of a photo's runs fit 64 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,25 @@ class Outline:
     runs: dict[str, Any]
     name: str
     level: float = 0
+
+    def mask(self) -> tuple[Box, NDArray[np.bool_]]:
+        """The rows and columns it lies in, and its mask there: a small object does not cost the whole photo."""
+        height, _ = self.runs["size"]
+        lengths = run_lengths(self.runs["counts"])
+        off, on = (lengths[start : len(lengths) // 2 * 2 : 2] for start in (0, 1))
+        ends = (off + on).cumsum()
+        starts, ends = (ends - on)[on > 0], ends[on > 0]
+        if not len(starts):
+            return (slice(0, 0), slice(0, 0)), np.zeros((0, 0), bool)
+        left, right = int(starts[0]) // height, (int(ends[-1]) - 1) // height + 1
+        bounds = height * (right - left) + 1  # runs go down one column after the other
+        steps = np.bincount(starts - left * height, minlength=bounds) - np.bincount(
+            ends - left * height, minlength=bounds
+        )
+        mask = (steps[:-1].cumsum() > 0).reshape(right - left, height).T
+        rows = np.flatnonzero(mask.any(axis=1))
+        across = slice(int(rows[0]), int(rows[-1]) + 1)
+        return (across, slice(left, right)), mask[across]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +83,11 @@ class Outlines:
         ground = np.ones(self.size, np.int32)
         for outline in self.outlines:
             if outline.class_id == IGNORE:
-                ground[coco_mask.decode(outline.runs) > 0] = 0
+                box, mask = outline.mask()
+                ground[box][mask] = 0
         kept = [i for i, outline in enumerate(self.outlines) if outline.class_id != IGNORE]
         segments = [Segment(i + 1, self.outlines[i].class_id, self.outlines[i].is_crowd) for i in kept]
-        masks = (coco_mask.decode(self.outlines[i].runs).astype(bool) for i in kept)
-        return ObjectLabels.overlaid(ground, segments, masks)
+        return ObjectLabels.overlaid(ground, segments, (self.outlines[i].mask() for i in kept))
 
     def panoptic(self) -> PanopticLabels:
         """One map: crowds lie lowest, then goes the level, then smaller over larger, and of two alike the later on top.
@@ -77,8 +98,9 @@ class Outlines:
         ground = len(self.outlines) + 1
         map_ = np.full(self.size, 0 if self.background is None else ground, np.int32)
         for i in self._bottom_up():
-            map_[coco_mask.decode(self.outlines[i].runs) > 0] = i + 1 if self.outlines[i].class_id != IGNORE else 0
-        seen = np.flatnonzero(np.bincount(map_.ravel(), minlength=2))
+            box, mask = self.outlines[i].mask()
+            map_[box][mask] = i + 1 if self.outlines[i].class_id != IGNORE else 0
+        seen = set(np.flatnonzero(np.bincount(map_.ravel(), minlength=2)).tolist())
         found = [Segment(i, o.class_id, o.is_crowd) for i, o in enumerate(self.outlines, 1) if i in seen]
         if self.background is not None and ground in seen:
             found.append(Segment(ground, self.background))
@@ -86,20 +108,23 @@ class Outlines:
 
     def oddities(self, path: Path) -> Iterator[Defect]:
         """What is probably not meant: objects without a pixel, drawn twice, or hidden where a pixel has one owner."""
-        empty = [o.name for o in self.outlines if not coco_mask.area(o.runs)]
+        names = [o.name for o in self.outlines]
+        empty = {i for i, o in enumerate(self.outlines) if not coco_mask.area(o.runs)}
         if empty:
-            yield _odd(path, f"{_listed(empty)} without a pixel", "remove it, or draw it again")
-        first: dict[bytes, str] = {}
-        drawn = [(o.name, first.setdefault(o.runs["counts"], o.name)) for o in self.outlines if o.name not in empty]
-        twins = [f"{one} and {other}" for other, one in drawn if one != other]
+            yield _odd(
+                path, f"{_listed([names[i] for i in sorted(empty)])} without a pixel", "remove it, or draw it again"
+            )
+        first: dict[bytes, int] = {}
+        drawn = [(i, first.setdefault(o.runs["counts"], i)) for i, o in enumerate(self.outlines) if i not in empty]
+        twins = [f"{names[one]} and {names[other]}" for other, one in drawn if one != other]
         if twins:
             mend = "remove one of each if it was drawn or exported twice; each counts as an object"
             yield _odd(path, f"{_listed(twins)} have the same outline", mend)
         shown = {segment.id for segment in self.panoptic().segments}
         hidden = [
             o.name
-            for i, o in enumerate(self.outlines, 1)
-            if o.class_id != IGNORE and i not in shown and o.name not in empty
+            for i, o in enumerate(self.outlines)
+            if o.class_id != IGNORE and i + 1 not in shown and i not in empty
         ]
         if hidden and not twins:
             mend = "nothing to do for the task instance; semantic and panoptic paint smaller objects over larger ones"
@@ -195,15 +220,14 @@ def _is_polygon(points: object, longest: int) -> bool:
 
 
 def _lengths(path: Path, counts: object, name: str) -> list[int]:
-    """Lengths of the runs, off and on in turn, from a list or from COCO's compressed text.
-
-    The text holds 6 bits a character from "0" on: 5 of the number, the lowest first, and one that says that more
-    follow. From the fourth on, a number is the difference to the last but one.
-    """
+    """Lengths of the runs, off and on in turn, from a list or from COCO's compressed text."""
     if isinstance(counts, list):
         lengths = counts
     elif isinstance(counts, str | bytes):
-        lengths = _uncompressed(path, counts.encode("utf-8", "replace") if isinstance(counts, str) else counts, name)
+        try:
+            lengths = run_lengths(counts.encode("utf-8", "replace") if isinstance(counts, str) else counts).tolist()
+        except ValueError as error:
+            raise _broken(path, name, str(error)) from None
     else:
         raise _broken(path, name, f"counts is {type(counts).__name__}, where a list or text was expected")
     if not all(type(length) is int and 0 <= length < _LONGEST for length in lengths):
@@ -211,23 +235,32 @@ def _lengths(path: Path, counts: object, name: str) -> list[int]:
     return lengths
 
 
-def _uncompressed(path: Path, text: bytes, name: str) -> list[int]:
-    lengths: list[int] = []
-    value = shift = 0
-    for byte in text:
-        digit = byte - 48
-        if not 0 <= digit < 64 or shift > 60:
-            raise _broken(path, name, f"{chr(byte)!r} is no part of compressed run lengths")
-        value |= (digit & 31) << shift
-        shift += 5
-        if digit & 32:
-            continue
-        value -= (digit & 16) << shift - 4  # the sign
-        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-        value = shift = 0
-    if shift:
-        raise _broken(path, name, "the text ends within a number")
-    return lengths
+def run_lengths(text: bytes) -> NDArray[np.int64]:
+    """Lengths of the runs, off and on in turn, of COCO's compressed text.
+
+    The text holds 6 bits a character from "0" on: 5 of the number, the lowest first, and one that says that more
+    follow. From the fourth on, a number is the difference to the last but one.
+
+    Raises:
+        ValueError: it holds something else; the message says what.
+    """
+    digits = np.frombuffer(text, np.uint8).astype(np.int64) - ord("0")
+    if not len(digits):
+        return digits
+    last = digits & 32 == 0
+    starts = np.flatnonzero(np.concatenate(([True], last[:-1])))
+    counts = np.diff(np.append(starts, len(digits)))
+    bad = np.flatnonzero((digits < 0) | (digits > 63) | (np.repeat(counts, counts) > _DIGITS))
+    if len(bad):
+        raise ValueError(f"{chr(text[bad[0]])!r} is no part of compressed run lengths")
+    if not last[-1]:
+        raise ValueError("the text ends within a number")
+    shifts = 5 * (np.arange(len(digits)) - np.repeat(starts, counts))
+    values = np.add.reduceat((digits & 31) << shifts, starts)
+    values -= np.where(digits[last] & 16, 32 << shifts[last], 0)  # the sign
+    for first in (1, 2):
+        values[first::2] = values[first::2].cumsum()
+    return values
 
 
 def _broken(path: Path, name: str, reason: str) -> DefectError:

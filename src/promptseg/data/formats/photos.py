@@ -127,13 +127,13 @@ def _key(part: str) -> str:
 
 def matched(names: Iterable[str], known: Collection[str]) -> dict[str, str]:
     """Which of the known ids each name means: itself, else the one in another Unicode form or with other separators."""
-    by_key: dict[str, list[str]] = defaultdict(list)
-    for id_ in known:
+    ids, by_key = set(known), defaultdict(list)
+    for id_ in ids:
         by_key[unicodedata.normalize("NFC", id_)].append(id_)
     found = {}
     for name in names:
         alike = by_key.get(unicodedata.normalize("NFC", name.replace("\\", "/")), [])
-        if name in known:
+        if name in ids:
             found[name] = name
         elif len(alike) == 1:
             found[name] = alike[0]

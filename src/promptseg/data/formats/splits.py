@@ -6,7 +6,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlencode
 
 from promptseg.data.defects import Defect, DefectError
 from promptseg.data.file_sample import FileSample
@@ -75,7 +74,7 @@ def open_own(
     train, val, test = (
         Split([samples[i] for i in chosen.ids.get(s, ())], label_space.name, spec.options.get(s, s)) for s in SPLITS
     )
-    text = f"{name}:{spec.where}" + (f"?{urlencode(spec.options)}" if spec.options else "")
+    text = f"{name}:{spec.where}{spec.query}"
     dataset = Dataset(text, label_space, train, val, test, (*warnings, *chosen.warnings))
     if chosen.defects:
         raise DatasetError(chosen.defects, dataset)
@@ -208,6 +207,8 @@ def _refuse_overlaps(root: Path, chosen: Chosen) -> None:
 
 
 def _hold_out(spec: Spec, split: str, share: float, chosen: Chosen) -> None:
+    if not chosen.ids.get("train"):
+        raise PromptsegError(f"{spec.text}: {split}={share:.0%} is a part of train, which has no photos; name its list")
     if chosen.ids.get(split):
         raise PromptsegError(f"{spec.text}: there are photos for {split} already; leave out {split}={share:.0%}")
     seed, train = spec.options.get("seed", "0"), chosen.ids["train"]

@@ -13,8 +13,9 @@ from promptseg.data.formats.files import find_root, walk_files
 from promptseg.data.formats.objects import Outline, Outlines, drawn_sample, outline
 from promptseg.data.formats.photos import unlabelled
 from promptseg.data.formats.splits import SPLIT_OPTIONS, open_own
-from promptseg.data.images import IMAGE_SUFFIXES, image_size
+from promptseg.data.images import IMAGE_SUFFIXES
 from promptseg.data.label_space import background_of, classes_of
+from promptseg.data.photo_pixels import photo_size
 from promptseg.data.registry import DataFormat
 from promptseg.data.sample import Dataset
 from promptseg.label_space import MAX_CLASSES, LabelSpace
@@ -41,19 +42,19 @@ def load_yolo(spec: Spec) -> Dataset:
         raise DefectError(root, "has no data.yaml", "write one with the names of the classes: names: [road, car]")
     label_space, background, said = background_of(root, spec, _classes(path))
     samples: dict[str, FileSample] = {}
-    left = []
+    left: dict[str, None] = {}
     for id_, photo, labels in _pairs(root):
         if id_ in samples or id_ in left:
             raise DefectError(photo, f"has the name {id_}, as another photo", "rename or remove one of them")
         if not labels.is_file():
-            left.append(id_)
+            left[id_] = None
             continue
         draw = partial(_draw, labels, photo, len(label_space), background)
         samples[id_] = drawn_sample(id_, label_space, photo, labels, draw)
     if not samples:
         raise DefectError(root, f"none of {len(left)} photos in images has a file in labels", "export both together")
-    said += unlabelled(root, left, len(left) + len(samples))
-    return open_own("yolo", root, spec, samples, label_space, said, aside=left)
+    said += unlabelled(root, list(left), len(left) + len(samples))
+    return open_own("yolo", root, spec, samples, label_space, said, aside=list(left))
 
 
 def _classes(path: Path) -> LabelSpace:
@@ -82,7 +83,7 @@ def _pairs(root: Path) -> Iterator[tuple[str, Path, Path]]:
 
 
 def _draw(path: Path, photo: Path, classes: int, background: int | None) -> Outlines:
-    size, outlines = image_size(photo), []
+    size, outlines = photo_size(photo), []
     for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").splitlines(), 1):
         if line.strip():
             outlines.append(_outline(path, f"line {number}", line.split(), size, classes))

@@ -83,10 +83,11 @@ def choose(problem: PixelProblem, shots: Tensor, seed: int, trusts: tuple[float 
 
     Args:
         problem: all samples.
-        shots: (n,) int64, the photo of each sample, from 0.
+        shots: (n,) int64, the photo of each sample.
         seed: of folds, samples and resampling.
         trusts: the kinds of trust to choose from, that for the comparison of ridges first.
     """
+    shots = shots.unique(return_inverse=True)[1]  # a shot without a label has no sample
     count = int(shots.max()) + 1
     if count == 1:
         alone = Recipe(RIDGE_ALONE, trust=trusts[0])

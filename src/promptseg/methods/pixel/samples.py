@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from promptseg.errors import PromptsegError
 from promptseg.label_space import IGNORE
 from promptseg.models.base import Prediction, Size
 from promptseg.seeds import generator_at
@@ -91,7 +92,13 @@ class PixelSampler:
         self._keep(features, found.to(features.device), answers, weights.to(features), photo.to(features.device))
 
     def samples(self) -> PixelSamples:
-        """All that were taken."""
+        """All that were taken.
+
+        Raises:
+            PromptsegError: there is none.
+        """
+        if not self._taken:
+            raise PromptsegError("no pixel of the shots is labelled at training size: there is nothing to learn")
         return PixelSamples(*(column[: self._taken] for column in self._columns))
 
     def _keep(self, *values: Tensor) -> None:

@@ -81,7 +81,8 @@ class Prototypes(PixelPrompts):
 class PrototypesAndText(PixelPrompts):
     """The model's own answer, which comes from texts, times e to the class means' scores times one learned scalar.
 
-    The scalar has the least cross-entropy on held-out shots, with class means of the others; that is convex.
+    The scalar has the least cross-entropy on held-out shots, with class means of the others; that is convex. It is 1
+    where a single shot leaves nothing to hold out.
     """
 
     _settings: PrototypeSettings
@@ -95,7 +96,9 @@ class PrototypesAndText(PixelPrompts):
         return Solved(kinds, embeddings.numel() + bias.numel() + 1, {"prototype_scale": scale}, ())
 
     def _scale(self, samples: PixelSamples) -> float:
-        scores, answers, labels, weights = (torch.cat(parts) for parts in zip(*self._held_out(samples), strict=True))
+        if not (found := self._held_out(samples)):  # a single shot
+            return 1.0
+        scores, answers, labels, weights = (torch.cat(parts) for parts in zip(*found, strict=True))
 
         def loss(scale: float) -> float:
             entropy = functional.cross_entropy(answers + scale * scores, labels, reduction="none")
@@ -106,7 +109,8 @@ class PrototypesAndText(PixelPrompts):
     def _held_out(self, samples: PixelSamples) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Of each fold: scores (n, C) by the means of the other shots, log of own answers, labels and weights."""
         found, samples = [], samples.at(compared(samples.shots, self._seed))
-        for others, rows in folds(samples.shots, int(samples.shots.max()) + 1, self._seed):
+        shots = samples.shots.unique(return_inverse=True)[1]
+        for others, rows in folds(shots, int(shots.max()) + 1, self._seed):
             embeddings, bias = class_means(samples.at(others), self._classes, self._settings)
             scores = samples.features[rows] @ embeddings.mT + bias[:, 0]
             found.append((scores, (samples.answers[rows] + FLOOR).log(), samples.labels[rows], samples.weights[rows]))
