@@ -73,6 +73,25 @@ def test_nothing_is_learned_from_a_proposal_before_it_is_confirmed(alive):
     assert after["knowledge"] == before["knowledge"]
 
 
+def test_strokes_are_learned_from_before_and_after_a_proposal_is_poured_in(alive, truth):
+    _, client = alive
+    strokes = np.where(np.arange(SIZE[0])[:, None] % 8 == 0, truth[4], np.uint8(255))
+    version = put_labels(client, "04", strokes, version_of(client, "04")).json()["version"]
+    learned = wait_for(client, lambda status: not status["busy"])
+    filled = np.where(strokes == 255, 0, strokes).astype(np.uint8)
+    version = put_labels(client, "04", filled, version, poured=True).json()["version"]
+    poured = wait_for(client, lambda status: not status["busy"])
+    assert poured["learned_from"] == learned["learned_from"] and poured["knowledge"] == learned["knowledge"]
+    for learned_from in (learned["learned_from"], learned["learned_from"] - 1):  # the strokes alone, then none
+        version = client.post("/api/undo?photo=04", headers={"If-Match": version}).json()["version"]
+        wait_for(client, lambda status, count=learned_from: status["learned_from"] == count and not status["busy"])
+
+
+def test_a_picture_of_one_place_looks_like_something_too(alive):
+    session, _ = alive
+    assert np.isfinite(session.loop.learner.summary(np.zeros((16, 16, 3), np.uint8))).all()
+
+
 @pytest.mark.parametrize("source_name", ["learned", "zero-shot"])
 @pytest.mark.parametrize("only", [None, 1])
 def test_overlays_are_pictures(alive, source_name, only):

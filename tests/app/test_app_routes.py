@@ -303,3 +303,20 @@ def test_a_list_of_confirmed_photos_that_is_no_text_is_refused_in_a_line(idle, r
     (root / "splits").mkdir()
     (root / "splits/confirmed.txt").write_bytes(b"\xff\xfe0\n")
     assert "confirmed.txt: not UTF-8 text" in told(idle.get("/api/folder"), 422)
+
+
+@pytest.mark.parametrize("others", ['prefs={"a": 1}', "flag", "lang=en us", "name=caf\xe9", ""])
+def test_cookies_of_other_servers_keep_nobody_out(root, others):
+    client = guarded(root)
+    given = client.get("/", params={"token": TOKEN}).headers["set-cookie"].partition(";")[0]
+    client.cookies.clear()
+    cookie = f"{others}; {given}".encode("latin-1")
+    assert client.get("/", headers=[(b"cookie", cookie)]).status_code == 200
+    assert client.get("/", headers=[(b"cookie", others.encode("latin-1"))]).status_code == 401
+
+
+def test_labels_that_are_undone_to_nothing_are_not_confirmed(root, idle):
+    version = put_labels(idle, "00", np.zeros(SIZE, np.uint8), "new").json()["version"]
+    idle.post("/api/confirm?photo=00", headers={"If-Match": version})
+    assert idle.post("/api/undo?photo=00", headers={"If-Match": version}).status_code == 200
+    assert (root / "splits/confirmed.txt").read_text() == ""

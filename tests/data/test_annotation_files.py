@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import trees
 from own_files import SHAPE, annotation, box, coco, ids, one_photo, said
+from pycocotools import mask as coco_mask
 from tiny import tiny_segmenter
 
 from promptseg import PromptsegError, draw_shots, fit, load_dataset
+from promptseg.data.formats.objects import Outline, mask_outline, run_lengths
 from promptseg.data.label_space import name_key
 from promptseg.tasks.registry import build_task
 
@@ -55,6 +57,7 @@ HELD_AGAINST = [
     ([annotation(1), annotation(2, image=7)], "has 1 annotations of images that it does not list, first of"),
     ([annotation(1, iscrowd="maybe")], "an entry has the iscrowd 'maybe'"),
     ([annotation(1), annotation(2)], "object 1 of a.png and object 2 of a.png have the same outline"),
+    ([annotation(1), annotation(1)], "object 1 of a.png and object 1 of a.png have the same outline"),
     ([annotation(1, segmentation=box(3, 3, 3, 3))], "object 1 of a.png without a pixel"),
     ([annotation(1, iscrowd=1)], "all 1 objects of the class 'car' are crowds"),
     ([annotation(1, segmentation=box(0, 0, 9, 9)), *HIDING], "object 1 of a.png hidden by others"),
@@ -64,6 +67,32 @@ HELD_AGAINST = [
 @pytest.mark.parametrize(("annotations", "line"), HELD_AGAINST)
 def test_what_does_not_fit_is_told(tmp_path, annotations, line):
     assert any(line in told for told in said(one_photo(tmp_path, annotations)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.4, 0.9, 1.0])
+def test_run_lengths_and_the_mask_in_its_box_are_those_of_cocos_own_tools(share):
+    random = np.random.default_rng(int(100 * share))
+    for height, width in random.integers(1, 40, (200, 2)).tolist():
+        mask = random.random((height, width)) < share
+        one = mask_outline(0, mask, "x")
+        box_, inside = one.mask()
+        whole = np.zeros_like(mask)
+        whole[box_] = inside
+        assert np.array_equal(whole, mask)
+        assert not inside.size or all(edge.any() for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1]))
+
+
+@pytest.mark.parametrize(
+    "counts", [[4], [0, 4], [0, 0, 0, 3, 1], [2, 0, 1, 1], [1, 1, 0, 2], [0, 2**20, 2**21, 5, 2**22]]
+)
+def test_runs_of_no_length_are_runs(counts):
+    size = [1, sum(counts)]
+    runs = coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
+    assert run_lengths(runs["counts"]).tolist() == counts
+    box_, inside = Outline(0, False, runs, "x").mask()
+    whole = np.zeros(size, bool)
+    whole[box_] = inside
+    assert np.array_equal(whole, coco_mask.decode(runs).astype(bool))
 
 
 @pytest.mark.parametrize(("image", "given"), [(1, "1"), ("1", 1), (1, 1.0), ("x", "x"), (1, " 1 ")])

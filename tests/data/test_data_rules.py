@@ -84,6 +84,8 @@ def test_a_part_is_held_out_by_a_seed(tmp_path):
         len(one["30%"]) == 3 and sorted(one["train"] + one["30%"]) == list("abcdefghij") and one["30%"] != other["30%"]
     )
     assert ids(load_dataset(f"{spec}?val=30%")) == one  # seed 0, and the same every time
+    with pytest.raises(PromptsegError, match="^[^\n]*val=30% is a part of train, which has no photos; name its list$"):
+        load_dataset(f"{spec}?test=all&val=30%")
     trees.write(tmp_path / "splits/val.txt", "b")
     with pytest.raises(PromptsegError, match="there are photos for val already"):
         load_dataset(f"{spec}?val=30%")

@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import numpy as np
 import pytest
@@ -98,6 +98,11 @@ def test_options_name_lists_and_leave_other_splits_empty(root):
     assert ids(data.train) == ["b", "deep/er/c"] and len(data.val) == len(data.test) == 0
     assert data.train.name == "night" and data.spec == f"folder:{root}?train=night"
     assert ids(load_dataset(f"{root}?test=night").test) == ["b", "deep/er/c"]
+    for name in ("day+night", "50 % & more"):
+        (root / f"splits/{name}.txt").write_text("b\n")
+        data = load_dataset(f"{root}?test={quote(name, safe='+ ')}")
+        assert ids(data.test) == ["b"]
+        assert ids(load_dataset(data.spec).test) == ["b"]
 
 
 def test_lists_may_have_blank_lines_windows_ends_and_a_mark(root):

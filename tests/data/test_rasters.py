@@ -13,6 +13,7 @@ import promptseg
 from promptseg.cli.main import run
 from promptseg.data import images, photo_maps, photo_pixels
 from promptseg.data import rasters as raster_files
+from promptseg.data.file_sample import FileSample
 from promptseg.data.images import read_image
 from promptseg.data.photo_pixels import ArrayPixels, open_photo
 from promptseg.data.rasters import Georeference, RasterPixels, is_raster, write_raster
@@ -73,6 +74,26 @@ def test_sixteen_bits_and_further_bands(tmp_path):
     floats = write(tmp_path / "height.tif", PHOTO[..., 0].astype(np.float32), **PLACE)
     with pytest.raises(PromptsegError, match="float32 values"):
         RasterPixels(floats)
+
+
+def test_whoever_reads_a_geotiff_sees_the_same_of_it(tmp_path):
+    """Bands by their names and in any number, 16 bits, white as zero: for `predict` and for what is learned from."""
+    named = {"photometric": "MINISBLACK"}
+    blue_first = write(tmp_path / "blue.tif", PHOTO[..., ::-1], **named, **PLACE)
+    with rasterio.open(blue_first, "r+") as raster:
+        raster.colorinterp = [rasterio.enums.ColorInterp[name] for name in ("blue", "green", "red")]
+    files = {
+        blue_first: PHOTO,
+        write(tmp_path / "five.tif", np.concatenate((PHOTO, PHOTO[..., :2]), 2), **named, **PLACE): PHOTO,
+        write(tmp_path / "deep.tif", PHOTO.astype(np.uint16) * 257, **named, **PLACE): PHOTO,
+        write(tmp_path / "big.tif", np.concatenate((PHOTO, PHOTO[..., :2]), 2), BIGTIFF="YES", **named, **PLACE): PHOTO,
+        write(tmp_path / "white.tif", 255 - PHOTO[..., 0], photometric="MINISWHITE", **PLACE): PHOTO[..., [0, 0, 0]],
+    }
+    for path, expected in files.items():
+        sample = FileSample("a", SPACE, path, tmp_path / "labels.png", lambda _: np.zeros((96, 160), np.uint8))
+        assert np.array_equal(sample.image(), expected), path.name
+        assert np.array_equal(open_photo(path, tiled=False).read(slice(0, 96), slice(0, 160)), expected), path.name
+        assert photo_pixels.photo_size(path) == sample.semantic().shape == (96, 160)
 
 
 def test_what_is_no_raster_is_read_by_pillow(tmp_path):

@@ -167,6 +167,8 @@ def test_ctrl_c_leaves_a_run_that_resumes_to_the_same_prompts(tmp_path: Path, mo
         promptseg.fit(model, SHAPES, "ssprompt", out=tmp_path / "cut", progress=False, **FEW)
     with pytest.raises(PromptsegError, match="belongs to a run with other seed"):
         promptseg.fit(model, SHAPES, "ssprompt", seed=5, out=tmp_path / "cut", resume=True, progress=False, **FEW)
+    with pytest.raises(PromptsegError, match="belongs to a run with other model"):
+        promptseg.fit(tiny_segmenter(1), SHAPES, "ssprompt", out=tmp_path / "cut", resume=True, progress=False, **FEW)
     resumed = promptseg.fit(model, SHAPES, "ssprompt", out=tmp_path / "cut", resume=True, progress=False, **FEW)
     assert same(whole.prompts, resumed.prompts)
     assert resumed.losses == whole.losses
@@ -246,9 +248,26 @@ def test_a_finished_run_is_kept_and_read_back(tmp_path: Path, model: SeemSegment
     assert sorted(p.name for p in tmp_path.iterdir()) == ["prompts", "run.json"]
     assert same(first.prompts, again.prompts)
     assert same(first.prompts, promptseg.Prompts.load(tmp_path / "prompts"))
+    used_otherwise = SeemSegmenter(model.network, model.tokenizer, f"{model.id}?maps=decoder", maps="decoder")
+    with pytest.raises(PromptsegError, match="belongs to a run with other model"):
+        promptseg.fit(used_otherwise, SHAPES, "ssprompt", out=tmp_path, resume=True, progress=False, **FEW)
     content = json.loads((tmp_path / "run.json").read_text())
     assert content["record"]["settings"]["steps"] == 6
     assert content["record"]["draw"]["ids"] == [sample.id for sample in SHAPES]
+
+
+@pytest.mark.parametrize("method", ["zero-shot", "pixprompt", "ssprompt"])
+def test_a_seed_below_zero_is_refused_at_once(model: SeemSegmenter, method: str) -> None:
+    with pytest.raises(PromptsegError, match="^seed is -1: give a whole number of at least 0$"):
+        promptseg.fit(model, SHAPES, method, seed=-1, progress=False)
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
+def test_a_rate_that_is_too_high_is_told_for_every_task(model: SeemSegmenter, task: str) -> None:
+    shots = promptseg.load_dataset("streets:fog?train=2&val=1&size=64x32").train
+    wild = {"steps": 5, "batch_size": 2, "rate": 1e20, "progress": False}
+    with pytest.raises(PromptsegError, match="^the loss is nan: lower the learning rate"):
+        promptseg.fit(model, shots, "ssprompt", task, **wild)
 
 
 def test_a_checkpoint_is_written_without_running_the_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -289,6 +289,17 @@ def test_the_command_takes_several_data_sets_and_shots_and_says_what_was_drawn(
     assert "give each data set once" in capsys.readouterr().err
 
 
+def test_a_model_used_in_another_way_is_another_model(
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    command += ["--out", str(tmp_path / "out"), "--methods", "pixprompt"]
+    assert run(command) == run(command) == 0
+    assert "2 trials, 2 finished before" in capsys.readouterr().err
+    command[2] += "?maps=decoder"
+    assert run(command) == 2
+    assert "belongs to a run with other model; choose another folder" in capsys.readouterr().err
+
+
 def test_the_command_ends_with_2_if_a_cell_failed(
     tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture
 ) -> None:

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
-from shapes import SHAPES, SPACE
+from shapes import SHAPES, SPACE, ShapeSample
 from tiny import VERSIONS, tiny_folder, tiny_segmenter
 from tiny_sams import sam_spec
 
@@ -169,6 +169,24 @@ def test_its_program_labels_photos_without_pytorch(exported, tmp_path):
     assert_labels_photos(exported, promptseg.load_model(prompts.model_id, device="cpu"), prompts, tmp_path)
     assert "same class 100.000 %" in program(exported, "--check")
     assert [c["name"] for c in json.loads((exported / "about.json").read_text())["classes"]] == list(SPACE.names)
+
+
+def test_its_program_reads_deep_and_transparent_photos_as_predict_does(exported, tmp_path):
+    prompts = promptseg.Prompts.load(exported.parent / "run/prompts")
+    model = promptseg.load_model(prompts.model_id, device="cpu")
+    photo = ShapeSample(3, 64, 96).image()
+    alpha = np.where(np.arange(96) < 48, 255, 0).astype(np.uint8) * np.ones((64, 1), np.uint8)
+    Image.fromarray(photo[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    Image.fromarray(np.dstack((photo, alpha))).save(tmp_path / "clear.png")
+    for name in ("deep", "clear"):
+        program(exported, str(tmp_path / "out"), str(tmp_path / f"{name}.png"))
+        found = np.asarray(Image.open(tmp_path / f"out/{name}.png"))
+        assert (found == promptseg.predict(model, prompts, tmp_path / f"{name}.png", "semantic")).mean() > 0.97
+    twins = [str(tmp_path / "deep.png"), str(tmp_path / "other/deep.jpg")]
+    done = subprocess.run(
+        [sys.executable, exported / "run.py", tmp_path / "twice", *twins], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "two photos have the same name" in done.stderr and not (tmp_path / "twice").exists()
 
 
 def test_what_cannot_be_exported_is_said(exported, tmp_path):

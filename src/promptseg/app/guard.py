@@ -1,11 +1,11 @@
 """Who may talk to the page: who has the token of this run, which stops other users of the machine."""
 
 from collections.abc import Collection
-from http.cookies import SimpleCookie
 from typing import ClassVar
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Scope
 
@@ -50,8 +50,8 @@ class PageGuard(Guard):
             response = RedirectResponse("/", 303)
             response.set_cookie(name, self._token, httponly=True, samesite="strict")
             return response
-        cookie = SimpleCookie(headers.get("cookie", "")).get(name)
-        if cookie is None or not is_token(cookie.value, self._token):
+        # Other servers of this machine set cookies too, some of which Python's own reader stops at.
+        if not is_token(cookie_parser(headers.get("cookie", "")).get(name, ""), self._token):
             words = "open the address with its token that promptseg app printed in the terminal"
             return PlainTextResponse(words, 401) if scope["path"] == "/" else refused(401, words)
         return None if safe else refused_body(headers, LARGEST_BODY)

@@ -118,9 +118,11 @@ class LabelStore:
         """Where the labels of a photo lie, or will.
 
         Raises:
-            PromptsegError: an unknown photo, or a link that leads out of the folder.
+            PromptsegError: an unknown photo, one that cannot be used, or a link that leads out of the folder.
         """
-        self._folder.find(id_)
+        photo = self._folder.find(id_)
+        if photo.fault:
+            raise PromptsegError(f"{photo.path.name}: {photo.fault}")
         return self._folder.inside(self._folder.root / "labels" / f"{id_}.png")
 
     def labelled(self) -> set[str]:
@@ -145,6 +147,24 @@ class LabelStore:
         labels = read_labels(path)
         check_labels(labels, size, classes, path.name)
         return labels, version
+
+    def at(self, id_: str, version: str, classes: int) -> NDArray[np.uint8]:
+        """Labels (H, W) uint8 of the present version, or of one that the steps hold; raises as `read`."""
+        labels, present = self.read(id_, classes)
+        if version == present:
+            return labels
+        labels = read_labels(self._copy(id_, version))
+        check_labels(labels, photo_size(self._folder.find(id_).path), classes, version)
+        return labels
+
+    def before(self, id_: str, version: str) -> str | None:
+        """The step before a version that the present one came from; none where it did not come from that."""
+        steps = self.steps(id_)
+        line = steps.versions[: steps.at + 1]
+        if version not in line:
+            return None
+        place = len(line) - 1 - line[::-1].index(version)
+        return line[place - 1] if place else NEW
 
     def write(self, id_: str, labels: NDArray[np.uint8], expected: str, colors: tuple[Color, ...]) -> str:
         """Save labels (H, W) in place of the version `expected`; returns the new version.

@@ -96,7 +96,7 @@ class Learner:
     def summary(self, photo: Photo) -> NDArray[np.float32]:
         """What the photo looks like to the model: mean and deviation of each channel of its dense maps, (2 D,)."""
         flat = [one[0].flatten(1) for one in self._maps.dense_maps(self._features(photo))]
-        return torch.cat([part for one in flat for part in (one.mean(1), one.std(1))]).cpu().numpy()
+        return torch.cat([part for one in flat for part in (one.mean(1), one.std(1, correction=0))]).cpu().numpy()
 
     def maps(self, photo: Photo) -> Tensor:
         """The finest dense map of the photo, (D, h, w) float32 on the CPU."""

@@ -272,16 +272,21 @@ class Loop:
         confirmed, records = set(self.records.confirmed()), self.records.all()
         shots = []
         for id_ in self.folder.photos:
-            poured = id_ in records and records[id_].poured is not None
             try:
-                if (poured and id_ not in confirmed) or self.labels.version(id_) == NEW:
+                version = self._drawn(id_, None if id_ in confirmed or id_ not in records else records[id_].poured)
+                if version == NEW:
                     continue
-                labels, version = self.labels.read(id_, len(space))
+                labels = self.labels.at(id_, version, len(space))
                 if (labels != IGNORE).any():
                     shots.append(LabelledPhoto(id_, space, self.folder.read(id_), labels, version))
             except PromptsegError as error:
                 self._fault(id_, error)
         return shots
+
+    def _drawn(self, id_: str, poured: str | None) -> str:
+        """The version of labels that a person drew: where a proposal is poured into them, the one before."""
+        before = None if poured is None else self.labels.before(id_, poured)
+        return self.labels.version(id_) if before is None else before
 
     def _hold(self, shots: list[LabelledPhoto], known: Knowledge | None, zero_shot: "Prompts") -> None:
         """Keep what is predicted of photos of which nothing was learned yet: the score's test before train."""

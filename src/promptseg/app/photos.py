@@ -18,6 +18,9 @@ THUMBNAIL = 256
 """Longest side of the small pictures, pixels."""
 
 
+_NAME = "its name cannot stand in a list of photos; rename it without a blank at an end, a line break or broken letters"
+
+
 class UnknownPhotoError(PromptsegError):
     """A photo that the folder does not list."""
 
@@ -52,7 +55,11 @@ class PhotoFolder:
         """List the photos again; no file is opened."""
         files = list_photos(self.root)
         faults = {Path(defect.file): f"{defect.reason}; {defect.mend}" for defect in files.defects}
-        found = {id_: PhotoFile(id_, path, self._outside(path)) for id_, path in files.images.items()}
+        found = {}
+        for id_, path in files.images.items():
+            shown = id_.encode("utf-8", "backslashreplace").decode()  # the bytes of a name that is not UTF-8
+            fault = _NAME if shown != id_.strip() or len(id_.splitlines()) != 1 else self._outside(path)
+            found[shown] = PhotoFile(shown, path, fault)
         for path, fault in faults.items():
             if path.suffix and path not in {photo.path for photo in found.values()}:
                 found[path.name] = PhotoFile(path.name, path, fault)

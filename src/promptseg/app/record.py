@@ -34,8 +34,8 @@ class PhotoRecord:
     """One photo.
 
     Attributes:
-        poured: version of the labels into which a proposal was poured; None if it never was. Such labels are the
-            model's own answer, so nothing is learned from them before they are confirmed.
+        poured: version of the labels that came of the first proposal poured into them; None if none was. Such labels
+            are the model's own answer, so until they are confirmed what is learned from is the version before.
         corrected: whether the labels were changed after the proposal was poured in, and before they were confirmed.
         held: number of photos behind the prediction that was kept before any label of this photo was learned from;
             None if there is none.

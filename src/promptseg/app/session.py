@@ -115,7 +115,8 @@ class Session:
         present, _ = self.labels.read(id_, len(space))
         labels = np.frombuffer(_inflated(body, present.size), np.uint8).reshape(present.shape)
         version = self.labels.write(id_, labels, expected, space.colors)
-        if poured:
+        first = self.records.of(id_).poured
+        if poured and (first is None or self.labels.before(id_, first) is None):  # else one is in the labels already
             self.records.change(id_, poured=version)
         self.loop.labels_changed()
         return self._label_state(id_, version)
@@ -127,6 +128,9 @@ class Session:
             PromptsegError: as `LabelStore.step`.
         """
         version = self.labels.step(id_, by, expected)
+        labels, _ = self.labels.read(id_, len(self.classes.names()))
+        if (labels == IGNORE).all():
+            self.records.confirm(id_, False)
         self.loop.labels_changed()
         return self._label_state(id_, version)
 

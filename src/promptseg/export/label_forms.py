@@ -45,7 +45,7 @@ def _write_yolo(photos: Iterable[Labelled], space: LabelSpace, out: Path) -> int
         write_text(out / "labels" / f"{photo.sample.id}.txt", "".join(lines))
         objects += len(lines)
     # Strings of JSON are strings of YAML too.
-    names = "".join(f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(space.names))
+    names = "".join(f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for number, name in enumerate(space.names))
     write_text(out / "data.yaml", f"path: .\ntrain: images\nval: images\nnames:\n{names}")
     return objects
 

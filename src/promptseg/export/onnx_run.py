@@ -102,6 +102,16 @@ def open_graph() -> Any:
         broken(HERE / "model.onnx", error, "export the graph again")
 
 
+def read(path: Path) -> Image.Image:
+    """A photo as RGB, the way up its EXIF says: 16 bits scaled to 8, what is transparent laid over white."""
+    photo = ImageOps.exif_transpose(Image.open(path))
+    if photo.mode.startswith("I"):
+        photo = Image.fromarray(((np.asarray(photo).astype(np.int64) + 128) // 257).clip(0, 255).astype(np.uint8))
+    elif photo.has_transparency_data:
+        photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo.convert("RGBA"))
+    return photo.convert("RGB")
+
+
 def main() -> None:
     """Label the photos."""
     session = open_graph()
@@ -113,11 +123,13 @@ def main() -> None:
         return
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    out = Path(sys.argv[1])
+    out, paths = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
+    if len({path.stem for path in paths}) < len(paths):
+        sys.exit("two photos have the same name, and so would their label maps: label them into two folders")
     out.mkdir(parents=True, exist_ok=True)
-    for path in map(Path, sys.argv[2:]):
+    for path in paths:
         try:
-            photo = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+            photo = read(path)
         except Exception as error:  # of many kinds
             broken(path, error, "give it as a JPEG or PNG, or leave it out")
         try:

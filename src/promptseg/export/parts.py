@@ -133,8 +133,8 @@ def _signed_area(ring: Ring) -> float:
 
 
 def _joined(line: Ring, hole: Ring) -> Ring:
-    """A line that goes over to the hole where both are nearest, around it, and back the same way."""
-    distances = np.abs(line[:, None] - hole[None]).sum(2)
-    at, to = np.unravel_index(distances.argmin(), distances.shape)
+    """A line that goes over to the hole's first corner from its own nearest, around it, and back the same way."""
+    to = int(np.lexsort((hole[:, 1], hole[:, 0]))[0])
+    at = int(np.abs(line - hole[to]).sum(1).argmin())
     around = np.concatenate((hole[to:], hole[: to + 1]))
     return np.concatenate((line[: at + 1], around, line[at:]))

@@ -8,9 +8,12 @@ const RETRY = 2000;
 let saving = Promise.resolve();
 let unsaved = false; // changes that the server does not have
 let poured = false; // a proposal is among them
+let refused = false; // the server will never take them as they are
 
 export async function open(id) {
   await settled();
+  if (unsaved && !refused) return; // they exist nowhere else
+  [unsaved, poured, refused] = [false, false, false];
   const photo = { id, width: 0, height: 0, labels: null, proposal: null, zeroShot: null, regions: null, knowledge: 0 };
   state.photo = photo;
   tell("photo");
@@ -30,10 +33,12 @@ export async function open(id) {
 
 const loadLabels = (photo) => getMap(query("/api/labels", { photo: photo.id }));
 
+const version = ({ headers }) => headers.get("ETag").replaceAll('"', "");
+
 function adopt(photo, { values, headers }) {
   [photo.width, photo.height] = [headers.get("X-Width"), headers.get("X-Height")].map(Number);
   photo.labels = values;
-  photo.version = headers.get("ETag").replaceAll('"', "");
+  photo.version = version({ headers });
   undoable(headers.get("X-Undo") === "1", headers.get("X-Redo") === "1");
   repaint();
 }
@@ -75,7 +80,7 @@ const prediction = (photo, source) => getMap(query("/api/prediction", { photo: p
 // Saving: one save at a time; what changes meanwhile goes with the next.
 
 export function commit(isPoured = false) {
-  unsaved = true;
+  [unsaved, refused] = [true, false];
   poured ||= isPoured;
   $("saved").textContent = "saving …";
   saving = saving.then(save);
@@ -98,35 +103,39 @@ async function save() {
   }
 }
 
-function saved(photo, { version, can_undo, can_redo }) {
-  photo.version = version;
+function saved(photo, answer) {
+  photo.version = answer.version;
   $("saved").textContent = "saved";
   banner(null);
-  undoable(can_undo, can_redo);
+  undoable(answer.can_undo, answer.can_redo);
 }
 
 function notSaved(error) {
   $("saved").textContent = "not saved";
   banner(`Not saved: ${error.message}`);
-  if (!(error instanceof ApiError) || error.status === 0 || error.status >= 500) {
-    setTimeout(() => (saving = saving.then(save)), RETRY);
-  }
+  refused = error instanceof ApiError && error.status > 0 && error.status < 500;
+  if (!refused) setTimeout(() => (saving = saving.then(save)), RETRY);
 }
 
 async function resolveConflict(photo) {
   const dialog = $("conflict");
-  dialog.returnValue = "";
   dialog.showModal();
   await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
-  const theirs = await loadLabels(photo);
-  if (dialog.returnValue === "mine") {
-    photo.version = theirs.headers.get("ETag").replaceAll('"', "");
-    return save();
-  }
-  [unsaved, poured] = [false, false];
-  adopt(photo, theirs);
+  const theirs = version(await loadLabels(photo));
+  photo.version = theirs;
+  await save(); // over theirs, which becomes the step before
+  if (dialog.returnValue === "mine" || unsaved || photo.version === theirs) return;
+  await walk(photo, "undo");
   $("saved").textContent = "loaded";
 }
+
+async function walk(photo, which) {
+  const answer = await send("POST", query(`/api/${which}`, { photo: photo.id }), null, photo.version);
+  adopt(photo, await loadLabels(photo));
+  saved(photo, answer);
+}
+
+$("conflict").addEventListener("cancel", (event) => event.preventDefault()); // Escape chooses neither
 
 const settled = async () => {
   await saving;
@@ -140,12 +149,9 @@ addEventListener("beforeunload", (event) => {
 export async function step(which) {
   await settled();
   const { photo } = state;
-  if (!photo?.labels || $(which).disabled) return;
+  if (unsaved || !photo?.labels || $(which).disabled) return;
   try {
-    const answer = await send("POST", query(`/api/${which}`, { photo: photo.id }), null, photo.version);
-    const map = await loadLabels(photo);
-    adopt(photo, map);
-    saved(photo, { ...answer });
+    await walk(photo, which);
   } catch (error) {
     if (error.status === 412) await resolveConflict(photo);
     else banner(error.message);
@@ -170,6 +176,7 @@ export async function confirm(withProposal = false) {
   if (!photo?.labels) return;
   if (withProposal && !(await takeProposal())) return banner("There is no proposal yet.");
   await settled();
+  if (unsaved) return;
   try {
     await send("POST", query("/api/confirm", { photo: photo.id }), null, photo.version);
     banner(null);
@@ -187,6 +194,7 @@ export async function unconfirm() {
   const { photo } = state;
   if (!photo?.labels || !isDone(photo.id)) return;
   await settled();
+  if (unsaved) return;
   try {
     const answer = await send("POST", query("/api/confirm", { photo: photo.id, confirmed: false }), null, photo.version);
     state.status.photos = answer.photos;

@@ -28,7 +28,10 @@ class LabelStudio:
         Raises:
             PromptsegError: no address.
         """
-        parts = urlsplit(address)
+        try:
+            parts = urlsplit(address)
+        except ValueError:  # brackets around no address
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise PromptsegError(f"--label-studio {address}: give an address such as http://localhost:8080")
         self._address, self._key, self._given = address.rstrip("/") + "/", key, key is not None
