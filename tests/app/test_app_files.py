@@ -1,8 +1,6 @@
 """What the app keeps on disk: labels with versions and undo, classes, records; and regions and the order of photos."""
 
 import json
-import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -393,17 +391,3 @@ def test_what_a_proposal_was_poured_into_is_known_until_that_is_undone(store):
     assert store.before("00", poured) is None
     store.step("00", 1, drawn)
     assert store.before("00", poured) == drawn
-
-
-def test_names_that_no_list_can_hold_are_a_fault_of_the_photo(root):
-    good = sorted((root / "images").rglob("*.*"))[0] if (root / "images").is_dir() else sorted(root.glob("*.jpg"))[0]
-    names = [" a", "b ", "c\nd", "e\u2028f", os.fsdecode(b"caf\xe9")]
-    for name in names:
-        shutil.copyfile(good, good.with_name(f"{name}{good.suffix}"))
-    folder = PhotoFolder(root)
-    faults = {photo.id: photo.fault for photo in folder.photos.values() if photo.fault}
-    assert sorted(faults) == sorted([" a", "b ", "c\nd", "e\u2028f", "caf\\udce9"])
-    assert all("rename it" in fault for fault in faults.values()) and len(folder.photos) == 8
-    json.dumps([photo.id for photo in folder.photos.values()]).encode()
-    with pytest.raises(PromptsegError, match="rename it"):
-        LabelStore(folder).path(" a")

@@ -256,20 +256,6 @@ def test_a_finished_run_is_kept_and_read_back(tmp_path: Path, model: SeemSegment
     assert content["record"]["draw"]["ids"] == [sample.id for sample in SHAPES]
 
 
-@pytest.mark.parametrize("method", ["zero-shot", "pixprompt", "ssprompt"])
-def test_a_seed_below_zero_is_refused_at_once(model: SeemSegmenter, method: str) -> None:
-    with pytest.raises(PromptsegError, match="^seed is -1: give a whole number of at least 0$"):
-        promptseg.fit(model, SHAPES, method, seed=-1, progress=False)
-
-
-@pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
-def test_a_rate_that_is_too_high_is_told_for_every_task(model: SeemSegmenter, task: str) -> None:
-    shots = promptseg.load_dataset("streets:fog?train=2&val=1&size=64x32").train
-    wild = {"steps": 5, "batch_size": 2, "rate": 1e20, "progress": False}
-    with pytest.raises(PromptsegError, match="^the loss is nan: lower the learning rate"):
-        promptseg.fit(model, shots, "ssprompt", task, **wild)
-
-
 def test_a_checkpoint_is_written_without_running_the_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, calls = tiny_segmenter(), []
     encode = model.encode_embedded

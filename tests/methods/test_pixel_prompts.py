@@ -1,14 +1,13 @@
 """Pixel prompts: samples against resizes and counts, the solver against another, and what `fit` makes of them."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
-from shapes import SHAPES, SPACE, ShapeSample
+from shapes import SHAPES, SPACE
 from tiny import tiny_segmenter
 from torch.nn import functional as F
 
@@ -29,30 +28,6 @@ from promptseg.models.evidence import FLOOR, Evidence
 from promptseg.tasks.label_maps import label_map, pixel_scores
 from promptseg.tasks.masks import masks_at, query_logits, semantic_map
 from promptseg.tasks.semantic import MeanIoU
-
-
-@dataclass(frozen=True)
-class Unlabelled:
-    """A sample in which nothing is labelled."""
-
-    sample: ShapeSample
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.sample, name)
-
-    def semantic(self) -> np.ndarray:
-        return np.full_like(self.sample.semantic(), IGNORE)
-
-
-@pytest.mark.parametrize("method", ["pixprompt", "linear", "prototype", "prototype-text", "sspixprompt"])
-def test_photos_without_labels_change_nothing_wherever_they_stand(method: str) -> None:
-    model, few = tiny_segmenter(), {"steps": 2, "batch_size": 1} if method == "sspixprompt" else {}
-    no, yes = Unlabelled(SHAPES[1]), SHAPES[0]
-    for shots in ([yes], [yes, no], [no, yes], [no, yes, no]):
-        run = promptseg.fit(model, shots, method, progress=False, **few)
-        assert "pixel" in run.prompts.kinds and "held_out_gain" not in run.record.metrics
-    with pytest.raises(PromptsegError, match="no pixel of the shots is labelled"):
-        promptseg.fit(model, [no, no], method, progress=False, **few)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
