@@ -119,14 +119,21 @@ function notSaved(error) {
 
 async function resolveConflict(photo) {
   const dialog = $("conflict");
+  dialog.returnValue = "";
   dialog.showModal();
   await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
-  const theirs = version(await loadLabels(photo));
-  photo.version = theirs;
-  await save(); // over theirs, which becomes the step before
-  if (dialog.returnValue === "mine" || unsaved || photo.version === theirs) return;
-  await walk(photo, "undo");
-  $("saved").textContent = "loaded";
+  unsaved = true;
+  try {
+    const theirs = version(await loadLabels(photo));
+    photo.version = theirs;
+    await save(); // over theirs, which becomes the step before
+    if (dialog.returnValue === "mine" || unsaved || photo.version === theirs) return;
+    await walk(photo, "undo");
+    $("saved").textContent = "loaded";
+  } catch (error) {
+    if (unsaved) notSaved(error);
+    else banner(error.message);
+  }
 }
 
 async function walk(photo, which) {

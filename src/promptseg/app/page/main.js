@@ -136,8 +136,8 @@ try {
   await heard();
   listen();
   if (!state.folder.classes.length) nameClasses();
-  const asked = decodeURIComponent(location.hash.slice(1));
-  const first = state.folder.photos.find((p) => p.id === asked) ?? state.folder.photos.find((p) => !p.fault);
+  const asked = location.hash.slice(1);
+  const first = state.folder.photos.find((p) => encodeURIComponent(p.id) === asked) ?? state.folder.photos.find((p) => !p.fault);
   if (first) await open(first.id);
 } catch (error) {
   banner(error.message);
