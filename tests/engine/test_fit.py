@@ -4,7 +4,8 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,19 @@ def test_a_checkpoint_is_written_without_running_the_method(tmp_path: Path, monk
     monkeypatch.setattr(model, "encode_embedded", lambda texts: calls.append(1) or encode(texts))
     promptseg.fit(model, SHAPES, method="coop", steps=45, batch_size=1, out=tmp_path, progress=False)
     assert len(calls) == 45 + 1  # each step once, and the finished prompts; two checkpoints lie between
+
+
+def test_of_more_photos_than_steps_look_at_the_others_are_not_read(model: SeemSegmenter) -> None:
+    @dataclass(frozen=True)
+    class Watched(ShapeSample):
+        def image(self) -> np.ndarray:
+            read.append(self.number)
+            return super().image()
+
+    shots, read = [Watched(number) for number in range(40)], []
+    run = promptseg.fit(model, shots, "ssprompt", progress=False, **FEW)
+    looked_at = {index for batch in islice(draw_batches(40, 2, True, 0), 6) for index, _ in batch}
+    assert set(read) == looked_at and len(looked_at) == 12 and len(run.losses) == 6
 
 
 def test_contents_and_positions_are_learned_at_once(model: SeemSegmenter) -> None:

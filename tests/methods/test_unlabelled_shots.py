@@ -28,7 +28,7 @@ class Unlabelled:
 
 @pytest.mark.parametrize("method", ["pixprompt", "linear", "prototype", "prototype-text", "sspixprompt"])
 def test_photos_without_labels_change_nothing_wherever_they_stand(method: str) -> None:
-    model, few = tiny_segmenter(), {"steps": 2, "batch_size": 1} if method == "sspixprompt" else {}
+    model, few = tiny_segmenter(), {"steps": 4, "batch_size": 1} if method == "sspixprompt" else {}
     no, yes = Unlabelled(SHAPES[1]), SHAPES[0]
     for shots in ([yes], [yes, no], [no, yes], [no, yes, no]):
         run = promptseg.fit(model, shots, method, progress=False, **few)

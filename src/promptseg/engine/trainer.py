@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +109,12 @@ class Trainer:
         losses, before = self._restore(optimizer)
         self._workers.wait()  # before the first checkpoint is written, all must have looked for one
         start = len(losses)
-        encoded = encode_samples(
+        drawn = draw_batches(len(shots), settings.batch_size, settings.flip, self._record.seed, start)
+        batches = list(islice(drawn, settings.steps - start))
+        looked_at = sorted({index for batch in batches for index, _ in batch})  # of many photos, not all
+        views = encode_samples(
             self._model,
-            shots,
+            [shots[index] for index in looked_at],
             self._task,
             cache=self._cache,
             progress=progress,
@@ -119,16 +122,16 @@ class Trainer:
             flip=settings.flip,
             encode=not self._encodes,
         )
-        self._task.check_targets(view.target for views in encoded for view in views)
+        self._task.check_targets(view.target for of_photo in views for view in of_photo)
+        encoded = dict(zip(looked_at, views, strict=True))
         if where := self._cache.changed_summary():
             progress.say(where)
         decoder = self.decoder()
-        draws = draw_batches(len(shots), settings.batch_size, settings.flip, self._record.seed, start)
         began = time.perf_counter() - before
         with HeldSignals() as held:
             for step in progress.track(range(start, settings.steps), "fit", done=start):
                 set_rate(optimizer, settings.rate_at(step))
-                batch = [encoded[index][view] for index, view in next(draws)]
+                batch = [encoded[index][view] for index, view in batches[step - start]]
                 losses.append(self.step(optimizer, decoder, batch, step))
                 progress.note(f"loss {losses[-1]:.3f}")
                 due = len(losses) % CHECKPOINT_EVERY == 0 and len(losses) < settings.steps
