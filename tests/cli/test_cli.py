@@ -151,8 +151,9 @@ def test_effort_picks_the_method_and_fit_says_what_it_was_worth(capsys, tmp_path
     base = ("fit", "--model", model_folder, "--data", photos, "--shots", 2, "--set", "pixels=500")
     for effort, method in ((None, "pixprompt"), ("minutes", "ssf-pixprompt")):
         out = tmp_path / method
-        chosen = ("--effort", effort, "--steps", 2) if effort else ()
-        code, text, _ = answer(capsys, *base, "--out", out, *chosen)
+        chosen = ("--effort", effort) if effort else ()
+        code, text, said = answer(capsys, *base, "--out", out, "--steps", 2, *chosen)
+        assert ("pixprompt is not trained step by step: --steps 2 changed nothing" in said) == (method == "pixprompt")
         record = promptseg.Prompts.load(out / "prompts").record
         assert code == 0 and record.method == method
         gain, error = (record.metrics[f"held_out_{name}"] for name in ("gain", "gain_error"))

@@ -87,6 +87,8 @@ def fit(
         run = fit_prompts(
             frozen, drawn, method=method, task=task, preset=preset, seed=seed, out=out, resume=resume, **chosen
         )
+    if steps is not None and not run.losses:
+        say(f"{method} is not trained step by step: --steps {steps} changed nothing")
     prompts = out / "prompts"
     typer.echo(f"prompts: {prompts} ({file_size(prompts)}, learned in {run.seconds:.0f} s)")
     if estimate := gain_estimate(run.record.metrics):
