@@ -55,7 +55,6 @@ SHORT = {
     "data_loading": ["--threads", "1", "--count", "2", "--rounds", "1"],
     "first_gradients": ["--data", "streets:snow?size=128x64", "--short-side", "64", "--images", "1"],
     "input_size": ["--sides", "64", "--images", "1"],
-    "large_folders": ["--count", "60"],
     "large_photos": ["--megapixels", "0.3"],
     "metrics_time": ["--images", "2"],
     "one_object": ["--data", "streets:clear?size=128x64", "--images", "1"],
