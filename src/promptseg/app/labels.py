@@ -120,9 +120,7 @@ class LabelStore:
         Raises:
             PromptsegError: an unknown photo, one that cannot be used, or a link that leads out of the folder.
         """
-        photo = self._folder.find(id_)
-        if photo.fault:
-            raise PromptsegError(f"{photo.path.name}: {photo.fault}")
+        self._folder.usable(id_)
         return self._folder.inside(self._folder.root / "labels" / f"{id_}.png")
 
     def labelled(self) -> set[str]:

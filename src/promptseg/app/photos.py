@@ -75,16 +75,24 @@ class PhotoFolder:
             raise UnknownPhotoError(f"no photo {id_!r} in {self.root.name}: reload the page")
         return self.photos[id_]
 
+    def usable(self, id_: str) -> PhotoFile:
+        """A photo of the list that has no fault.
+
+        Raises:
+            PromptsegError: unknown, or its fault.
+        """
+        photo = self.find(id_)
+        if photo.fault:
+            raise PromptsegError(f"{photo.path.name}: {photo.fault}")
+        return photo
+
     def read(self, id_: str) -> NDArray[np.uint8]:
         """The photo, (H, W, 3) uint8 RGB.
 
         Raises:
             PromptsegError: unknown, gone, broken, or it leads out of the folder.
         """
-        photo = self.find(id_)
-        if photo.fault:
-            raise PromptsegError(f"{photo.path.name}: {photo.fault}")
-        return photo_pixels(photo.path)
+        return photo_pixels(self.usable(id_).path)
 
     def thumbnail(self, id_: str) -> bytes:
         """A JPEG of at most `THUMBNAIL` pixels a side, kept in the user's cache until the photo changes.

@@ -83,11 +83,10 @@ def choose(problem: PixelProblem, shots: Tensor, seed: int, trusts: tuple[float 
 
     Args:
         problem: all samples.
-        shots: (n,) int64, the photo of each sample.
+        shots: (n,) int64, the photo of each sample, from 0.
         seed: of folds, samples and resampling.
         trusts: the kinds of trust to choose from, that for the comparison of ridges first.
     """
-    shots = shots.unique(return_inverse=True)[1]  # a shot without a label has no sample
     count = int(shots.max()) + 1
     if count == 1:
         alone = Recipe(RIDGE_ALONE, trust=trusts[0])

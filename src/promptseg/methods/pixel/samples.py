@@ -30,7 +30,7 @@ class PixelSamples:
         labels: (n,) int64, classes.
         answers: (n, C), the model's own evidence m for each class.
         weights: (n,), how many labelled pixels each stands for.
-        shots: (n,) int64, the photo of each, from 0.
+        shots: (n,) int64, the photo of each, from 0; photos without a label have no number.
     """
 
     features: Tensor
@@ -99,7 +99,8 @@ class PixelSampler:
         """
         if not self._taken:
             raise PromptsegError("no pixel of the shots is labelled at training size: there is nothing to learn")
-        return PixelSamples(*(column[: self._taken] for column in self._columns))
+        found = PixelSamples(*(column[: self._taken] for column in self._columns))
+        return replace(found, shots=found.shots.unique(return_inverse=True)[1])
 
     def _keep(self, *values: Tensor) -> None:
         if not self._columns:  # room for all at once: joining the parts of the photos would hold them twice

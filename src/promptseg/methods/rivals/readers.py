@@ -109,8 +109,7 @@ class PrototypesAndText(PixelPrompts):
     def _held_out(self, samples: PixelSamples) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Of each fold: scores (n, C) by the means of the other shots, log of own answers, labels and weights."""
         found, samples = [], samples.at(compared(samples.shots, self._seed))
-        shots = samples.shots.unique(return_inverse=True)[1]
-        for others, rows in folds(shots, int(shots.max()) + 1, self._seed):
+        for others, rows in folds(samples.shots, int(samples.shots.max()) + 1, self._seed):
             embeddings, bias = class_means(samples.at(others), self._classes, self._settings)
             scores = samples.features[rows] @ embeddings.mT + bias[:, 0]
             found.append((scores, (samples.answers[rows] + FLOOR).log(), samples.labels[rows], samples.weights[rows]))
